@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['conv_layer', 'ConvBlock', 'UpBlock', 'ClassicEncoder', 'TimmEncoder', 'UNet', 'create_unet', 'load_encoder',
-           'input_stats', 'unet_groups']
+           'input_stats', 'unet_groups', 'pick_device']
 
 # %% ../nbs/09_model.ipynb #c002
-import importlib.util
+import importlib.util, warnings
 from pathlib import Path
 import torch, torch.nn.functional as F
 from torch import nn, Tensor
@@ -204,3 +204,25 @@ def input_stats(
 def unet_groups(model:UNet)->list: # [encoder parameters, decoder parameters]
     "Parameters of the encoder and of the rest, for discriminative learning rates"
     return [list(model.encoder.parameters()), [*model.ups.parameters(), *model.head.parameters()]]
+
+# %% ../nbs/09_model.ipynb #c039
+def _works(device):
+    try:
+        nn.Conv2d(3, 4, 3).to(device)(torch.randn(1, 3, 8, 8, device=device)).sum().item()
+        return True
+    except Exception as e:
+        warnings.warn(f'{device} is there but cannot compute ({type(e).__name__}); using the CPU')
+        return False
+
+def pick_device(
+    device=None, # 'cpu', 'cuda', 'cuda:1', 'mps'; None: the best that works
+)->torch.device:
+    "The device asked for, or the best one that really computes"
+    if device:
+        try: dev = torch.device(device)
+        except RuntimeError: raise DataError(f'unknown device {str(device)!r}', "Use 'cpu', 'cuda' or 'mps'") from None
+        if dev.type=='cpu' or _works(dev): return dev
+        raise DataError(f'device {str(device)!r} is not usable here', "Use --device cpu, or leave it out")
+    mps = getattr(torch.backends, 'mps', None)
+    found = 'cuda' if torch.cuda.is_available() else 'mps' if mps and mps.is_available() else None
+    return torch.device(found if found and _works(torch.device(found)) else 'cpu')
