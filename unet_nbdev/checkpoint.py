@@ -16,7 +16,7 @@ from .prep import Prep
 from .model import UNet, create_unet
 from .postprocessing import PostProcess
 
-# %% ../nbs/13_checkpoint.ipynb #c005
+# %% ../nbs/13_checkpoint.ipynb #c006
 _KEY = 'unet_nbdev' # the json text's name in a file
 
 @dataclass
@@ -28,7 +28,7 @@ class Checkpoint:
     post:PostProcess          # how masks are cleaned
     info:dict=field(default_factory=dict) # scores, settings and version it was written with
 
-# %% ../nbs/13_checkpoint.ipynb #c008
+# %% ../nbs/13_checkpoint.ipynb #c009
 def save_unet(
     path,            # .pth or .safetensors
     ckpt:Checkpoint, # what to save
@@ -46,7 +46,7 @@ def save_unet(
             save_file(state, p, {_KEY:text})
     return path
 
-# %% ../nbs/13_checkpoint.ipynb #c009
+# %% ../nbs/13_checkpoint.ipynb #c010
 def _read_pth(path):
     with warnings.catch_warnings():
         warnings.simplefilter('ignore') # about pickle protocols, on the way to being refused
@@ -68,7 +68,7 @@ def _read(path): # → text, state; every way to fail says what the file is
     except Exception as e: raise DataError(f'cannot be read as a model ({type(e).__name__}: damaged, cut short, or another kind of file)',
                                            'Use a file written by unet_nbdev', path) from None
 
-# %% ../nbs/13_checkpoint.ipynb #c011
+# %% ../nbs/13_checkpoint.ipynb #c012
 def load_unet(
     path,         # .pth or .safetensors, from `save_unet`
     device='cpu', # where the network shall live

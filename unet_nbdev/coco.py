@@ -14,7 +14,7 @@ import numpy as np, cv2
 from pycocotools import mask as _mu
 from .core import *
 
-# %% ../nbs/01_coco.ipynb #c005
+# %% ../nbs/01_coco.ipynb #c006
 _FIX = 'Remove it or draw it anew'
 
 def _poly_fault(p, sz):
@@ -32,7 +32,7 @@ def _fault(segm, sz):
     if not isinstance(segm, (list,tuple)) or not len(segm): return 'no segmentation (a box is not enough)'
     return next(filter(None, (_poly_fault(p, sz) for p in segm)), '')
 
-# %% ../nbs/01_coco.ipynb #c007
+# %% ../nbs/01_coco.ipynb #c008
 def _unpack(s): # counts of a compressed RLE
     a = np.frombuffer(s.encode() if isinstance(s, str) else s, np.uint8).astype(np.int64)-48
     if not len(a) or a.min()<0 or a.max()>63 or a[-1]&32: raise ValueError('are corrupt or cut off')
@@ -59,7 +59,7 @@ def _rle_fault(rle, sz):
     if c.min()<0 or c.max()>h*w: return f'RLE with a run of {c.min() if c.min()<0 else c.max()} pixels'
     return '' if (n := int(c.sum()))==h*w else f'RLE of {n} pixels, its image has {h*w} ({w}×{h})'
 
-# %% ../nbs/01_coco.ipynb #c009
+# %% ../nbs/01_coco.ipynb #c010
 def _rle(segm, sz, ids=None): # any segmentation → compressed RLE, checked
     if f := _fault(segm, sz): raise DataError(f, _FIX, ids=ids)
     if not isinstance(segm, dict): return _mu.merge(_mu.frPyObjects([list(p) for p in segm], *sz))
@@ -90,7 +90,7 @@ def ann2mask(
 def _ids(ann): return {k:ann[f] for k,f in (('image','image_id'),('annotation','id')) if f in ann}
 def _ann_rle(ann, sz): return _rle(ann.get('segmentation'), sz, _ids(ann))
 
-# %% ../nbs/01_coco.ipynb #c012
+# %% ../nbs/01_coco.ipynb #c013
 def mask2rle(
     msk:np.ndarray, # (H,W), anything but 0 is the object
 )->dict: # {'size':[h,w], 'counts':str}, ready for json
@@ -98,7 +98,7 @@ def mask2rle(
     r = _mu.encode(np.asfortranarray(np.asarray(msk)!=0, dtype=np.uint8))
     return dict(size=list(r['size']), counts=r['counts'].decode())
 
-# %% ../nbs/01_coco.ipynb #c016
+# %% ../nbs/01_coco.ipynb #c018
 def _edges(c): # (N,1,2) contour in the twofold mask → (M,2) corners along pixel edges
     p = (c[:,0]+1)//2
     p = p[(p!=np.roll(p, 1, 0)).any(1)]
@@ -116,7 +116,7 @@ def mask2polys(
     if tol: polys = [s[:,0] if len(s := cv2.approxPolyDP(p, tol, True))>2 else p for p in polys]
     return [p.ravel().tolist() for p in polys]
 
-# %% ../nbs/01_coco.ipynb #c019
+# %% ../nbs/01_coco.ipynb #c021
 def mask2segm(
     msk:np.ndarray, # (H,W), anything but 0 is the object
     tol:float=0.,   # pixels by which polygons may be simplified
@@ -127,7 +127,7 @@ def mask2segm(
     if not polys or (poly2mask(polys, msk.shape)!=msk).any(): return mask2rle(msk)
     return mask2polys(msk, tol) if tol else polys
 
-# %% ../nbs/01_coco.ipynb #c023
+# %% ../nbs/01_coco.ipynb #c025
 def _layers(anns, sz, codes):
     for a in anns:
         if a.get('category_id') not in codes.ids: continue
@@ -153,7 +153,7 @@ def anns2mask(
     for _,v,rle in sorted(_layers(anns, sz, codes), key=lambda o:o[0]): _paint(msk.reshape(-1), rle, v)
     return cv2.transpose(msk)
 
-# %% ../nbs/01_coco.ipynb #c029
+# %% ../nbs/01_coco.ipynb #c031
 def _load(ann_file): # the json, with its structure checked
     try: d = json.loads(Path(ann_file).read_bytes())
     except FileNotFoundError: raise DataError('no such file', 'Check the path', ann_file) from None
@@ -168,7 +168,7 @@ def _load(ann_file): # the json, with its structure checked
         if f := next(fault(d[k]), ''): raise DataError(f, f'Mend {k!r} in the json', ann_file)
     return d
 
-# %% ../nbs/01_coco.ipynb #c030
+# %% ../nbs/01_coco.ipynb #c032
 def _cat_fault(cats):
     if not cats: yield 'no categories'
     for c in cats:
@@ -192,7 +192,7 @@ def _entry_fault(o):
     if all(isinstance(o[k], (int,float)) and 1<=o[k]<1e6 and o[k]==int(o[k]) for k in ('height','width')): return ''
     return f'{who} of height {o["height"]!r} and width {o["width"]!r}, whole numbers are needed'
 
-# %% ../nbs/01_coco.ipynb #c032
+# %% ../nbs/01_coco.ipynb #c034
 def _locate(img_dir, names): # path of each file name, None where there is none
     seen = {}
     def has(d, n):
@@ -222,7 +222,7 @@ def _find_img_dir(ann_file, names):
     raise DataError(f'found no folder with its images ({names[0]} …), looked in {", ".join(f"{d.name}/" for d in dirs)}',
                     'Say where they are with img_dir', ann_file)
 
-# %% ../nbs/01_coco.ipynb #c033
+# %% ../nbs/01_coco.ipynb #c035
 def _drop_root(d): # Roboflow lists its project as category 0, "of supercategory none", which no annotation has
     def root(c): return c.get('supercategory')=='none' and any(o.get('supercategory')==c['name'] for o in d['categories'])
     def used(c): return any(isinstance(a, dict) and a.get('category_id')==c['id'] for a in d['annotations'])
@@ -238,7 +238,7 @@ def _coco_codes(d, classes, crowd, file):
     try: return Codes([c['name'] for c in cats], ids, bg=-1 if 0 in ids else 0, crowd=crowd).subset(classes)
     except DataError as e: raise DataError(e.what, e.fix, file) from None
 
-# %% ../nbs/01_coco.ipynb #c034
+# %% ../nbs/01_coco.ipynb #c036
 def _sizes(d): return {o['id']:(int(o['height']), int(o['width'])) for o in d['images']}
 
 def _coco_items(d, img_dir, split): # one an image, and the errors of those without a file
@@ -263,7 +263,7 @@ def _hand_out(d, items, codes, file): # give each item its annotations; what is 
         elif a['category_id'] in want and a['image_id'] in by_id: by_id[a['image_id']].anns.append(a)
     return bad
 
-# %% ../nbs/01_coco.ipynb #c035
+# %% ../nbs/01_coco.ipynb #c037
 def read_coco(
     ann_file,           # COCO json with instances
     img_dir=None,       # folder with the images; None looks in the usual places around the json
@@ -282,7 +282,7 @@ def read_coco(
     bad = check_bad(_hand_out(d, items, codes, ann_file), len(d['annotations']), 'annotations', strict)
     return Items(items, codes, lost+bad)
 
-# %% ../nbs/01_coco.ipynb #c048
+# %% ../nbs/01_coco.ipynb #c050
 _PLACES = ('annotations/instances_*.json', 'instances_*.json', '*/_annotations.coco.json', '_annotations.coco.json',
            '*/annotations/instances_*.json', 'annotations/*.json', '*.json')
 
@@ -299,7 +299,7 @@ def _guess_dir(file):
     names = [json.loads(o) for o in _grep(file, rb'"file_name"\s*:\s*("(?:[^"\\]|\\.)*")', 20)]
     return _find_img_dir(file, names) if names else None
 
-# %% ../nbs/01_coco.ipynb #c049
+# %% ../nbs/01_coco.ipynb #c051
 def _coco_files(root): # [(json file, split)] of a folder, [] if it has none
     fs = next(filter(None, (sorted(filter(_looks_coco, root.glob(p))) for p in _PLACES)), [])
     by = {}
@@ -320,7 +320,7 @@ def find_coco(
     if not fs: raise DataError(f'no COCO json found, looked for {", ".join(_PLACES)}', 'Give the json file itself', root)
     return [(f, img_dir or _guess_dir(f), s) for f,s in fs]
 
-# %% ../nbs/01_coco.ipynb #c053
+# %% ../nbs/01_coco.ipynb #c055
 def _full(ann, itm, image_id, codes): # an annotation with everything that COCO asks for
     if ann.get('category_id') not in codes.ids:
         what = f'category_id {ann.get("category_id")} is not in the codes'

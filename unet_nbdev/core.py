@@ -15,7 +15,7 @@ import numpy as np, cv2
 from PIL import Image
 from fastcore.basics import patch
 
-# %% ../nbs/00_core.ipynb #c005
+# %% ../nbs/00_core.ipynb #c006
 class DataError(ValueError):
     "Bad input, in one line: `what` was got and needed, how to `fix` it, in which `file` and COCO `ids`"
     def __init__(self, what:str, fix:str='', file=None, ids:dict|None=None):
@@ -26,10 +26,10 @@ class DataError(ValueError):
         where = ' '.join(o for o in [str(self.file or ''), f'({who})' if who else ''] if o)
         return '. '.join(o.rstrip('.') for o in [f'{where}: {self.what}' if where else self.what, self.fix] if o) + '.'
 
-# %% ../nbs/00_core.ipynb #c010
+# %% ../nbs/00_core.ipynb #c012
 IGNORE = 255 # mask value that is neither learned nor scored
 
-# %% ../nbs/00_core.ipynb #c012
+# %% ../nbs/00_core.ipynb #c014
 _OKABE_ITO = [(230,159,0), (86,180,233), (0,158,115), (240,228,66), (0,114,178), (213,94,0), (204,121,167)]
 
 def palette(n:int # number of object classes
@@ -39,7 +39,7 @@ def palette(n:int # number of object classes
             for i in range(max(0, n-len(_OKABE_ITO)))]
     return np.array([(0,0,0), *_OKABE_ITO[:n], *more], dtype=np.uint8)
 
-# %% ../nbs/00_core.ipynb #c015
+# %% ../nbs/00_core.ipynb #c017
 def _plain(o): return tuple(int(v) for v in o) if isinstance(o, (list,tuple,np.ndarray)) else int(o)
 
 class Codes:
@@ -66,7 +66,7 @@ class Codes:
         if self.crowd not in ('ignore','keep','drop'):
             raise DataError(f'crowd={self.crowd!r}', "Choose 'ignore', 'keep' or 'drop'")
 
-# %% ../nbs/00_core.ipynb #c017
+# %% ../nbs/00_core.ipynb #c019
 @patch(as_prop=True)
 def n_cls(self:Codes)->int:
     "Outputs of the network: object classes and background"
@@ -82,7 +82,7 @@ def __repr__(self:Codes):
     shown = ', '.join(f'{n}={i}' for n,i in list(zip(self.names, self.ids))[:6])
     return f'Codes({len(self.names)} classes: {shown}{", …" if len(self.names)>6 else ""})'
 
-# %% ../nbs/00_core.ipynb #c021
+# %% ../nbs/00_core.ipynb #c023
 @patch
 def idx(self:Codes,
     key, # class name, or the source's id for it
@@ -102,7 +102,7 @@ def _unknown(self:Codes, key):
     near = [n for n in self.names if n.casefold() in near] or self.names[:12]
     return DataError(f'unknown class {key!r}', f'Did you mean {", ".join(map(repr,near))}? There are {len(self.names)} classes')
 
-# %% ../nbs/00_core.ipynb #c024
+# %% ../nbs/00_core.ipynb #c026
 @patch
 def subset(self:Codes,
     classes, # names or ids, as a list or one string with commas; None keeps all
@@ -113,7 +113,7 @@ def subset(self:Codes,
     ks = [self.idx(o)-1 for o in classes]
     return Codes([self.names[k] for k in ks], [self.ids[k] for k in ks], self.void, self.bg, self.crowd)
 
-# %% ../nbs/00_core.ipynb #c027
+# %% ../nbs/00_core.ipynb #c029
 @patch
 def to_dict(self:Codes)->dict:
     "Plain values, for json"
@@ -127,7 +127,7 @@ def from_dict(cls:Codes, d:dict)->Codes:
 @patch
 def __eq__(self:Codes, o): return isinstance(o, Codes) and self.to_dict()==o.to_dict()
 
-# %% ../nbs/00_core.ipynb #c030
+# %% ../nbs/00_core.ipynb #c032
 @dataclass
 class Item:
     "One image, its size and id, and what annotates it: COCO `anns` or a `msk` file"
@@ -138,7 +138,7 @@ class Item:
     msk: Path|None=None   # mask file
     split: str=''         # 'train', 'valid' or '' where the data set does not say
 
-# %% ../nbs/00_core.ipynb #c033
+# %% ../nbs/00_core.ipynb #c035
 class Items(list):
     "A list of `Item` with its `codes`, and the `DataError`s of what was left out in `bad`"
     def __init__(self, items=(), codes:Codes=None, bad:list=()):
@@ -157,7 +157,7 @@ class Items(list):
         split = f' ({n["train"]} train, {n["valid"]} valid)' if any(n.values()) else ''
         return f'Items: {len(self)} images{split}, {self.codes}' + (f', {len(self.bad)} left out' if self.bad else '')
 
-# %% ../nbs/00_core.ipynb #c036
+# %% ../nbs/00_core.ipynb #c038
 def check_bad(
     bad:list,           # the `DataError`s collected
     n:int,              # how many were looked at
@@ -173,10 +173,10 @@ def check_bad(
                         'Mend the data, or check that the paths are the right ones')
     return bad
 
-# %% ../nbs/00_core.ipynb #c039
-cv2.setLogLevel(1) # OpenCV's own complaints about a broken file say less than ours
+# %% ../nbs/00_core.ipynb #c041
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR) # OpenCV's own complaints about a broken file say less than ours
 
-# %% ../nbs/00_core.ipynb #c040
+# %% ../nbs/00_core.ipynb #c042
 _IMG_EXTS = '.png .jpg .jpeg .tif .tiff .bmp .webp .npy .jp2 .pgm .ppm'.split()
 
 def _turn(path): # EXIF orientation, 1 if upright
@@ -199,7 +199,7 @@ def _unreadable(path, e=None):
     what = 'the file is empty (0 bytes)' if n==0 else f'cannot be read as an image ({n} bytes; truncated, or not an image)'
     return DataError(what, 'Replace the file or leave it out', path)
 
-# %% ../nbs/00_core.ipynb #c041
+# %% ../nbs/00_core.ipynb #c043
 def _decode(path):
     if Path(path).suffix=='.npy': return np.load(path, allow_pickle=False)
     raw = np.fromfile(path, np.uint8)
@@ -226,7 +226,7 @@ def open_image(
                         'Use the image that was annotated, or annotate this one', path)
     return img
 
-# %% ../nbs/00_core.ipynb #c047
+# %% ../nbs/00_core.ipynb #c049
 def image_files(
     path, # file, folder (searched through its subfolders), or glob such as 'photos/*.jpg'
 )->list: # sorted paths
@@ -239,7 +239,7 @@ def image_files(
     if not fs: raise DataError('no image found', f'Images end in {" ".join(_IMG_EXTS)}', path)
     return sorted(fs)
 
-# %% ../nbs/00_core.ipynb #c050
+# %% ../nbs/00_core.ipynb #c052
 @contextmanager
 def atomic(path):
     "Give a temporary path to write to; on success it is flushed and becomes `path`, on failure nothing is left"

@@ -14,7 +14,7 @@ from .masks import *
 from .coco import _coco_files, _PLACES
 from .masks import _MASK_TAG, _list
 
-# %% ../nbs/03_items.ipynb #c007
+# %% ../nbs/03_items.ipynb #c008
 def _same_codes(first, other, file, other_file):
     if other==first: return
     a,b = dict(zip(first.ids, first.names)),dict(zip(other.ids, other.names))
@@ -33,7 +33,7 @@ def _read_cocos(found, classes, crowd, strict):
             res = Items(list(res)+list(items), res.codes, res.bad+items.bad)
     return res
 
-# %% ../nbs/03_items.ipynb #c009
+# %% ../nbs/03_items.ipynb #c010
 _IMAGES = 'images','image','imgs','img','jpegimages','train_images','train','inputs','photos'
 _MASKS = ('masks','mask','labels','label','annotations','segmentationclass','segmentationclasspng','train_masks',
           'gt','groundtruth','ground_truth','segmentations','targets','manual')
@@ -63,7 +63,7 @@ def _read_folders(found, names, classes, void, codes, strict):
         res = items if res is None else Items(list(res)+list(items), codes, res.bad+items.bad)
     return res
 
-# %% ../nbs/03_items.ipynb #c010
+# %% ../nbs/03_items.ipynb #c011
 def read_items(
     root=None,              # folder of a data set in a usual layout, or a COCO json
     coco=None,              # COCO json, or a folder with COCO files, where `root` is not clear
@@ -95,7 +95,7 @@ def _nothing(root):
                      f'images/ and masks/ (or {", ".join(_MASKS[2:6])}, …), and for names like 0001_mask.png',
                      'Say where the data is: coco=FILE, or images=FOLDER and masks=FOLDER', root)
 
-# %% ../nbs/03_items.ipynb #c013
+# %% ../nbs/03_items.ipynb #c014
 def item2mask(
     item:Item,   # with COCO annotations or a mask file
     codes:Codes, # what its ids or values mean

@@ -15,7 +15,7 @@ from PIL import Image
 from .core import *
 from .core import _IMG_EXTS, _unreadable, _turn
 
-# %% ../nbs/02_masks.ipynb #c005
+# %% ../nbs/02_masks.ipynb #c006
 def _pack(a): return a[...,0].astype(np.uint32)<<16 | a[...,1].astype(np.uint32)<<8 | a[...,2]
 def _color(v): return int(v)>>16, int(v)>>8&255, int(v)&255
 
@@ -46,7 +46,7 @@ def _raw(path, rgb=False): # (H,W) stored values, and 'grey', 'palette' or 'rgb'
     if rgb: return (_pack(pal[a]) if pal is not None else a.astype(np.int64)*0x10101),'rgb'
     return a,'grey' if pal is None else 'palette'
 
-# %% ../nbs/02_masks.ipynb #c009
+# %% ../nbs/02_masks.ipynb #c010
 def _rgb(codes): return isinstance(codes.ids[0], tuple)
 def _key(o): return o[0]<<16 | o[1]<<8 | o[2] if isinstance(o, tuple) else o
 def _bgs(codes): # background may stand for several values, one after the other
@@ -68,7 +68,7 @@ def _decode(a, codes): # label map, and where the value is unknown
     lut[ks[ok]],bad[ks[ok]] = vs[ok],False
     return lut[a],bad[a]
 
-# %% ../nbs/02_masks.ipynb #c010
+# %% ../nbs/02_masks.ipynb #c011
 def _show(vs, rgb=False, n=8):
     vs = [_color(v) if rgb else int(v) for v in vs]
     return ', '.join(map(str, vs[:n]))+(f', … ({len(vs)} values)' if len(vs)>n else '')
@@ -98,7 +98,7 @@ def open_mask(
     if bad.any(): raise _unknown(path, kind, np.unique(a[bad]), np.unique(a), codes)
     return msk
 
-# %% ../nbs/02_masks.ipynb #c015
+# %% ../nbs/02_masks.ipynb #c016
 _Scan = namedtuple('_Scan', 'path sz kind vals pal mid') # what a mask file holds; `pal`: {index: colour}, `mid`: see `_middle`
 
 def _scan(path):
@@ -126,7 +126,7 @@ def _soft(path, vals, rgb=False):
     what = f'mask with {len(vals)} different {"colours" if rgb else "values"} ({_show(vals, rgb)})'
     return DataError(f'{what}: soft edges or JPEG, where each class needs one', fix, path)
 
-# %% ../nbs/02_masks.ipynb #c017
+# %% ../nbs/02_masks.ipynb #c018
 def _is_index(mid, pal): # do the values other than 0 and 255 count classes?
     return pal or max(mid)<64 or (max(mid)<250 and 2*len(mid)>=max(mid))
 
@@ -153,7 +153,7 @@ def _infer_grey(scans, void): # class values, void values
     if _is_soft(scans, mid): raise _soft(worst.path, worst.vals)
     return obj,void
 
-# %% ../nbs/02_masks.ipynb #c018
+# %% ../nbs/02_masks.ipynb #c019
 def _check_palettes(scans):
     first = {}
     for s in scans:
@@ -172,7 +172,7 @@ def _infer(scans, void): # class values or colours, void
 def _keys(s, rgb): # values of a file as open_mask will see them
     return [_key(c) for c in s.pal.values()] if rgb and s.kind=='palette' else s.vals*0x10101 if rgb and s.kind=='grey' else s.vals
 
-# %% ../nbs/02_masks.ipynb #c019
+# %% ../nbs/02_masks.ipynb #c020
 def _make_codes(scans, names, void):
     ids,void = _infer(scans, void)
     where = scans[0].path.parent
@@ -204,7 +204,7 @@ def _check_values(scans, codes):
         vals = np.asarray(_keys(s, _rgb(codes)))
         if len(bad := np.setdiff1d(vals, ks)): raise _unknown(s.path, s.kind, bad, vals, codes)
 
-# %% ../nbs/02_masks.ipynb #c021
+# %% ../nbs/02_masks.ipynb #c022
 _MASK_TAG = re.compile(r'[ _.-](masks?|seg|segmentations?|labels?|(gtfine_)?label(train)?ids|gt|ground_?truth|annotations?|matte)$', re.I)
 _IMG_TAG = re.compile(r'[ _.-](images?|img|leftimg8bit|sat|rgb)$', re.I)
 
@@ -230,7 +230,7 @@ def _match(imgs, msks, img_dir, msk_dir):
             if len(fs)>1: raise DataError(f'{fs[0].name} and {fs[1].name} have the same name', 'Keep one of them', fs[0].parent)
     return best
 
-# %% ../nbs/02_masks.ipynb #c022
+# %% ../nbs/02_masks.ipynb #c023
 def _pair(img_dir, msk_dir): # [(image, mask)], errors of those left alone
     if msk_dir is None or Path(img_dir).resolve()==Path(msk_dir).resolve():
         fs,msk_dir = _list(img_dir),img_dir
@@ -246,7 +246,7 @@ def _pair(img_dir, msk_dir): # [(image, mask)], errors of those left alone
     bad += [DataError('mask without an image', 'Add its image or take it out', f) for k in b if k not in a for f in b[k]]
     return [(a[k][0], b[k][0]) for k in a if k in b],bad
 
-# %% ../nbs/02_masks.ipynb #c023
+# %% ../nbs/02_masks.ipynb #c024
 def _folder_split(img, root):
     m = [re.match('(train|val|test)(ing|id|idation)?[^a-z]*$', p.lower()) for p in img.relative_to(root).parts[:-1]]
     return {'val':'valid'}.get(k := next((o[1] for o in m if o), ''), k)
@@ -273,7 +273,7 @@ def _mask_items(pairs, szs, root):
 def _voids(void): # a value, a colour, or a list of them
     return [] if void is None else void if isinstance(void, list) else [tuple(void)] if isinstance(void, tuple) else [void]
 
-# %% ../nbs/02_masks.ipynb #c024
+# %% ../nbs/02_masks.ipynb #c025
 def read_masks(
     img_dir,                # folder of images, with subfolders
     msk_dir=None,           # folder of masks; None: they lie among the images and are named like 0001_mask.png

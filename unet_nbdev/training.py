@@ -118,33 +118,47 @@ def predictions(
 class RunFolder(Callback):
     "After each epoch: log, curves, pictures, and the best and the last model, in `path`"
     order = 65 # after Recorder and progress bar
-    def __init__(self, path=None, monitor:str='mean_dice', live:bool=None, settings:dict|None=None):
+    def __init__(self,
+        path=None,                # None writes nothing
+        monitor:str|None=None,    # score that says which epoch is best; None: mean_dice, with more than ten classes pooled_iou
+        live:bool|None=None,      # show figures as it goes; None: in notebooks
+        settings:dict|None=None,  # noted in the folder and in the models
+    ):
         self.path,self.monitor,self.live,self.settings = path and Path(path),monitor,live,settings or {}
 
     def before_fit(self):
-        self.rows,self.best,self.secs,self.shown = [],-1.,0.,None
+        self.rows,self.best,self.best_info,self.secs,self.steps,self.shown = [],-1.,None,0.,0,None
+        self.monitor = self.monitor or ('pooled_iou' if self.dls.train.codes.n_cls>11 else 'mean_dice')
         if self.path: write_json(self.path/'settings.json', self.settings)
     def before_train(self): self.t0 = time.perf_counter()
     def after_train(self): self.secs += time.perf_counter()-self.t0
+    def after_step(self): self.steps += 1
     def after_epoch(self):
         row = dict(zip(self.recorder.metric_names, self.recorder.log))
         row |= dict(lr=self.opt.hypers[-1]['lr'], seconds=round(self.secs, 2))
         self.rows.append({k:v for k,v in row.items() if k!='time'})
+        self._keep()
         if self.path: self._write()
         self._show()
     def after_fit(self):
-        if self.path and self.best>=0: self.model.load_state_dict(load_unet(self.path/'best.pth', self.dls.device).model.state_dict())
+        if self.best_info: self.model.load_state_dict(self.best_state)
 
 # %% ../nbs/15_training.ipynb #c019
 @patch
+def _keep(self:RunFolder): # the best weights so far; in memory, so that a run without a folder ends with them too
+    self.info = dict(epoch=self.epoch, scores=self.learn.scores.to_dict(self.dls.train.codes.vocab), settings=self.settings)
+    score = self.rows[-1][self.monitor]
+    self.improved = self.best_info is None or score>self.best
+    if not self.improved: return
+    self.best,self.best_info = score,self.info
+    self.best_state = {k:v.detach().clone() for k,v in self.model.state_dict().items()}
+
+@patch
 def _write(self:RunFolder):
     write_text(self.path/'log.csv', rows2csv(self.rows))
-    info = dict(epoch=self.epoch, scores=self.learn.scores.to_dict(self.dls.train.codes.vocab), settings=self.settings)
-    ckpt = learn2ckpt(self.learn, **info)
+    ckpt = learn2ckpt(self.learn, **self.info)
     save_unet(self.path/'last.pth', ckpt)
-    if (score := self.rows[-1][self.monitor]) > self.best:
-        self.best = score
-        save_unet(self.path/'best.pth', ckpt)
+    if self.improved: save_unet(self.path/'best.pth', ckpt)
     save_fig(plot_curves(self.rows), self.path/'curves.png')
     save_fig(predictions(self.learn), self.path/'predictions.png')
 
