@@ -11,7 +11,7 @@ from pathlib import Path
 from fastcore.docments import docments
 from .core import DataError, check_bad, image_files, open_image, write_image, write_json
 
-# %% ../nbs/23_cli.ipynb #c005
+# %% ../nbs/23_cli.ipynb #c006
 def _parser(func, name, example):
     p = argparse.ArgumentParser(name, description=inspect.getdoc(func), epilog=f'example: {example}', allow_abbrev=False)
     docs = docments(func, full=True)
@@ -37,7 +37,7 @@ def _command(func, name, example, argv=None): # run `func` with options from the
         print(f'{name}: stopped; what was saved stays', file=sys.stderr)
         return 130
 
-# %% ../nbs/23_cli.ipynb #c008
+# %% ../nbs/23_cli.ipynb #c009
 def _check_out(path): # the model file to write, and its run folder
     p = Path(path)
     if p.suffix not in ('.pth','.safetensors'): raise DataError(f'--out {str(path)!r} is no model file', 'End it in .pth or .safetensors')
@@ -53,7 +53,7 @@ def _check_writable(path): # the nearest folder that exists must be one, and let
         probe.touch(); probe.unlink()
     except OSError as e: raise DataError(f'cannot write there ({e.strerror})', 'Choose another path to write to', path) from None
 
-# %% ../nbs/23_cli.ipynb #c010
+# %% ../nbs/23_cli.ipynb #c011
 def _read(data, coco, images, masks, classes, strict=False, **kw):
     from unet_nbdev.items import read_items
     if not (data or coco or images): raise DataError('no data given', 'Use --coco ROOT, or --images DIR --masks DIR, or --data ROOT to have the layout recognised')
@@ -67,14 +67,7 @@ def _valid(valid, valid_pct): # → what `split_items` takes
     if valid and valid_pct: raise DataError('both --valid and --valid_pct are given', 'Give one of them')
     return valid or valid_pct
 
-# %% ../nbs/23_cli.ipynb #c012
-def _prep(items, size):
-    from unet_nbdev.prep import Prep
-    import numpy as np
-    if size: return Prep('letterbox', size)
-    grey = all(open_image(o.img).ndim==2 for o in items[:5])
-    return Prep() if grey or np.median([max(o.sz) for o in items])<=512 else Prep('letterbox', 384)
-
+# %% ../nbs/23_cli.ipynb #c013
 def train(
     coco:str=None,          # COCO data set: its folder, or a json file
     images:str=None,        # folder of images
@@ -89,13 +82,13 @@ def train(
     weights:str='auto',     # encoder weights: 'auto' (ImageNet), 'none', or a file
     size:int=None,          # scale images so that the long side has this many pixels
     crop:int=256,           # side of the squares that training sees
-    bs:int=8,               # batch size
+    bs:int=None,            # batch size; by default 8, and 4 on a CPU, where more steps are worth more than larger ones
     epochs:int=None,        # how long to train, in epochs
     max_steps:int=None,     # or in batches
     max_minutes:float=None, # or in minutes of training; validation comes beside them
     lr:float=3e-3,          # highest learning rate
     loss:str='ce_dice',     # ce, dice, ce_dice, focal, tversky
-    aug:str='medium',       # augmentation: none, light, medium, strong
+    aug:str='light',        # augmentation: none, light, medium, strong; more pays in longer trainings
     seed:int=0,             # of everything random
     device:str=None,        # cpu, cuda, mps; by default the best that works
     workers:int=None,       # processes that prepare data; chosen by default
@@ -108,15 +101,18 @@ def train(
     rgb = [int(o) for o in void.split(',')] if void else None
     items = _read(data, coco, images, masks, classes, strict, names=names, void=rgb and (rgb[0] if len(rgb)==1 else tuple(rgb)))
     _name_bad(items.bad)
-    from unet_nbdev.training import seg_dls, seg_learner, learn2ckpt, save_unet, pick_device, create_loss
-    create_loss(loss)
+    from unet_nbdev.data import choose_prep, seg_dls
+    from unet_nbdev.training import seg_learner, learn2ckpt, save_unet, pick_device, create_loss
+    create_loss(loss) # a wrong name is said at once
     n_bad = len(items.bad)
-    dls = seg_dls(items, _prep(items, size), _valid(valid, valid_pct), crop, bs, aug, seed=seed, device=pick_device(device), num_workers=workers, strict=strict)
+    dev = pick_device(device)
+    dls = seg_dls(items, choose_prep(items, size), _valid(valid, valid_pct), crop, bs or (4 if dev.type=='cpu' else 8), aug, seed=seed, device=dev,
+                  num_workers=workers, strict=strict)
     _name_bad(dls.train.dataset.samples.items.bad[n_bad:])
     learn = seg_learner(dls, encoder, loss, None if weights=='none' else weights, seed=seed)
     print(f'{len(dls.train.dataset.samples)} images train, {len(dls.valid.dataset)} validate; {items.codes}\n'
           f'{encoder} at {dls.train.prep.fit} {dls.train.prep.size or ""} on {dls.device} in {learn.precision}; run folder {run}')
-    log = learn.fit_unet(epochs, max_minutes, max_steps, lr, run=run, settings=settings)
+    log = learn.fit_unet(epochs, max_minutes, max_steps, lr, run=run, settings=settings, live=False)
     save_unet(path, learn2ckpt(learn, **log.best_info))
     best = log.best_info['scores']
     print(f'{log.steps} steps in {log.secs:.0f} s. Best epoch {log.best_info["epoch"]}: mean Dice {best["mean_dice"]:.3f}, '
@@ -124,7 +120,7 @@ def train(
 
 def unet_train(argv=None): return _command(train, 'unet_train', "unet_train --images photos --masks masks --max_minutes 10 --out models/unet.pth", argv)
 
-# %% ../nbs/23_cli.ipynb #c016
+# %% ../nbs/23_cli.ipynb #c017
 def score_items(
     seg,         # a `Segmenter`
     items,       # from `read_items`
@@ -149,7 +145,7 @@ def _chosen(items, info, valid, valid_pct): # the images to score: as said, else
     if how is None and not {o.split for o in items}>={'train','valid'}: return items
     return items.new(o for o in split_items(items, how, s.get('seed', 0)) if o.split=='valid')
 
-# %% ../nbs/23_cli.ipynb #c017
+# %% ../nbs/23_cli.ipynb #c018
 def evaluate(
     model:str,            # model file
     coco:str=None,        # COCO data set: its folder, or a json file
@@ -179,7 +175,7 @@ def evaluate(
 
 def unet_eval(argv=None): return _command(evaluate, 'unet_eval', "unet_eval --model models/unet.pth --images photos --masks masks", argv)
 
-# %% ../nbs/23_cli.ipynb #c020
+# %% ../nbs/23_cli.ipynb #c021
 def _outputs(files, input, output): # for each image the stem of its outputs, and the folder
     out = Path(output)
     single = Path(input).is_file() and out.suffix!='' and not out.is_dir()
@@ -202,7 +198,7 @@ def _write_prediction(f, stem, suffix, seg, pred, img, mask, probs, legend):
         from unet_nbdev.core import atomic
         with atomic(stem.with_name(stem.name+'_probs.npy')) as p: np.save(p, pred.probs.astype(np.float16))
 
-# %% ../nbs/23_cli.ipynb #c021
+# %% ../nbs/23_cli.ipynb #c022
 def predict(
     input:str,        # image file, folder, or pattern such as 'photos/*.jpg'
     model:str,        # model file
@@ -239,10 +235,10 @@ def predict(
 def unet_predict(argv=None):
     return _command(predict, 'unet_predict', "unet_predict --input data/image.png --model models/unet_v1.pth --output output.png", argv)
 
-# %% ../nbs/23_cli.ipynb #c026
+# %% ../nbs/23_cli.ipynb #c027
 def demo(
     out:str='demo',      # folder to write to
-    steps:int=160,       # training batches
+    steps:int=300,       # training batches
     images:int=120,      # images to make, a quarter of them for validation
     size:int=256,        # their height and width
     seed:int=0,          # of everything random
@@ -263,12 +259,15 @@ def demo(
     ckpt.post = PostProcess(min_size=max(1, size//8), fill_holes=max(1, size//8)) # specks and pinholes
     save_unet(out/'model.pth', ckpt)
     shutil.copyfile(out/'model'/'curves.png', out/'training.png')
-    valid = items.new(o for o in items if o.split=='valid')
-    seg = Segmenter(out/'model.pth', device)
-    show = valid[:3]
+    seg,valid = Segmenter(out/'model.pth', device),items.new(o for o in items if o.split=='valid')
+    order = [next(o for o in valid if o.img.name==name) for name,_ in score_items(seg, valid)[0].images.worst(len(valid))]
+    best,middle,worst = order[-1],order[len(order)//2],order[0]
+    show = [best, middle, worst]
     imgs,msks = [open_image(o.img) for o in show],[item2mask(o, items.codes) for o in show]
-    save_fig(show_masks(imgs, msks, items.codes, preds=[seg(o).mask for o in imgs], errors=True), out/'predictions.png')
-    predict(input=str(valid[0].img), model=str(out/'model.pth'), output=str(out/'output.png'), json=True, legend=True, device=device)
+    titles = [f'the best of {len(valid)} validation images', 'the middle one', 'the worst one']
+    save_fig(show_masks(imgs, msks, items.codes, preds=[seg(o).mask for o in imgs], titles=titles, errors=True), out/'predictions.png')
+    predict(input=str(middle.img), model=str(out/'model.pth'), output=str(out/'output.png'), json=True, legend=True, device=device)
+    print(f'pictures: {out/"predictions.png"} {out/"output.png"} {out/"training.png"}; objects: {out/"results.json"}; model: {out/"model.pth"}')
     evaluate(model=str(out/'model.pth'), coco=str(out/'data'), device=device)
 
 def unet_demo(argv=None): return _command(demo, 'unet_demo', 'unet_demo --out demo', argv)

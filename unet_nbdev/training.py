@@ -6,10 +6,12 @@
 __all__ = ['pick_precision', 'ScoreValid', 'seg_learner', 'learn2ckpt', 'predictions', 'RunFolder', 'rows2csv']
 
 # %% ../nbs/15_training.ipynb #c002
-import csv, io, time
+import csv, ctypes, io, time
 from functools import partial
 from pathlib import Path
 import numpy as np, torch
+from torch import nn
+from matplotlib.figure import Figure
 from fastai.callback.core import Callback, CancelFitException, CancelTrainException, CancelValidException
 from fastai.callback.fp16 import MixedPrecision
 from fastai.callback.schedule import *
@@ -34,19 +36,34 @@ def pick_precision(device)->str: # 'bf16', 'fp16' or 'fp32'
     has = lambda f: getattr(torch.cpu, f, lambda: False)()
     return 'bf16' if device.type=='cpu' and (has('_is_avx512_bf16_supported') or has('_is_amx_tile_supported')) else 'fp32'
 
-def _autocast_cpu(model): # forward in bf16, float32 out; hooks, so that it also ends when forward raises
+# %% ../nbs/15_training.ipynb #c009
+def _around(module, enabled, cast_in, cast_out): # run `module` with bf16 autocast on or off
     stack = []
-    def enter(*_):
-        stack.append(torch.autocast('cpu', torch.bfloat16))
+    def enter(m, args):
+        stack.append(torch.autocast('cpu', torch.bfloat16, enabled=enabled))
         stack[-1].__enter__()
+        return tuple(cast_in(o) for o in args)
     def leave(m, args, out):
         stack.pop().__exit__(None, None, None)
-        return out if out is None else out.float()
-    model.register_forward_pre_hook(enter)
-    model.register_forward_hook(leave, always_call=True)
+        return out if out is None else cast_out(out)
+    module.register_forward_pre_hook(enter)
+    module.register_forward_hook(leave, always_call=True)
+
+def _slow_in_bf16(m): return isinstance(m, nn.Conv2d) and m.groups==m.in_channels>1 and (max(m.kernel_size)>3 or max(m.stride)>1)
+
+def _autocast_cpu(model): # bf16 on the CPU, float32 out
+    _around(model, True, lambda x: x, lambda y: y.float())
+    for m in model.modules():
+        if _slow_in_bf16(m): _around(m, False, lambda x: x.float(), lambda y: y.bfloat16())
     return model
 
-# %% ../nbs/15_training.ipynb #c010
+def _keep_memory(): # let glibc keep freed memory: asking the system anew for each activation costs a fifth of a training step on a CPU
+    try:
+        libc = ctypes.CDLL('libc.so.6')
+        for what,v in ((-3, 2**25), (-1, 2**31-1), (-2, 2**26)): libc.mallopt(what, v) # mmap threshold, trim threshold, top pad
+    except (OSError, AttributeError): pass # not glibc
+
+# %% ../nbs/15_training.ipynb #c012
 class ScoreValid(Callback):
     "Keep the `Scores` of the last validation in `learn.scores`"
     def before_validate(self): self.learn.scores = Scores(self.dls.train.codes.n_cls)
@@ -57,7 +74,7 @@ class ScoreValid(Callback):
 def _metrics(read): # fastai metrics that read `learn.scores`
     return [ValueMetric(lambda: read().images.value, 'mean_dice'), ValueMetric(lambda: read().confusion.mean('iou'), 'pooled_iou')]
 
-# %% ../nbs/15_training.ipynb #c012
+# %% ../nbs/15_training.ipynb #c014
 _adamw = partial(OptimWrapper, opt=torch.optim.AdamW)
 
 def seg_learner(
@@ -78,6 +95,7 @@ def seg_learner(
     model = encoder if isinstance(encoder, UNet) else create_unet(encoder, prep.n_in, codes.n_cls, weights=weights, **kwargs)
     _check_fit(model, prep, codes)
     prec = pick_precision(dev) if precision=='auto' else precision
+    if dev.type=='cpu': _keep_memory()
     if prec=='bf16' and dev.type=='cpu': _autocast_cpu(model)
     amp = [MixedPrecision(prec)] if prec!='fp32' and dev.type=='cuda' else []
     loss = create_loss(loss) if isinstance(loss, str) else loss
@@ -91,7 +109,7 @@ def _check_fit(model, prep, codes):
         raise DataError(f"the network takes {model.cfg['n_in']} channels and gives {model.cfg['n_cls']} classes, the data has {prep.n_in} and {codes.n_cls}",
                         f'Build it with n_in={prep.n_in}, n_cls={codes.n_cls}')
 
-# %% ../nbs/15_training.ipynb #c017
+# %% ../nbs/15_training.ipynb #c019
 def learn2ckpt(
     learn:Learner, # from `seg_learner`
     **info,        # kept in the file
@@ -102,7 +120,7 @@ def learn2ckpt(
 def predictions(
     learn:Learner, # from `seg_learner`
     n:int=4,       # validation images, spread over the sizes
-)->'Figure': # image, truth and prediction
+)->Figure: # image, truth and prediction
     "A picture of what the network says of validation images"
     dl = learn.dls.valid
     ks = np.unique(np.linspace(0, len(dl.dataset)-1, n).round().astype(int))
@@ -114,7 +132,7 @@ def predictions(
         imgs.append(x.permute(1,2,0).numpy()); msks.append(y.numpy().astype(np.uint8)); preds.append(p.cpu().numpy().astype(np.uint8))
     return show_masks(imgs, msks, dl.codes, preds=preds)
 
-# %% ../nbs/15_training.ipynb #c018
+# %% ../nbs/15_training.ipynb #c020
 class RunFolder(Callback):
     "After each epoch: log, curves, pictures, and the best and the last model, in `path`"
     order = 65 # after Recorder and progress bar
@@ -143,7 +161,7 @@ class RunFolder(Callback):
     def after_fit(self):
         if self.best_info: self.model.load_state_dict(self.best_state)
 
-# %% ../nbs/15_training.ipynb #c019
+# %% ../nbs/15_training.ipynb #c021
 @patch
 def _keep(self:RunFolder): # the best weights so far; in memory, so that a run without a folder ends with them too
     self.info = dict(epoch=self.epoch, scores=self.learn.scores.to_dict(self.dls.train.codes.vocab), settings=self.settings)
@@ -167,7 +185,7 @@ def _show(self:RunFolder): # in a notebook: two figures that change
     if self.live is None: self.live = _in_notebook()
     if not self.live: return
     from IPython.display import display
-    figs = [plot_curves(self.rows), predictions(self.learn)]
+    figs = [plot_curves(self.rows), predictions(self.learn, 3)]
     if self.shown is None: self.shown = [display(f, display_id=True) for f in figs]
     else:
         for h,f in zip(self.shown, figs): h.update(f)
@@ -184,7 +202,7 @@ def rows2csv(rows:list)->str: # `rows`: dicts with the same keys
     w.writerows(rows)
     return f.getvalue()
 
-# %% ../nbs/15_training.ipynb #c022
+# %% ../nbs/15_training.ipynb #c024
 class _Stop(Callback): # end training after `n` batches, or after `seconds` of them; the epoch is then validated and saved as ever
     order = 90
     def __init__(self, n=None, seconds=None, validate=True):
@@ -197,6 +215,7 @@ class _Stop(Callback): # end training after `n` batches, or after `seconds` of t
         self.t = now
         self.done = bool(self.n and len(self.times)>=self.n or self.seconds and sum(self.times)>=self.seconds)
         if self.done: raise CancelTrainException()
+    def after_cancel_train(self): self.recorder.cancel_train = False # its loss counts all the same
     def before_validate(self):
         if not self.validate: raise CancelValidException()
     def after_epoch(self):
@@ -214,7 +233,7 @@ def step_seconds(self:Learner,
     self.dls.train.dataset.epoch = 0
     return float(np.median(watch.times[3:] or watch.times))
 
-# %% ../nbs/15_training.ipynb #c024
+# %% ../nbs/15_training.ipynb #c026
 def _epochs(learn, epochs, max_steps, max_minutes): # → number of epochs; sets their length
     dl,bs = learn.dls.train,learn.dls.train.bs
     if epochs: return epochs
@@ -239,7 +258,7 @@ def fit_unet(self:Learner,
     run=None,                   # run folder; None writes nothing
     live:bool|None=None,        # show curves and predictions as it goes; None: in notebooks
     settings:dict|None=None,    # noted in the run folder and in the models
-)->'RunFolder': # its `rows` are the log
+)->RunFolder: # its `rows` are the log
     "Train with one-cycle and AdamW; the best model, by mean Dice on validation images, is what remains"
     n = _epochs(self, epochs, max_steps, max_minutes)
     plan = dict(epochs=n, steps=n*len(self.dls.train), bs=self.dls.train.bs, lr=lr, precision=self.precision)
