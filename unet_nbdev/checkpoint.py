@@ -64,7 +64,8 @@ def _read(path): # → text, state; every way to fail says what the file is
     except pickle.UnpicklingError:
         raise DataError('not opened: it holds pickled objects, which may run code, or is no model file',
                         'Use a file written by unet_nbdev; whole pickled models are not supported', path) from None
-    except (KeyError, TypeError): raise DataError('holds no unet_nbdev model', 'Use a file written by unet_nbdev (unet_train or save_unet)', path) from None
+    except (KeyError, TypeError):
+        raise DataError('holds no unet_nbdev model', 'Use a file written by unet_train or save_unet', path) from None
     except Exception as e: raise DataError(f'cannot be read as a model ({type(e).__name__}: damaged, cut short, or another kind of file)',
                                            'Use a file written by unet_nbdev', path) from None
 
@@ -80,7 +81,9 @@ def load_unet(
         d = json.loads(text)
         model = create_unet(**d['net'])
         model.load_state_dict(state)
-        return Checkpoint(model.eval().to(device), Codes.from_dict(d['codes']), Prep.from_dict(d['prep']), PostProcess.from_dict(d['post']), d['info'])
+        parts = [cls.from_dict(d[k]) for k,cls in (('codes',Codes), ('prep',Prep), ('post',PostProcess))]
+        return Checkpoint(model.eval().to(device), *parts, d['info'])
     except DataError as e: raise DataError(e.what, e.fix, path) from None
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as e:
-        raise DataError(f'its parts do not fit together ({str(e).splitlines()[0][:120]})', 'Use the file as unet_nbdev wrote it', path) from None
+        why = (str(e).splitlines() or [type(e).__name__])[0][:120]
+        raise DataError(f'its parts do not fit together ({why})', 'Use the file as unet_nbdev wrote it', path) from None

@@ -9,7 +9,7 @@ __all__ = ['train', 'unet_train', 'score_items', 'evaluate', 'unet_eval', 'predi
 import argparse, inspect, sys, time, warnings
 from pathlib import Path
 from fastcore.docments import docments
-from .core import DataError, check_bad, image_files, open_image, write_image, write_json
+from .core import DataError, atomic, check_bad, image_files, open_image, write_image, write_json
 
 # %% ../nbs/23_cli.ipynb #c006
 def _parser(func, name, example):
@@ -56,7 +56,8 @@ def _check_writable(path): # the nearest folder that exists must be one, and let
 # %% ../nbs/23_cli.ipynb #c011
 def _read(data, coco, images, masks, classes, strict=False, **kw):
     from unet_nbdev.items import read_items
-    if not (data or coco or images): raise DataError('no data given', 'Use --coco ROOT, or --images DIR --masks DIR, or --data ROOT to have the layout recognised')
+    if not (data or coco or images):
+        raise DataError('no data given', 'Use --coco ROOT, or --images DIR --masks DIR, or --data ROOT to have the layout recognised')
     return read_items(data, coco=coco, images=images, masks=masks, classes=classes, strict=strict, **kw)
 
 def _name_bad(bad): # on stderr, so that output stays clean
@@ -106,8 +107,9 @@ def train(
     create_loss(loss) # a wrong name is said at once
     n_bad = len(items.bad)
     dev = pick_device(device)
-    dls = seg_dls(items, choose_prep(items, size), _valid(valid, valid_pct), crop, bs or (4 if dev.type=='cpu' else 8), aug, seed=seed, device=dev,
-                  num_workers=workers, strict=strict)
+    bs = bs or (4 if dev.type=='cpu' else 8)
+    dls = seg_dls(items, choose_prep(items, size), _valid(valid, valid_pct), crop, bs, aug,
+                  seed=seed, device=dev, num_workers=workers, strict=strict)
     _name_bad(dls.train.dataset.samples.items.bad[n_bad:])
     learn = seg_learner(dls, encoder, loss, None if weights=='none' else weights, seed=seed)
     print(f'{len(dls.train.dataset.samples)} images train, {len(dls.valid.dataset)} validate; {items.codes}\n'
@@ -118,7 +120,8 @@ def train(
     print(f'{log.steps} steps in {log.secs:.0f} s. Best epoch {log.best_info["epoch"]}: mean Dice {best["mean_dice"]:.3f}, '
           f'pooled IoU {best["pooled_iou"] or 0:.3f} on validation images at the network\'s scale\nwrote {path}')
 
-def unet_train(argv=None): return _command(train, 'unet_train', "unet_train --images photos --masks masks --max_minutes 10 --out models/unet.pth", argv)
+def unet_train(argv=None):
+    return _command(train, 'unet_train', 'unet_train --images photos --masks masks --max_minutes 10 --out models/unet.pth', argv)
 
 # %% ../nbs/23_cli.ipynb #c017
 def score_items(
@@ -179,7 +182,7 @@ def unet_eval(argv=None): return _command(evaluate, 'unet_eval', "unet_eval --mo
 def _outputs(files, input, output): # for each image the stem of its outputs, and the folder
     out = Path(output)
     single = Path(input).is_file() and out.suffix!='' and not out.is_dir()
-    if out.is_file() and not single: raise DataError('is a file, and there are several images' , 'Give a folder for --output', output)
+    if out.is_file() and not single: raise DataError('is a file, and there are several images', 'Give a folder for --output', output)
     _check_writable(out if single else out/'x')
     root = Path(input) if Path(input).is_dir() else Path(input).parent
     stems = [out.with_suffix('')] if single else [out/f.relative_to(root).with_suffix('') for f in files]
@@ -195,7 +198,6 @@ def _write_prediction(f, stem, suffix, seg, pred, img, mask, probs, legend):
     write_image(pic, overlay(img, pred.mask, seg.codes, legend=legend))
     if mask: write_image(stem.with_name(stem.name+'_mask.png'), pred.mask)
     if probs:
-        from unet_nbdev.core import atomic
         with atomic(stem.with_name(stem.name+'_probs.npy')) as p: np.save(p, pred.probs.astype(np.float16))
 
 # %% ../nbs/23_cli.ipynb #c022
@@ -226,7 +228,8 @@ def predict(
             if len(files)==1: raise e if e.file else DataError(e.what, e.fix, f) from None
             bad.append(e if e.file else DataError(e.what, e.fix, f))
             continue
-        if json: results += [{**o, 'file_name':f.name} for o in to_coco(pred.mask, seg.codes, int(f.stem) if f.stem.isdigit() else f.stem, pred.probs)]
+        image_id = int(f.stem) if f.stem.isdigit() else f.stem
+        if json: results += [{**o, 'file_name':f.name} for o in to_coco(pred.mask, seg.codes, image_id, pred.probs)]
     if json: write_json(folder/'results.json', results, indent=None)
     _name_bad(bad)
     print(f'{len(files)-len(bad)} of {len(files)} images, written to {output}')
@@ -267,7 +270,8 @@ def demo(
     titles = [f'the best of {len(valid)} validation images', 'the middle one', 'the worst one']
     save_fig(show_masks(imgs, msks, items.codes, preds=[seg(o).mask for o in imgs], titles=titles, errors=True), out/'predictions.png')
     predict(input=str(middle.img), model=str(out/'model.pth'), output=str(out/'output.png'), json=True, legend=True, device=device)
-    print(f'pictures: {out/"predictions.png"} {out/"output.png"} {out/"training.png"}; objects: {out/"results.json"}; model: {out/"model.pth"}')
+    made = ', '.join(str(out/o) for o in 'predictions.png output.png training.png results.json model.pth'.split())
+    print(f'wrote {made}')
     evaluate(model=str(out/'model.pth'), coco=str(out/'data'), device=device)
 
 def unet_demo(argv=None): return _command(demo, 'unet_demo', 'unet_demo --out demo', argv)

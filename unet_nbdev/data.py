@@ -84,7 +84,8 @@ class Samples:
     def __getitem__(self, i): return self.cache[i] if i<len(self.cache) else load_sample(self.items[i], self.codes, self.prep)
 
 # %% ../nbs/08_data.ipynb #c014
-_STRENGTHS = dict(light=None, medium=dict(scale=(.8,1.25), rotate=15, light=.2, hue=10), strong=dict(scale=(.6,1.6), rotate=30, light=.35, hue=20))
+_STRENGTHS = dict(light=None, medium=dict(scale=(.8,1.25), rotate=15, light=.2, hue=10),
+                  strong=dict(scale=(.6,1.6), rotate=30, light=.35, hue=20))
 
 def _colour(k, n_in): # light and colour; some of them know only 1 or 3 channels
     tone = [A.RandomBrightnessContrast(k['light'], k['light'], p=0.6), A.RandomGamma((70,140), p=0.3)]
@@ -98,17 +99,30 @@ def aug_tfms(
 )->A.Compose:
     "Albumentations for training"
     if isinstance(aug, A.BaseCompose): return aug
-    if aug not in ('none', *_STRENGTHS): raise DataError(f'aug={aug!r}', f"Choose 'none', {', '.join(map(repr, _STRENGTHS))}, or give an A.Compose")
+    if aug not in ('none', *_STRENGTHS):
+        raise DataError(f'aug={aug!r}', f"Choose 'none', {', '.join(map(repr, _STRENGTHS))}, or give an A.Compose")
     square = lambda n: A.RandomCrop(n, n, pad_if_needed=True, border_mode=cv2.BORDER_CONSTANT, fill=0, fill_mask=IGNORE)
     k = _STRENGTHS.get(aug)
     tfms = [] if aug=='none' else [A.D4() if flips=='all' else A.HorizontalFlip()]
     if k:
-        tfms += [A.Affine(scale=k['scale'], rotate=(-k['rotate'],k['rotate']), fill=0, fill_mask=IGNORE, p=0.7), square(crop), *_colour(k, n_in)]
+        warp = A.Affine(scale=k['scale'], rotate=(-k['rotate'],k['rotate']), fill=0, fill_mask=IGNORE, p=0.7)
+        tfms += [warp, square(crop), *_colour(k, n_in)]
     else: tfms += [square(crop)]
     if aug=='strong': tfms += [A.GaussianBlur(p=0.15), A.GaussNoise((.02,.08), p=0.2)]
     return A.Compose(tfms)
 
 # %% ../nbs/08_data.ipynb #c019
+def _first_good(f, ks): # what is not kept in memory may turn out unreadable only now: it is named, and its neighbour comes instead
+    for k in ks:
+        try: return f(k)
+        except DataError as e: err = e
+        warnings.warn(f'left out: {err}')
+    raise err
+
+def _tensors(img, msk): # (H,W,C) and (H,W) → (C,H,W) uint8 and (H,W) int64
+    return torch.from_numpy(np.ascontiguousarray(img.transpose(2,0,1))),torch.from_numpy(np.ascontiguousarray(msk)).long()
+
+# %% ../nbs/08_data.ipynb #c020
 class TrainSet:
     "Augmented samples; number `k` of epoch `epoch` depends on `seed`, and on nothing else"
     def __init__(self,
@@ -141,6 +155,7 @@ class TrainSet:
         t,l = (int(rng.integers(max(0, n-self.win)+1)) for n in msk.shape)
         return img[t:t+self.win,l:l+self.win],msk[t:t+self.win,l:l+self.win]
 
+# %% ../nbs/08_data.ipynb #c021
 class ValidSet:
     "Whole images at the network's scale, padded to its multiple, large ones first"
     def __init__(self, samples:Samples, limit:int=1536): # `limit`: sides longer than this are cut to their middle
@@ -157,17 +172,7 @@ class ValidSet:
         cut = np.s_[t:t+self.limit,l:l+self.limit]
         return _tensors(*self.samples.prep.padded(img[cut], msk[cut]))
 
-def _first_good(f, ks): # an image that does not fit in memory may turn out unreadable only now: it is named, and its neighbour comes instead
-    for k in ks:
-        try: return f(k)
-        except DataError as e: err = e
-        warnings.warn(f'left out: {err}')
-    raise err
-
-def _tensors(img, msk): # (H,W,C) and (H,W) → (C,H,W) uint8 and (H,W) int64
-    return torch.from_numpy(np.ascontiguousarray(img.transpose(2,0,1))),torch.from_numpy(np.ascontiguousarray(msk)).long()
-
-# %% ../nbs/08_data.ipynb #c023
+# %% ../nbs/08_data.ipynb #c025
 def _pad_batch(b): # samples of different sizes → one batch; what is added is `IGNORE`
     h,w = (max(o[1].shape[d] for o in b) for d in (0,1))
     pad = lambda t,v: torch.nn.functional.pad(t, (0, w-t.shape[-1], 0, h-t.shape[-2]), value=v)
@@ -192,7 +197,7 @@ class SegDL(TfmdDL):
         mean,std = (x.new_tensor(o).view(-1,1,1) for o in (self.prep.mean,self.prep.std))
         return list(((x*std+mean)*255).round().clamp(0,255).byte().permute(0,2,3,1).cpu().numpy())
 
-# %% ../nbs/08_data.ipynb #c024
+# %% ../nbs/08_data.ipynb #c026
 @patch
 def show_batch(self:SegDL, b=None, max_n=6, **kwargs):
     "Images of a batch with their masks"
@@ -206,7 +211,7 @@ def show_results(self:SegDL, b, out, max_n=4, **kwargs):
     return show_masks(self.images(x[:max_n]), list(y[:max_n].cpu().numpy().astype(np.uint8)), self.codes,
                       preds=list(out[:max_n].cpu().numpy().astype(np.uint8)), **kwargs)
 
-# %% ../nbs/08_data.ipynb #c026
+# %% ../nbs/08_data.ipynb #c028
 def choose_prep(
     items:Items,          # from `read_items`
     size:int|None=None,   # long side in pixels; None: own scale or 384, by the images
@@ -224,7 +229,7 @@ def _readable(items):
         try: yield open_image(o.img, o.sz)
         except DataError: pass # named when it is loaded for training
 
-# %% ../nbs/08_data.ipynb #c029
+# %% ../nbs/08_data.ipynb #c031
 def seg_dls(
     items:Items,            # from `read_items`
     prep:Prep|None=None,    # how images reach the network; None: see `choose_prep`
@@ -261,7 +266,7 @@ def _subset(samples, idxs):
     res.cache = [samples.cache[i] for i in idxs if i<len(samples.cache)]
     return res
 
-# %% ../nbs/08_data.ipynb #c036
+# %% ../nbs/08_data.ipynb #c038
 def class_balance(samples:Samples)->list: # one dict a class: name, pixels (share), images (share)
     "Share of the pixels and of the images that show each class, background first; `IGNORE` is not counted"
     n_cls = samples.codes.n_cls

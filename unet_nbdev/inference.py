@@ -43,7 +43,7 @@ class Segmenter:
         probs = self.probs(img)
         return Prediction(self.post(probs) if clean else probs.argmax(0).astype(np.uint8), probs, self.codes)
 
-    def __repr__(self): return f"Segmenter({self.info.get('version','')} {self.codes}, {self.prep.fit} {self.prep.size or ''}, {self.device})"
+    def __repr__(self): return f"Segmenter({self.codes}, {self.prep.fit}{f' {self.prep.size}' if self.prep.size else ''}, {self.device})"
 
 # %% ../nbs/16_inference.ipynb #c008
 def _pixels(img): # anything → array, and its name for messages

@@ -52,7 +52,7 @@ class UpBlock(nn.Module):
     def forward(self, x:Tensor, skip:Tensor|None, sz): # `sz`: (height, width) out
         if self.up: x = self.up(x)
         if x.shape[-2:]!=sz:
-            x = F.interpolate(x, sz, mode='nearest') if self.mode!='bilinear' else F.interpolate(x, sz, mode='bilinear', align_corners=False)
+            x = F.interpolate(x, sz, mode='bilinear' if self.mode=='bilinear' else 'nearest')
         return self.block(x if skip is None else torch.cat([x,skip], 1))
 
 # %% ../nbs/09_model.ipynb #c011
@@ -159,7 +159,7 @@ def _hub_state(name):
     try: return timm.create_model(name, pretrained=True).state_dict()
     except Exception as e:
         raise DataError(f'pretrained weights of {name!r} could not be fetched ({type(e).__name__})',
-            "Use encoder='tf_efficientnet_lite0', whose weights are installed, give weights='file.pth', or start from nothing with weights=None") from None
+            "Use encoder='tf_efficientnet_lite0', whose weights are installed, give weights='file.pth', or weights=None") from None
 
 def _file_state(path):
     try:
@@ -168,7 +168,7 @@ def _file_state(path):
             return load_file(path)
         return torch.load(path, map_location='cpu', weights_only=True)
     except Exception as e:
-        raise DataError(f'cannot be read as weights ({type(e).__name__})', 'Give a .pth or .safetensors file of a state dict', path) from None
+        raise DataError(f'cannot be read as weights ({type(e).__name__})', 'Give a state dict as .pth or .safetensors', path) from None
 
 # %% ../nbs/09_model.ipynb #c023
 def load_encoder(
@@ -183,7 +183,7 @@ def load_encoder(
     state = {(k if k in want else k.replace('.', '_', 1)):v for k,v in state.items()} # timm flattens stage names for features
     if (first := next(iter(want))) in state: state[first] = adapt_input_conv(model.cfg['n_in'], state[first])
     bad = [k for k,v in want.items() if k not in state or state[k].shape!=v.shape]
-    if bad: raise DataError(f'weights do not fit encoder {name!r}: {len(bad)} of {len(want)} tensors are missing or of another shape, first {bad[0]!r}',
+    if bad: raise DataError(f'weights do not fit encoder {name!r}: {len(bad)} of {len(want)} tensors do not, first {bad[0]!r}',
                             'Give weights of the same timm model', None if weights=='auto' else weights)
     net.load_state_dict({k:state[k] for k in want}, strict=False)
     return model

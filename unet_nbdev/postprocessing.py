@@ -144,10 +144,12 @@ def clean_mask(
 def _label_map(msk, n_cls=None):
     msk = np.asarray(msk)
     if msk.ndim!=2 or msk.dtype.kind not in 'iub':
-        raise DataError(f'an array of shape {msk.shape} and type {msk.dtype}, a label map (H,W) of whole numbers is needed', 'Give class indices')
+        raise DataError(f'an array of shape {msk.shape} and type {msk.dtype}, a label map (H,W) of whole numbers is needed',
+                        'Give class indices')
     top = (n_cls or IGNORE)-1
     if msk.size and (msk.min()<0 or ((msk>top)&(msk!=IGNORE)).any()):
-        raise DataError(f'mask values from {msk.min()} to {msk.max()}, 0 to {top} and {IGNORE} are possible', 'Check the classes of mask and model')
+        raise DataError(f'mask values from {msk.min()} to {msk.max()}, 0 to {top} and {IGNORE} are possible',
+                        'Check the classes of mask and model')
     return msk.astype(np.uint8)
 
 # %% ../nbs/12_postprocessing.ipynb #c037
@@ -188,7 +190,9 @@ def from_dict(cls:PostProcess, d:dict)->PostProcess:
     "The `PostProcess` that `to_dict` wrote"
     known = [f.name for f in fields(cls)]
     for k in d:
-        if k not in known: raise DataError(f'unknown post-processing setting {k!r}', f'Did you mean {(difflib.get_close_matches(k, known, 1, 0) or known)[0]!r}?')
+        if k in known: continue
+        near = (difflib.get_close_matches(k, known, 1, 0) or known)[0]
+        raise DataError(f'unknown post-processing setting {k!r}', f'Did you mean {near!r}?')
     return cls(**d)
 
 # %% ../nbs/12_postprocessing.ipynb #c044

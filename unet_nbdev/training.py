@@ -106,7 +106,8 @@ def seg_learner(
 
 def _check_fit(model, prep, codes):
     if model.cfg['n_in']!=prep.n_in or model.cfg['n_cls']!=codes.n_cls:
-        raise DataError(f"the network takes {model.cfg['n_in']} channels and gives {model.cfg['n_cls']} classes, the data has {prep.n_in} and {codes.n_cls}",
+        raise DataError(f"the network takes {model.cfg['n_in']} channels and gives {model.cfg['n_cls']} classes, "
+                        f"the data has {prep.n_in} and {codes.n_cls}",
                         f'Build it with n_in={prep.n_in}, n_cls={codes.n_cls}')
 
 # %% ../nbs/15_training.ipynb #c019
