@@ -22,7 +22,7 @@ _KEY = 'unet_nbdev' # the json text's name in a file
 @dataclass
 class Checkpoint:
     "What a model file holds"
-    model:UNet                # in evaluation mode
+    model:UNet                # the network; `load_unet` gives it in evaluation mode
     codes:Codes               # what the outputs mean
     prep:Prep                 # how an image reaches the network, and back
     post:PostProcess          # how masks are cleaned

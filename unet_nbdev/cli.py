@@ -7,6 +7,7 @@ __all__ = ['train', 'unet_train', 'score_items', 'evaluate', 'unet_eval', 'predi
 
 # %% ../nbs/23_cli.ipynb #c002
 import argparse, inspect, sys, time, warnings
+from fnmatch import fnmatch
 from pathlib import Path
 from fastcore.docments import docments
 from .core import DataError, atomic, check_bad, image_files, open_image, write_image, write_json
@@ -30,7 +31,7 @@ def _command(func, name, example, argv=None): # run `func` with options from the
     kw = vars(_parser(func, name, example).parse_args(argv))
     warnings.filterwarnings('ignore', category=FutureWarning)
     try: return func(**kw) or 0
-    except DataError as e:
+    except (DataError, OSError) as e: # a full disk, a folder without permission
         print(f'{name}: {e}', file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -41,11 +42,14 @@ def _command(func, name, example, argv=None): # run `func` with options from the
 def _check_out(path): # the model file to write, and its run folder
     p = Path(path)
     if p.suffix not in ('.pth','.safetensors'): raise DataError(f'--out {str(path)!r} is no model file', 'End it in .pth or .safetensors')
-    if p.is_dir(): raise DataError('is a folder', 'Give a file name for --out', path)
     _check_writable(p)
     return p,p.with_suffix('')
 
-def _check_writable(path): # the nearest folder that exists must be one, and let us write
+def _check_writable(path):
+    if Path(path).is_dir(): raise DataError('is a folder', 'Give a file name', path)
+    _check_folder(path)
+
+def _check_folder(path): # the nearest folder that exists must be one, and let us write
     up = next(o for o in [Path(path).absolute(), *Path(path).absolute().parents][1:] if o.exists())
     if not up.is_dir(): raise DataError(f'{up.name!r} is a file, not a folder', 'Choose another path to write to', path)
     try:
@@ -58,11 +62,25 @@ def _read(data, coco, images, masks, classes, strict=False, **kw):
     from unet_nbdev.items import read_items
     if not (data or coco or images):
         raise DataError('no data given', 'Use --coco ROOT, or --images DIR --masks DIR, or --data ROOT to have the layout recognised')
+    if coco and (masks or data or kw.get('names') or kw.get('void')):
+        raise DataError('--masks, --data, --names and --void do not go with --coco', 'Leave them out')
     return read_items(data, coco=coco, images=images, masks=masks, classes=classes, strict=strict, **kw)
+
+def _void(s): # '255' or '255,255,255' → int or colour
+    parts = s.split(',') if s else []
+    if not all(o.strip().isdecimal() for o in parts) or len(parts) not in (0,1,3):
+        raise DataError(f'--void {s!r}', 'Give one value such as 255, or a colour such as 255,255,255')
+    return [int(o) for o in parts][0] if len(parts)==1 else tuple(int(o) for o in parts) or None
+
+def _positive(**kw):
+    for k,v in kw.items():
+        if v is not None and not v>0: raise DataError(f'--{k} {v}', 'Give a number above 0')
 
 def _name_bad(bad): # on stderr, so that output stays clean
     for o in bad[:20]: print(f'left out: {o}', file=sys.stderr)
     if bad: print(f'{len(bad)} left out', file=sys.stderr)
+
+def _num(v): return '–' if v is None else f'{v:.3f}'
 
 def _valid(valid, valid_pct): # → what `split_items` takes
     if valid and valid_pct: raise DataError('both --valid and --valid_pct are given', 'Give one of them')
@@ -98,13 +116,17 @@ def train(
 ):
     "Train a U-Net; give the data and nothing else, or say more"
     settings = {k:v for k,v in locals().items() if v is not None}
+    _positive(size=size, crop=crop, bs=bs, epochs=epochs, max_steps=max_steps, max_minutes=max_minutes, lr=lr)
     path,run = _check_out(out)
-    rgb = [int(o) for o in void.split(',')] if void else None
-    items = _read(data, coco, images, masks, classes, strict, names=names, void=rgb and (rgb[0] if len(rgb)==1 else tuple(rgb)))
+    items = _read(data, coco, images, masks, classes, strict, names=names, void=_void(void))
     _name_bad(items.bad)
-    from unet_nbdev.data import choose_prep, seg_dls
-    from unet_nbdev.training import seg_learner, learn2ckpt, save_unet, pick_device, create_loss
-    create_loss(loss) # a wrong name is said at once
+    if not (valid or valid_pct or {o.split for o in items}>={'train','valid'}): settings['valid_pct'] = valid_pct = 0.2
+    from unet_nbdev.model import pick_device
+    from unet_nbdev.losses import create_loss
+    from unet_nbdev.data import aug_tfms, choose_prep, seg_dls
+    from unet_nbdev.checkpoint import save_unet
+    from unet_nbdev.training import seg_learner, learn2ckpt
+    create_loss(loss); aug_tfms(aug) # a wrong name is said at once
     n_bad = len(items.bad)
     dev = pick_device(device)
     bs = bs or (4 if dev.type=='cpu' else 8)
@@ -117,8 +139,8 @@ def train(
     log = learn.fit_unet(epochs, max_minutes, max_steps, lr, run=run, settings=settings, live=False)
     save_unet(path, learn2ckpt(learn, **log.best_info))
     best = log.best_info['scores']
-    print(f'{log.steps} steps in {log.secs:.0f} s. Best epoch {log.best_info["epoch"]}: mean Dice {best["mean_dice"]:.3f}, '
-          f'pooled IoU {best["pooled_iou"] or 0:.3f} on validation images at the network\'s scale\nwrote {path}')
+    print(f'{log.steps} steps in {log.secs:.0f} s. Best epoch {log.best_info["epoch"]}: mean Dice {_num(best["mean_dice"])}, '
+          f'pooled IoU {_num(best["pooled_iou"])} on validation images at the network\'s scale\nwrote {path}')
 
 def unet_train(argv=None):
     return _command(train, 'unet_train', 'unet_train --images photos --masks masks --max_minutes 10 --out models/unet.pth', argv)
@@ -136,17 +158,23 @@ def score_items(
     from unet_nbdev.metrics import Scores
     scores,bad = Scores(seg.codes.n_cls),[]
     for o in progress_bar(items, leave=False) if progress else items:
-        try: img,msk = open_image(o.img, o.sz),item2mask(o, seg.codes)
-        except DataError as e: bad.append(e)
-        else: scores.update(seg(img, clean).mask, msk, o.img.name)
+        try: scores.update(seg(open_image(o.img, o.sz), clean).mask, item2mask(o, items.codes), o.img.name)
+        except DataError as e: bad.append(_named(e, o.img))
     return scores,check_bad(bad, len(items))
 
-def _chosen(items, info, valid, valid_pct): # the images to score: as said, else as in training, else the data's own part, else all
+def _named(e, file): return e if e.file else DataError(e.what, e.fix, file, e.ids)
+
+def _chosen(items, info, where, valid, valid_pct): # the images to score: as said, else as in training, else the data's own part, else all
     from unet_nbdev.data import split_items
-    s = info.get('settings', {})
-    how = _valid(valid, valid_pct) or _valid(s.get('valid'), s.get('valid_pct'))
-    if how is None and not {o.split for o in items}>={'train','valid'}: return items
-    return items.new(o for o in split_items(items, how, s.get('seed', 0)) if o.split=='valid')
+    s,said = info.get('settings', {}),_valid(valid, valid_pct)
+    if not said:
+        valid = s.get('valid')
+        valid_pct = s.get('valid_pct') if all(s.get(k)==v for k,v in where.items()) else None # a fraction is of the same data only
+    if valid and (hit := [o for o in items if fnmatch(o.img.name, valid) or fnmatch(o.img.stem, valid)]): return items.new(hit)
+    if said and valid: raise DataError(f'no image is called like --valid {valid!r}', f'Files are named like {items[0].img.name!r}')
+    if valid_pct or {o.split for o in items}>={'train','valid'}:
+        return items.new(o for o in split_items(items, valid_pct, s.get('seed', 0)) if o.split=='valid')
+    return items
 
 # %% ../nbs/23_cli.ipynb #c018
 def evaluate(
@@ -167,40 +195,51 @@ def evaluate(
     if json: _check_writable(json)
     seg = Segmenter(model, device)
     items = _read(data, coco, images, masks, None, codes=seg.codes)
-    if not all_images: items = _chosen(items, seg.info, valid, valid_pct)
+    n = len(items)
+    if not all_images: items = _chosen(items, seg.info, dict(coco=coco, images=images, masks=masks, data=data), valid, valid_pct)
     scores,bad = score_items(seg, items, clean=not raw)
     _name_bad(items.bad+bad)
     res = scores.to_dict(seg.codes.vocab)
     if json: write_json(json, dict(model=str(model), **res))
     print(scores.table(seg.codes.vocab))
-    print(f'{res["images"]} images; mean Dice {res["mean_dice"]:.3f} (an image and a class at a time), the classes pooled over all pixels')
-    print(f'mean IoU {res["pooled_iou"] or 0:.3f}')
+    print(f'{res["images"]} of {n} images; mean Dice {_num(res["mean_dice"])} (an image and a class at a time), the classes pooled over all pixels')
+    print(f'mean IoU {_num(res["pooled_iou"])}')
 
 def unet_eval(argv=None): return _command(evaluate, 'unet_eval', "unet_eval --model models/unet.pth --images photos --masks masks", argv)
 
-# %% ../nbs/23_cli.ipynb #c021
-def _outputs(files, input, output): # for each image the stem of its outputs, and the folder
+# %% ../nbs/23_cli.ipynb #c025
+def _outputs(files, input, output, suffixes): # the folder to write to, and for each image its name there and {what: path}
     out = Path(output)
-    single = Path(input).is_file() and out.suffix!='' and not out.is_dir()
+    single = len(files)==1 and out.suffix!='' and not out.is_dir()
     if out.is_file() and not single: raise DataError('is a file, and there are several images', 'Give a folder for --output', output)
-    _check_writable(out if single else out/'x')
-    root = Path(input) if Path(input).is_dir() else Path(input).parent
-    stems = [out.with_suffix('')] if single else [out/f.relative_to(root).with_suffix('') for f in files]
-    if dup := {s for s in stems if stems.count(s)>1}:
-        raise DataError(f'several images are called {sorted(dup)[0].name!r}', 'Predict them from separate folders', input)
-    return stems,(out.parent if single else out),(out.suffix if single else '.png')
+    _check_folder(out if single else out/'x')
+    root = Path(input) if Path(input).is_dir() else min((f.parent for f in files), key=lambda o: len(o.parts))
+    names = [f.relative_to(root).as_posix() if f.is_relative_to(root) else f.name for f in files]
+    stems = [out.with_suffix('')] if single else [out/Path(n).with_suffix('') for n in names]
+    pics = {'': out.suffix if single else '.png', **suffixes}
+    res = [{k:s.with_name(s.name+v) for k,v in pics.items()} for s in stems]
+    _check_targets([p for o in res for p in o.values()], files)
+    return (out.parent if single else out),names,res
 
-def _write_prediction(f, stem, suffix, seg, pred, img, mask, probs, legend):
+def _check_targets(targets, files):
+    seen = {f.resolve() for f in files}
+    for p in targets:
+        if p.resolve() in seen: raise DataError('would be written twice, or over an image', 'Choose another --output, or rename the images', p)
+        seen.add(p.resolve())
+
+def _write_prediction(to, seg, pred, img, legend):
     import numpy as np
     from unet_nbdev.show import overlay
-    pic = stem.with_name(stem.name+suffix)
-    if pic.resolve()==Path(f).resolve(): raise DataError('would overwrite the image itself', 'Choose another --output', f)
-    write_image(pic, overlay(img, pred.mask, seg.codes, legend=legend))
-    if mask: write_image(stem.with_name(stem.name+'_mask.png'), pred.mask)
-    if probs:
-        with atomic(stem.with_name(stem.name+'_probs.npy')) as p: np.save(p, pred.probs.astype(np.float16))
+    write_image(to[''], overlay(img, pred.mask, seg.codes, legend=legend))
+    if 'mask' in to: write_image(to['mask'], pred.mask)
+    if 'probs' in to:
+        with atomic(to['probs']) as p: np.save(p, pred.probs.astype(np.float16))
 
-# %% ../nbs/23_cli.ipynb #c022
+def _image_ids(names): # numbers where all files are called by different ones, else the names without suffix
+    stems = [str(Path(n).with_suffix('').as_posix()) for n in names]
+    return [int(s) for s in stems] if all(s.isascii() and s.isdigit() for s in stems) and len({int(s) for s in stems})==len(stems) else stems
+
+# %% ../nbs/23_cli.ipynb #c026
 def predict(
     input:str,        # image file, folder, or pattern such as 'photos/*.jpg'
     model:str,        # model file
@@ -217,19 +256,18 @@ def predict(
     from unet_nbdev.inference import Segmenter
     from unet_nbdev.postprocessing import to_coco
     files = image_files(input)
-    stems,folder,suffix = _outputs(files, input, output)
+    folder,names,targets = _outputs(files, input, output, {**({'mask':'_mask.png'} if mask else {}), **({'probs':'_probs.npy'} if probs else {})})
     seg,results,bad = Segmenter(model, device),[],[]
-    for f,stem in progress_bar(list(zip(files, stems)), leave=False) if len(files)>1 else zip(files, stems):
+    todo = list(zip(files, names, _image_ids(names), targets))
+    for f,name,image_id,to in progress_bar(todo, leave=False) if len(files)>1 else todo:
         try:
             img = open_image(f)
             pred = seg(img, clean=not raw)
-            _write_prediction(f, stem, suffix, seg, pred, img, mask, probs, legend)
+            _write_prediction(to, seg, pred, img, legend)
+            if json: results += [{**o, 'file_name':name} for o in to_coco(pred.mask, seg.codes, image_id, pred.probs)]
         except DataError as e:
-            if len(files)==1: raise e if e.file else DataError(e.what, e.fix, f) from None
-            bad.append(e if e.file else DataError(e.what, e.fix, f))
-            continue
-        image_id = int(f.stem) if f.stem.isdigit() else f.stem
-        if json: results += [{**o, 'file_name':f.name} for o in to_coco(pred.mask, seg.codes, image_id, pred.probs)]
+            if len(files)==1: raise _named(e, f) from None
+            bad.append(_named(e, f))
     if json: write_json(folder/'results.json', results, indent=None)
     _name_bad(bad)
     print(f'{len(files)-len(bad)} of {len(files)} images, written to {output}')
@@ -238,7 +276,7 @@ def predict(
 def unet_predict(argv=None):
     return _command(predict, 'unet_predict', "unet_predict --input data/image.png --model models/unet_v1.pth --output output.png", argv)
 
-# %% ../nbs/23_cli.ipynb #c027
+# %% ../nbs/23_cli.ipynb #c033
 def demo(
     out:str='demo',      # folder to write to
     steps:int=300,       # training batches
@@ -250,11 +288,14 @@ def demo(
     "Make a data set, train, evaluate, predict and clean, and say where the pictures are"
     import shutil
     out = Path(out)
-    _check_writable(out/'x')
+    _positive(steps=steps, images=images, size=size)
+    _check_folder(out/'x')
     from unet_nbdev.synth import synth_coco
     from unet_nbdev.show import show_masks, save_fig
     from unet_nbdev.items import item2mask
-    from unet_nbdev.inference import Segmenter, save_unet, load_unet, PostProcess
+    from unet_nbdev.inference import Segmenter
+    from unet_nbdev.postprocessing import PostProcess
+    from unet_nbdev.checkpoint import load_unet, save_unet
     print(f'making {images} images of a beach in {out/"data"}')
     items = synth_coco(out/'data', n=images, sz=size, seed=seed)
     train(coco=str(out/'data'), max_steps=steps, seed=seed, device=device, crop=min(192, size), out=str(out/'model.pth'))

@@ -7,7 +7,7 @@ __all__ = ['IGNORE', 'DataError', 'palette', 'Codes', 'Item', 'Items', 'check_ba
            'atomic', 'write_text', 'write_json', 'write_image']
 
 # %% ../nbs/00_core.ipynb #c002
-import os, json, difflib, colorsys
+import os, json, difflib, colorsys, glob
 from pathlib import Path
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -174,7 +174,7 @@ def check_bad(
     return bad
 
 # %% ../nbs/00_core.ipynb #c041
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR) # OpenCV's own complaints about a broken file say less than ours
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT) # OpenCV's own complaints about a broken file say less than ours
 
 # %% ../nbs/00_core.ipynb #c042
 _IMG_EXTS = '.png .jpg .jpeg .tif .tiff .bmp .webp .npy .jp2 .pgm .ppm'.split()
@@ -188,8 +188,8 @@ def image_size(
     path, # image file
 )->tuple: # (height, width) as stored, without EXIF rotation
     "Size of an image from its header, without decoding it"
-    if Path(path).suffix=='.npy': return np.load(path, mmap_mode='r', allow_pickle=False).shape[:2]
     try:
+        if Path(path).suffix=='.npy': return np.load(path, mmap_mode='r', allow_pickle=False).shape[:2]
         with Image.open(path) as im: return im.size[::-1]
     except Exception as e: raise _unreadable(path, e) from None
 
@@ -217,7 +217,7 @@ def open_image(
 )->np.ndarray: # (H,W) or (H,W,C), RGB order, uint8 or uint16
     "Pixels of an image file; a `DataError` names a file that cannot be read or does not fit `sz`"
     try: img = _decode(path)
-    except (OSError, ValueError, cv2.error) as e: raise _unreadable(path, e) from None
+    except (OSError, EOFError, ValueError, cv2.error) as e: raise _unreadable(path, e) from None
     if img is None: raise _unreadable(path)
     if img.dtype not in (np.uint8, np.uint16): raise DataError(f'pixels are {img.dtype}', 'Save as uint8 or uint16', path)
     if sz is None or img.shape[:2]!=tuple(sz): img = np.ascontiguousarray(_FLIPS.get(_turn(path), lambda a:a)(img))
@@ -234,7 +234,7 @@ def image_files(
     p = Path(path)
     if p.is_file(): return [p]
     if p.is_dir(): fs = [o for o in p.rglob('*') if o.suffix.lower() in _IMG_EXTS and not o.name.startswith('.')]
-    elif any(c in p.name for c in '*?['): fs = [o for o in p.parent.glob(p.name) if o.suffix.lower() in _IMG_EXTS]
+    elif glob.has_magic(str(path)): fs = [Path(o) for o in glob.glob(str(path), recursive=True) if Path(o).suffix.lower() in _IMG_EXTS]
     else: raise DataError('no such file or folder', 'Check the path', path)
     if not fs: raise DataError('no image found', f'Images end in {" ".join(_IMG_EXTS)}', path)
     return sorted(fs)

@@ -133,13 +133,14 @@ class TrainSet:
         win:int|None=None, # larger images are cut to a random window of this side first, so that augmenting costs the same for any size
     ):
         self.samples,self.tfm,self.n,self.seed,self.win,self.epoch = samples,tfm,n,seed,win,0
+        self.order = None,None # number of a pass, and its order
 
     def __len__(self): return self.n
 
     def place(self, k): # → (item, generator of its augmentation)
         p,i = divmod(self.epoch*self.n + k, len(self.samples))
-        order = np.random.default_rng([self.seed, p]).permutation(len(self.samples))
-        return int(order[i]),int(np.random.SeedSequence([self.seed, p, i]).generate_state(1)[0])
+        if self.order[0]!=p: self.order = p,np.random.default_rng([self.seed, p]).permutation(len(self.samples))
+        return int(self.order[1][i]),int(np.random.SeedSequence([self.seed, p, i]).generate_state(1)[0])
 
     def __getitem__(self, k): return _first_good(self._sample, range(k, k+20))
 
@@ -217,10 +218,11 @@ def choose_prep(
     size:int|None=None,   # long side in pixels; None: own scale or 384, by the images
 )->Prep:
     "Scale and channels that suit the images"
-    if size: return Prep('letterbox', size)
     shapes = [o.shape for o in _readable(items[:5])]
     n = max((s[2] if len(s)==3 else 1 for s in shapes), default=3)
-    kw = dict(n_in=n, mean=[0.5]*n, std=[0.5]*n) if n>4 else {}
+    bands = n>4 or n in (2,4) and items[0].img.suffix.lower() in ('.npy','.tif','.tiff') # elsewhere a 4th channel is alpha
+    kw = dict(n_in=n, mean=[0.5]*n, std=[0.5]*n) if bands else {}
+    if size: return Prep('letterbox', size, **kw)
     grey = shapes and all(len(s)==2 for s in shapes)
     return Prep(**kw) if grey or np.median([max(o.sz) for o in items])<=512 else Prep('letterbox', 384, **kw)
 
@@ -241,7 +243,7 @@ def seg_dls(
     seed:int=0,             # order and augmentation are a function of it
     n_epoch:int|None=None,  # samples an epoch; None: one pass, at least 64
     num_workers:int|None=None, # processes that augment; None: chosen
-    device=None,            # None: fastai's default
+    device=None,            # None: `seg_learner` picks the best that works
     strict:bool=False,      # stop at the first image that cannot be read
 )->DataLoaders:
     "Items → fastai `DataLoaders` of (B,n_in,H,W) float32 and (B,H,W) int64"
@@ -253,7 +255,7 @@ def seg_dls(
     for s,o in zip(('train','valid'), (trn,val)):
         if not len(o): raise DataError(f'no readable image is left for {s}', 'Mend or add images')
     tfm = aug_tfms(aug, crop, prep.n_in, flips or ('all' if prep.fit=='pad' else 'h'))
-    cuda = torch.cuda.is_available() and str(device)!='cpu'
+    cuda = torch.device(device).type=='cuda' if device else torch.cuda.is_available()
     if num_workers is None: num_workers = min(8, os.cpu_count()) if cuda or len(both.cache)<len(both) else 0
     kw = dict(num_workers=num_workers, pin_memory=cuda, device=device)
     n = n_epoch or max(len(trn), 64)

@@ -6,15 +6,15 @@
 __all__ = ['Prediction', 'Segmenter']
 
 # %% ../nbs/16_inference.ipynb #c002
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 import numpy as np, torch
+from PIL import ImageOps
 from fastcore.basics import patch
 from .core import *
-from .prep import Prep, windows, window_weight
-from .postprocessing import PostProcess
+from .prep import windows, window_weight
 from .model import pick_device
-from .checkpoint import Checkpoint, load_unet, save_unet
+from .checkpoint import Checkpoint, load_unet
 
 # %% ../nbs/16_inference.ipynb #c007
 @dataclass
@@ -49,7 +49,9 @@ class Segmenter:
 def _pixels(img): # anything → array, and its name for messages
     if isinstance(img, (str,Path)): return open_image(img),img
     if isinstance(img, np.ndarray): return img,None
-    if hasattr(img, 'convert'): return np.array(img.convert('RGB') if img.mode in ('P','CMYK','YCbCr','1') else img),None
+    if hasattr(img, 'convert'):
+        img = ImageOps.exif_transpose(img)
+        return np.array(img.convert('RGB') if img.mode in ('P','CMYK','YCbCr','1') else img),None
     if hasattr(img, 'numpy'): raise DataError('got a torch tensor', 'Give a path, a PIL image or an array (H,W,C)')
     raise DataError(f'got {type(img).__name__}', 'Give a path, a PIL image or an array (H,W,C)')
 

@@ -78,6 +78,14 @@ class TimmEncoder(nn.Module):
         if not timm.is_model(name): raise _unknown(name)
         self.net = timm.create_model(name, features_only=True, in_chans=n_in, pretrained=False)
         self.channels,self.strides = list(self.net.feature_info.channels()),list(self.net.feature_info.reduction())
+        if not self._fits(n_in): raise DataError(f'encoder {name!r} gives no features for a U-Net', 'Use a convolutional one, such as resnet34')
+
+    def _fits(self, n_in): # one tiny image through: does it take any size, and are features (B,C,H,W)?
+        try:
+            with torch.no_grad(): feats = self.net.eval()(torch.zeros(1, n_in, 64, 96))
+            return [tuple(f.shape[1:]) for f in feats]==[(c,64//s,96//s) for c,s in zip(self.channels, self.strides)]
+        except Exception: return False
+        finally: self.net.train()
 
     def forward(self, x): return self.net(x)
 
@@ -162,6 +170,7 @@ def _hub_state(name):
             "Use encoder='tf_efficientnet_lite0', whose weights are installed, give weights='file.pth', or weights=None") from None
 
 def _file_state(path):
+    if not Path(path).is_file(): raise DataError('no such file', "Give a file of weights, 'auto' or None", path)
     try:
         if str(path).endswith('.safetensors'):
             from safetensors.torch import load_file
@@ -210,9 +219,7 @@ def _works(device):
     try:
         nn.Conv2d(3, 4, 3).to(device)(torch.randn(1, 3, 8, 8, device=device)).sum().item()
         return True
-    except Exception as e:
-        warnings.warn(f'{device} is there but cannot compute ({type(e).__name__}); using the CPU')
-        return False
+    except Exception: return False
 
 def pick_device(
     device=None, # 'cpu', 'cuda', 'cuda:1', 'mps'; None: the best that works
@@ -225,4 +232,6 @@ def pick_device(
         raise DataError(f'device {str(device)!r} is not usable here', "Use --device cpu, or leave it out")
     mps = getattr(torch.backends, 'mps', None)
     found = 'cuda' if torch.cuda.is_available() else 'mps' if mps and mps.is_available() else None
-    return torch.device(found if found and _works(torch.device(found)) else 'cpu')
+    if found and _works(torch.device(found)): return torch.device(found)
+    if found: warnings.warn(f'{found} is there but cannot compute; using the CPU')
+    return torch.device('cpu')

@@ -21,7 +21,7 @@ class Prep:
     n_in:int=3            # channels that the network takes
     mean:list=field(default_factory=lambda: [0.5]*3) # a channel, for pixels in 0..1
     std:list=field(default_factory=lambda: [0.5]*3)  # a channel, for pixels in 0..1
-    norm:str='fixed'      # intensity: 'fixed' (0..255 as they are) or 'image' (each image stretched to its own range)
+    norm:str='fixed'      # 'fixed' (8-bit values as they are) or 'image' (each image stretched to its own range; 16-bit ones always are)
 
     def __post_init__(self):
         if self.fit not in ('pad','letterbox','resize'): raise DataError(f'fit={self.fit!r}', "Choose 'pad', 'letterbox' or 'resize'")
@@ -67,6 +67,7 @@ def pixels(self:Prep,
 )->np.ndarray: # (H,W,n_in) uint8
     "The network's channels and intensity range, still at the image's size"
     if img.dtype not in (np.uint8, np.uint16): raise DataError(f'pixels are {img.dtype}', 'Use uint8 or uint16')
+    if img.ndim not in (2,3) or not img.size: raise DataError(f'an array of shape {img.shape}', 'Give an image (H,W) or (H,W,C)')
     img = _channels(img, self.n_in)
     return _stretch(img) if self.norm=='image' or img.dtype==np.uint16 else img
 
@@ -91,7 +92,8 @@ def resize(self:Prep,
     h,w = self.scaled(img.shape[:2])
     if (h,w)==img.shape[:2]: return img,msk
     how = cv2.INTER_AREA if h*w<img.shape[0]*img.shape[1] else cv2.INTER_LINEAR
-    img = cv2.resize(np.ascontiguousarray(img), (w,h), interpolation=how).reshape(h, w, -1)
+    part = lambda o: cv2.resize(np.ascontiguousarray(o), (w,h), interpolation=how).reshape(h, w, -1) # OpenCV averages 4 channels at most
+    img = np.concatenate([part(img[...,c:c+4]) for c in range(0, img.shape[2], 4)], 2)
     return img,None if msk is None else cv2.resize(msk, (w,h), interpolation=cv2.INTER_NEAREST_EXACT)
 
 # %% ../nbs/07_prep.ipynb #c018

@@ -7,6 +7,7 @@ __all__ = ['pick_precision', 'ScoreValid', 'seg_learner', 'learn2ckpt', 'predict
 
 # %% ../nbs/15_training.ipynb #c002
 import csv, ctypes, io, time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 import numpy as np, torch
@@ -22,12 +23,12 @@ from fastai.torch_core import set_seed
 from fastcore.basics import patch
 from .core import *
 from .show import plot_curves, save_fig, show_masks
-from .data import SegDL, seg_dls
+from .data import SegDL
 from .model import UNet, create_unet, input_stats, pick_device, unet_groups
 from .losses import create_loss
 from .metrics import Scores
 from .postprocessing import PostProcess
-from .checkpoint import Checkpoint, load_unet, save_unet
+from .checkpoint import Checkpoint, save_unet
 
 # %% ../nbs/15_training.ipynb #c007
 def pick_precision(device)->str: # 'bf16', 'fp16' or 'fp32'
@@ -52,6 +53,8 @@ def _around(module, enabled, cast_in, cast_out): # run `module` with bf16 autoca
 def _slow_in_bf16(m): return isinstance(m, nn.Conv2d) and m.groups==m.in_channels>1 and (max(m.kernel_size)>3 or max(m.stride)>1)
 
 def _autocast_cpu(model): # bf16 on the CPU, float32 out
+    if getattr(model, 'in_bf16', False): return model # a second learner with the same network
+    model.in_bf16 = True
     _around(model, True, lambda x: x, lambda y: y.float())
     for m in model.modules():
         if _slow_in_bf16(m): _around(m, False, lambda x: x.float(), lambda y: y.bfloat16())
@@ -90,21 +93,31 @@ def seg_learner(
 )->Learner:
     "A fastai `Learner` that trains a U-Net on `dls`"
     set_seed(seed)
-    codes,prep,dev = dls.train.codes,dls.train.prep,torch.device(dls.device or 'cpu')
-    if weights and isinstance(encoder, str): prep.mean,prep.std = input_stats(encoder, prep.n_in)
+    if dls.device is None: dls.device = pick_device()
+    codes,prep,dev = dls.train.codes,dls.train.prep,torch.device(dls.device)
+    if weights and isinstance(encoder, str) and prep.mean==prep.std==[0.5]*prep.n_in: # nobody chose others
+        mean,std = input_stats(encoder, prep.n_in)
+        prep = dls.train.prep = dls.valid.prep = replace(prep, mean=mean, std=std)
     model = encoder if isinstance(encoder, UNet) else create_unet(encoder, prep.n_in, codes.n_cls, weights=weights, **kwargs)
     _check_fit(model, prep, codes)
-    prec = pick_precision(dev) if precision=='auto' else precision
+    prec = _precision(precision, dev)
     if dev.type=='cpu': _keep_memory()
     if prec=='bf16' and dev.type=='cpu': _autocast_cpu(model)
     amp = [MixedPrecision(prec)] if prec!='fp32' and dev.type=='cuda' else []
     loss = create_loss(loss) if isinstance(loss, str) else loss
     learn = Learner(dls, model.to(dev, memory_format=torch.channels_last), loss_func=loss.to(dev), opt_func=_adamw, splitter=unet_groups,
                     metrics=_metrics(lambda: learn.scores), cbs=[ScoreValid(), *amp, *(cbs or [])], wd=0.01)
-    learn.post,learn.precision = post or PostProcess(),prec
+    learn.post,learn.precision,learn.pretrained = post or PostProcess(),prec,bool(weights) and model.cfg['encoder']!='classic'
     return learn
 
+def _precision(name, dev):
+    if name=='auto': return pick_precision(dev)
+    can = dict(cuda=('fp32','fp16','bf16'), cpu=('fp32','bf16')).get(dev.type, ('fp32',))
+    if name not in can: raise DataError(f'precision={name!r} on {dev.type}', f"Use 'auto', or one of {', '.join(can)}")
+    return name
+
 def _check_fit(model, prep, codes):
+    if not model.cfg: raise DataError('a network without a config, which could not be saved', 'Build it with create_unet')
     if model.cfg['n_in']!=prep.n_in or model.cfg['n_cls']!=codes.n_cls:
         raise DataError(f"the network takes {model.cfg['n_in']} channels and gives {model.cfg['n_cls']} classes, "
                         f"the data has {prep.n_in} and {codes.n_cls}",
@@ -165,9 +178,9 @@ class RunFolder(Callback):
 # %% ../nbs/15_training.ipynb #c021
 @patch
 def _keep(self:RunFolder): # the best weights so far; in memory, so that a run without a folder ends with them too
-    self.info = dict(epoch=self.epoch, scores=self.learn.scores.to_dict(self.dls.train.codes.vocab), settings=self.settings)
-    score = self.rows[-1][self.monitor]
-    self.improved = self.best_info is None or score>self.best
+    self.info = dict(epoch=self.epoch, scale='network', scores=self.learn.scores.to_dict(self.dls.train.codes.vocab), settings=self.settings)
+    score = np.nan_to_num(self.rows[-1][self.monitor], nan=-1.)
+    self.improved = self.best_info is None or not score<self.best # of equals the later
     if not self.improved: return
     self.best,self.best_info = score,self.info
     self.best_state = {k:v.detach().clone() for k,v in self.model.state_dict().items()}
@@ -255,12 +268,14 @@ def fit_unet(self:Learner,
     max_minutes:float|None=None, # or: minutes of training
     max_steps:int|None=None,    # or: batches
     lr:float=3e-3,              # highest learning rate of the one-cycle schedule
-    enc_lr:float=0.3,           # the encoder's rate as a share of it
+    enc_lr:float|None=None,     # the encoder's rate as a share of it; None: 0.3 where it is pretrained, else 1
     run=None,                   # run folder; None writes nothing
     live:bool|None=None,        # show curves and predictions as it goes; None: in notebooks
     settings:dict|None=None,    # noted in the run folder and in the models
 )->RunFolder: # its `rows` are the log
-    "Train with one-cycle and AdamW; the best model, by mean Dice on validation images, is what remains"
+    "Train with one-cycle and AdamW; the best epoch's weights, by `RunFolder`'s monitor on validation images, are what remains"
+    if not 0<lr<1: raise DataError(f'lr={lr}', 'Give a learning rate between 0 and 1, such as 3e-3')
+    if enc_lr is None: enc_lr = 0.3 if self.pretrained else 1.
     n = _epochs(self, epochs, max_steps, max_minutes)
     plan = dict(epochs=n, steps=n*len(self.dls.train), bs=self.dls.train.bs, lr=lr, precision=self.precision)
     folder = RunFolder(run, live=live, settings={**(settings or {}), **plan})
