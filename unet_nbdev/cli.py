@@ -7,6 +7,7 @@ __all__ = ['train', 'unet_train', 'score_items', 'evaluate', 'unet_eval', 'predi
 
 # %% ../nbs/23_cli.ipynb #c002
 import argparse, inspect, sys, time, warnings
+from contextlib import nullcontext
 from fnmatch import fnmatch
 from pathlib import Path
 from fastcore.docments import docments
@@ -136,7 +137,8 @@ def train(
     learn = seg_learner(dls, encoder, loss, None if weights=='none' else weights, seed=seed)
     print(f'{len(dls.train.dataset.samples)} images train, {len(dls.valid.dataset)} validate; {items.codes}\n'
           f'{encoder} at {dls.train.prep.fit} {dls.train.prep.size or ""} on {dls.device} in {learn.precision}; run folder {run}')
-    log = learn.fit_unet(epochs, max_minutes, max_steps, lr, run=run, settings=settings, live=False)
+    with nullcontext() if sys.stdout.isatty() else learn.no_bar(): # a bar in a terminal, plain lines in a file
+        log = learn.fit_unet(epochs, max_minutes, max_steps, lr, run=run, settings=settings, live=False)
     save_unet(path, learn2ckpt(learn, **log.best_info))
     best = log.best_info['scores']
     print(f'{log.steps} steps in {log.secs:.0f} s. Best epoch {log.best_info["epoch"]}: mean Dice {_num(best["mean_dice"])}, '
@@ -150,14 +152,14 @@ def score_items(
     seg,         # a `Segmenter`
     items,       # from `read_items`
     clean=True,  # with the model's post-processing
-    progress=True, # show a bar
+    progress=True, # show a bar in a terminal
 )->tuple: # (`Scores`, list of `DataError`)
     "Score a model on images at their own size; unreadable images come back as errors"
     from fastprogress import progress_bar
     from unet_nbdev.items import item2mask
     from unet_nbdev.metrics import Scores
     scores,bad = Scores(seg.codes.n_cls),[]
-    for o in progress_bar(items, leave=False) if progress else items:
+    for o in progress_bar(items, leave=False) if progress and sys.stdout.isatty() else items:
         try: scores.update(seg(open_image(o.img, o.sz), clean).mask, item2mask(o, items.codes), o.img.name)
         except DataError as e: bad.append(_named(e, o.img))
     return scores,check_bad(bad, len(items))
@@ -259,7 +261,7 @@ def predict(
     folder,names,targets = _outputs(files, input, output, {**({'mask':'_mask.png'} if mask else {}), **({'probs':'_probs.npy'} if probs else {})})
     seg,results,bad = Segmenter(model, device),[],[]
     todo = list(zip(files, names, _image_ids(names), targets))
-    for f,name,image_id,to in progress_bar(todo, leave=False) if len(files)>1 else todo:
+    for f,name,image_id,to in progress_bar(todo, leave=False) if len(files)>1 and sys.stdout.isatty() else todo:
         try:
             img = open_image(f)
             pred = seg(img, clean=not raw)
