@@ -17,10 +17,10 @@ from fastcore.basics import patch
 
 # %% ../nbs/00_core.ipynb #c006
 class DataError(ValueError):
-    "Bad input, in one line: `what` was got and needed, how to `fix` it, in which `file` and COCO `ids`"
-    def __init__(self, what:str, fix:str='', file=None, ids:dict|None=None):
-        super().__init__(what, fix, file, ids)
-        self.what,self.fix,self.file,self.ids = what,fix,file,ids or {}
+    "Bad input, in one line: `what` was got and needed, how to `fix` it, in which `file` and COCO `ids`; `kind` in a word or two"
+    def __init__(self, what:str, fix:str='', file=None, ids:dict|None=None, kind:str=''):
+        super().__init__(what, fix, file, ids, kind)
+        self.what,self.fix,self.file,self.ids,self.kind = what,fix,file,ids or {},kind
     def __str__(self):
         who = ', '.join(f'{k} {v}' for k,v in self.ids.items())
         where = ' '.join(o for o in [str(self.file or ''), f'({who})' if who else ''] if o)
@@ -50,10 +50,11 @@ class Codes:
         void:list=(),        # source values that become `IGNORE`
         bg=0,                # source value of the background
         crowd:str='ignore',  # COCO crowd regions: 'ignore' (255 in the mask), 'keep' (as objects) or 'drop' (background)
+        rest:list=(),        # source values of classes that were not asked for: background too
     ):
         self.names = [str(o) for o in names]
         self.ids = list(range(1, len(self.names)+1)) if ids is None else [_plain(o) for o in ids]
-        self.void,self.bg,self.crowd = [_plain(o) for o in void],_plain(bg),crowd
+        self.void,self.bg,self.crowd,self.rest = [_plain(o) for o in void],_plain(bg),crowd,[_plain(o) for o in rest]
         self._check()
         self.colors = palette(len(self.names))
 
@@ -61,7 +62,7 @@ class Codes:
         if not self.names: raise DataError('no classes', 'Name at least one object class; background needs no name')
         if len(self.names)>=IGNORE: raise DataError(f'{len(self.names)} classes, a uint8 mask has room for {IGNORE-1}', 'Choose a subset')
         if len(self.ids)!=len(self.names): raise DataError(f'{len(self.ids)} ids for {len(self.names)} names', 'Give one id a class')
-        for what,o in (('name',self.names),('id',self.ids+[self.bg]+self.void)):
+        for what,o in (('name',self.names),('id',self.ids+[self.bg]+self.void+self.rest)):
             if dup := {x for x in o if o.count(x)>1}: raise DataError(f'{what} {sorted(dup)} given twice', f'Make each {what} unique')
         if self.crowd not in ('ignore','keep','drop'):
             raise DataError(f'crowd={self.crowd!r}', "Choose 'ignore', 'keep' or 'drop'")
@@ -111,13 +112,13 @@ def subset(self:Codes,
     if classes is None: return self
     if isinstance(classes, (str,int)): classes = str(classes).split(',')
     ks = [self.idx(o)-1 for o in classes]
-    return Codes([self.names[k] for k in ks], [self.ids[k] for k in ks], self.void, self.bg, self.crowd)
+    return Codes([self.names[k] for k in ks], [self.ids[k] for k in ks], self.void, self.bg, self.crowd, self.rest)
 
 # %% ../nbs/00_core.ipynb #c029
 @patch
 def to_dict(self:Codes)->dict:
     "Plain values, for json"
-    return {k:getattr(self, k) for k in ('names','ids','void','bg','crowd')}
+    return {k:getattr(self, k) for k in ('names','ids','void','bg','crowd','rest')}
 
 @patch(cls_method=True)
 def from_dict(cls:Codes, d:dict)->Codes:
@@ -137,20 +138,21 @@ class Item:
     anns: list|None=None  # COCO annotations (dicts), [] for an image of background only
     msk: Path|None=None   # mask file
     split: str=''         # 'train', 'valid' or '' where the data set does not say
+    extra: dict|None=None # what else the source says of the image, kept for writing it back
 
 # %% ../nbs/00_core.ipynb #c035
 class Items(list):
-    "A list of `Item` with its `codes`, and the `DataError`s of what was left out in `bad`"
-    def __init__(self, items=(), codes:Codes=None, bad:list=()):
+    "A list of `Item` with its `codes`, the `DataError`s of what was left out in `bad`, and what else the source says in `meta`"
+    def __init__(self, items=(), codes:Codes=None, bad:list=(), meta:dict|None=None):
         super().__init__(items)
-        self.codes,self.bad = codes,list(bad)
+        self.codes,self.bad,self.meta = codes,list(bad),meta or {}
 
     def __getitem__(self, k):
         if isinstance(k, (int,np.integer)): return super().__getitem__(k)
         if isinstance(k, slice): return self.new(super().__getitem__(k))
         return self.new([super(Items, self).__getitem__(int(i)) for i in k])
 
-    def new(self, items): return Items(items, self.codes, self.bad)
+    def new(self, items): return Items(items, self.codes, self.bad, self.meta)
 
     def __repr__(self):
         n = {s:sum(o.split==s for o in self) for s in ('train','valid')}
@@ -194,10 +196,16 @@ def image_size(
     except Exception as e: raise _unreadable(path, e) from None
 
 def _unreadable(path, e=None):
-    if not Path(path).exists(): return DataError('no such file', 'Check the path', path)
-    n = Path(path).stat().st_size
-    what = 'the file is empty (0 bytes)' if n==0 else f'cannot be read as an image ({n} bytes; truncated, or not an image)'
-    return DataError(what, 'Replace the file or leave it out', path)
+    if not Path(path).exists(): return DataError('no such file', 'Check the path', path, kind='missing file')
+    n,fix = Path(path).stat().st_size,'Replace the file or leave it out'
+    if n==0: return DataError('the file is empty (0 bytes)', fix, path, kind='empty file')
+    if _has_header(path): return DataError(f'image is truncated or damaged after its header ({n} bytes)', fix, path, kind='truncated image')
+    return DataError(f'cannot be read as an image ({n} bytes)', fix, path, kind='unreadable image')
+
+def _has_header(path):
+    try:
+        with Image.open(path): return True
+    except Exception: return False
 
 # %% ../nbs/00_core.ipynb #c043
 def _decode(path):
@@ -219,11 +227,11 @@ def open_image(
     try: img = _decode(path)
     except (OSError, EOFError, ValueError, cv2.error) as e: raise _unreadable(path, e) from None
     if img is None: raise _unreadable(path)
-    if img.dtype not in (np.uint8, np.uint16): raise DataError(f'pixels are {img.dtype}', 'Save as uint8 or uint16', path)
+    if img.dtype not in (np.uint8, np.uint16): raise DataError(f'pixels are {img.dtype}', 'Save as uint8 or uint16', path, kind='pixel type')
     if sz is None or img.shape[:2]!=tuple(sz): img = np.ascontiguousarray(_FLIPS.get(_turn(path), lambda a:a)(img))
     if sz is not None and img.shape[:2]!=tuple(sz):
         raise DataError(f'image is {img.shape[1]}×{img.shape[0]}, its annotations say {sz[1]}×{sz[0]} (width×height)',
-                        'Use the image that was annotated, or annotate this one', path)
+                        'Use the image that was annotated, or annotate this one', path, kind='size mismatch')
     return img
 
 # %% ../nbs/00_core.ipynb #c049
