@@ -16,6 +16,7 @@ from .masks import *
 from .items import *
 from .show import *
 from .synth import *
+from .doctor import *
 from .prep import *
 from .data import *
 from .model import *

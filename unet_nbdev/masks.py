@@ -33,28 +33,33 @@ def _pixels(path): # array, and the palette if there is one
 
 def _narrow(a): return a.astype(np.uint16) if a.size and 0<=a.min() and a.max()<1<<16 else a
 
-def _raw(path, rgb=False): # (H,W) stored values, and 'grey', 'palette' or 'rgb'; `rgb` asks for packed colours whatever is stored
+def _array_fault(a): # why an array cannot be a mask
+    if a.ndim!=2: return f'mask of shape {a.shape}, height × width is needed'
+    if a.dtype.kind not in 'buif': return f'mask of type {a.dtype}'
+    with np.errstate(all='ignore'):                                                          # NaN and infinite, too
+        if a.dtype.kind=='f' and not ((a==np.round(a))&(abs(a)<2**31)).all(): return 'mask of fractions'
+
+# %% ../nbs/02_masks.ipynb #c007
+def _raw(path, rgb=False): # (H,W) stored values, and 'grey', 'palette' or 'rgb'; `rgb`: packed colours whatever is stored
     try: a,pal = _pixels(path)
     except Exception as e: raise _unreadable(path, e) from None
     if a.ndim==3 and a.shape[2]==1: a = a[...,0]
     if a.ndim==3 and a.shape[2] in (3,4) and a.dtype==np.uint8:
         if rgb or (a[...,:1]!=a[...,1:3]).any(): return _pack(a),'rgb'
         a = a[...,0]
-    if a.ndim!=2: raise DataError(f'mask of shape {a.shape}, height × width is needed', 'Save one value or one colour a pixel', path)
-    if a.dtype.kind=='f' and (a!=np.round(a)).any(): raise DataError('mask of fractions', 'Save whole numbers, one a class', path)
+    if f := _array_fault(a): raise DataError(f, 'Save one whole number or one colour a pixel', path, kind='pixel type')
     if a.dtype not in (np.uint8, np.uint16): a = _narrow(a.astype(np.int64))
     if rgb: return (_pack(pal[a]) if pal is not None else a.astype(np.int64)*0x10101),'rgb'
     return a,'grey' if pal is None else 'palette'
 
-# %% ../nbs/02_masks.ipynb #c010
+# %% ../nbs/02_masks.ipynb #c011
 def _rgb(codes): return isinstance(codes.ids[0], tuple)
 def _key(o): return o[0]<<16 | o[1]<<8 | o[2] if isinstance(o, tuple) else o
-def _bgs(codes): # background may stand for several values, one after the other
-    flat = np.ravel(codes.bg).tolist()
-    return [tuple(flat[i:i+3]) for i in range(0, len(flat), 3)] if _rgb(codes) else flat
+def _bgs(codes): return [codes.bg, *codes.rest] # source values that become background
 
 def _table(codes): # sorted source values and the label of each
-    d = {_key(o):0 for o in _bgs(codes)} | {_key(o):IGNORE for o in codes.void} | {_key(o):i+1 for i,o in enumerate(codes.ids)}
+    d = {_key(o):0 for o in _bgs(codes)} | {_key(o):IGNORE for o in codes.void}
+    d |= {_key(o):i+1 for i,o in enumerate(codes.ids)}
     ks = sorted(d)
     return np.array(ks),np.array([d[k] for k in ks], np.uint8)
 
@@ -68,22 +73,31 @@ def _decode(a, codes): # label map, and where the value is unknown
     lut[ks[ok]],bad[ks[ok]] = vs[ok],False
     return lut[a],bad[a]
 
-# %% ../nbs/02_masks.ipynb #c011
+# %% ../nbs/02_masks.ipynb #c012
+_SHARP = 'save masks as PNG, resize them with nearest neighbour only; unet_doctor --repair OUT sharpens masks of two values'
+
 def _show(vs, rgb=False, n=8):
     vs = [_color(v) if rgb else int(v) for v in vs]
     return ', '.join(map(str, vs[:n]))+(f', … ({len(vs)} values)' if len(vs)>n else '')
 
 def _unknown(path, kind, bad, seen, codes): # the error for values that are not in `codes`
     if kind=='rgb' and not _rgb(codes):
-        return DataError('mask is in colours, its codes are numbers', 'Give codes with colours as ids', path)
+        fix = 'Give masks of numbers, or codes with colours as ids; a model learns the one or the other'
+        return DataError('mask is in colours, its codes are numbers', fix, path, kind='mask values')
     known = f'background {_show(map(_key, _bgs(codes)), _rgb(codes))}, classes {", ".join(map(str, codes.ids[:8]))}'
-    fix = 'Add them to the classes, or name them as void, or mend the file'
+    fix = 'Mend the file, or say that they are void: void=VALUE, --void VALUE'
     if set(seen)<={0,255} and not _rgb(codes):
-        fix = 'The object is 255 in this 0/255 mask: give its class the id 255, Codes([name], ids=[255])'
-    elif list(bad)==[255]: fix = 'If 255 means "don\'t know" here, say void=255'
-    elif len(bad)>8: fix = 'So many look like soft edges or JPEG: save masks as PNG, resize them with nearest neighbour only'
-    return DataError(f'mask values {_show(bad, _rgb(codes))} are not in the codes ({known})', fix, path)
+        fix = (f'The object is 255 in this 0/255 mask: save it as {codes.ids[0]}, or give its class the id 255, '
+               'Codes([name], ids=[255])')
+    elif list(bad)==[255]: fix = 'If 255 means "don\'t know" here, say void=255, --void 255'
+    elif len(bad)>8: fix = f'So many look like soft edges or JPEG: {_SHARP}'
+    return DataError(f'mask values {_show(bad, _rgb(codes))} are not in the codes ({known})', fix, path, kind='mask values')
 
+def _misfit(a, sz, path):
+    what = f'mask is {a.shape[1]}×{a.shape[0]}, its image {sz[1]}×{sz[0]} (width×height)'
+    return DataError(what, 'Give the mask of this image', path, kind='mask size')
+
+# %% ../nbs/02_masks.ipynb #c013
 def open_mask(
     path,               # mask file
     codes:Codes,        # what its values mean; ids are values, or colours (r,g,b)
@@ -91,90 +105,118 @@ def open_mask(
 )->np.ndarray: # (H,W) uint8 label map
     "A mask file as label map: 0 background, 1… classes, 255 `IGNORE`"
     a,kind = _raw(path, _rgb(codes))
-    if sz is not None and a.shape!=tuple(sz):
-        what = f'mask is {a.shape[1]}×{a.shape[0]}, its image {sz[1]}×{sz[0]} (width×height)'
-        raise DataError(what, 'Give the mask of this image', path)
+    if sz is not None and a.shape!=tuple(sz): raise _misfit(a, sz, path)
     msk,bad = _decode(a, codes)
     if bad.any(): raise _unknown(path, kind, np.unique(a[bad]), np.unique(a), codes)
     return msk
 
-# %% ../nbs/02_masks.ipynb #c016
-_Scan = namedtuple('_Scan', 'path sz kind vals pal mid') # what a mask file holds; `pal`: {index: colour}, `mid`: see `_middle`
+# %% ../nbs/02_masks.ipynb #c018
+_Scan = namedtuple('_Scan', 'path sz kind vals pal mid') # what a file holds; `pal`: {index: colour}, `mid`: see `_middle`
 
-def _scan(path):
+def _scan(path): # `_Scan`, or the error
     try: a,kind = _raw(path)
     except DataError as e: return e
     f = a.ravel()
     if a.dtype.itemsize>2: vals = np.unique(f[np.r_[True, f[1:]!=f[:-1]][:len(f)]])           # masks have long runs
     else: vals = np.flatnonzero(np.bincount(f))
-    if kind=='rgb' and len(vals)>64: raise _soft(path, vals, True)
-    return _Scan(path, a.shape, kind, vals, _used(path, vals) if kind=='palette' else {}, _middle(a, vals) if kind=='grey' else (0,0))
+    if kind=='rgb' and len(vals)>64: return _soft(path, vals, True)
+    pal,mid = _used(path, vals) if kind=='palette' else {},_middle(a, vals) if kind=='grey' else (0,0)
+    return _Scan(path, a.shape, kind, vals, pal, mid)
 
+# %% ../nbs/02_masks.ipynb #c019
 def _used(path, vals): # {index: colour} of the indices in use
     with Image.open(path) as im: return {int(v):tuple(_palette(im)[v].tolist()) for v in vals}
 
-def _middle(a, vals): # number of pixels between 0 and 255 beside a 255, and how many of them look like their four neighbours
-    if 255 not in vals or not ((vals>0)&(vals<255)).any(): return 0,0
+def _middle(a, vals): # pixels between 0 and the largest value, and how many of them look like their four neighbours
+    if (vals>0).sum()<2: return 0,0
     c = a[1:-1,1:-1]
-    mid = (c>0)&(c<255)
+    mid = (c>0)&(c<vals[-1])
     same = (c==a[:-2,1:-1])&(c==a[2:,1:-1])&(c==a[1:-1,:-2])&(c==a[1:-1,2:])
     return int(mid.sum()),int((mid&same).sum())
 
 def _soft(path, vals, rgb=False):
-    fix = 'Save masks as PNG without anti-aliasing, resize them with nearest neighbour only'
-    if not rgb: fix += '; if these are classes, give codes'
+    fix = _SHARP[0].upper()+_SHARP[1:]
+    if not rgb: fix += '. If all these are classes, give each a name: names=…, --names a,b'
     what = f'mask with {len(vals)} different {"colours" if rgb else "values"} ({_show(vals, rgb)})'
-    return DataError(f'{what}: soft edges or JPEG, where each class needs one', fix, path)
+    return DataError(f'{what}: soft edges or JPEG, where each class needs one', fix, path, kind='soft edges')
 
-# %% ../nbs/02_masks.ipynb #c018
-def _is_index(mid, pal): # do the values other than 0 and 255 count classes?
-    return pal or max(mid)<64 or (max(mid)<250 and 2*len(mid)>=max(mid))
-
-def _is_soft(scans, mid): # smoothing leaves values next to 255, or many that fill no region
+# %% ../nbs/02_masks.ipynb #c021
+def _is_soft(scans, obj): # smoothing leaves values next to 255, or many that fill no region
+    mid,top = obj[:-1],obj[-1]
+    if not mid or mid[-1]<64 or top>255: return False
     n,solid = np.sum([s.mid for s in scans], axis=0)
-    return max(mid)>=250 or len(mid)>2 and solid<.25*n
+    return top==255 and mid[-1]>=250 or len(mid)>(2 if top==255 else 8) and solid<.25*n
 
-def _check_mixed(scans, mid): # some files binary with 255, the others with 1?
+def _is_index(mid): # do the values other than 0 and 255 count classes?
+    return mid[-1]<64 or (mid[-1]<250 and 2*len(mid)>=mid[-1])
+
+# %% ../nbs/02_masks.ipynb #c022
+def _mixed(scans, mid): # the error, if some files are binary with 255, the others with 1 (or another value)
     if len(mid)>1 or any(255 in s.vals and mid[0] in s.vals for s in scans): return
     a,b = (next(s.path for s in scans if v in s.vals) for v in (255, mid[0]))
-    raise DataError(f'mask of 0 and 255, while {b.name} is of 0 and {mid[0]}', 'Save all masks alike, or give codes', a)
+    fix = 'Save all masks alike, unet_doctor --repair OUT does it; or say that 255 is void: void=255, --void 255'
+    return DataError(f'mask of 0 and 255, while {b.name} is of 0 and {mid[0]}', fix, a, kind='mixed 0/255')
 
-def _infer_grey(scans, void): # class values, void values
+def _jpeg(s): return s.path.suffix.lower() in ('.jpg','.jpeg')
+
+# %% ../nbs/02_masks.ipynb #c023
+def _doubt(scans, obj): # the error, if it is not clear that these values are classes
+    worst = max(scans, key=lambda s:len(s.vals))
+    if _jpeg(worst): return _soft(worst.path, worst.vals)
+    if obj[-1]==255 and (e := _mixed(scans, obj[:-1])): return e
+    if _is_soft(scans, obj) and all(s.kind=='grey' for s in scans): return _soft(worst.path, worst.vals)
+
+def _infer_grey(scans, void, n=None): # class values, void values; as many names `n` as values settle a doubt
     vs = sorted({int(v) for s in scans for v in s.vals}-set(void))
     if vs and vs[0]<0:
-        raise DataError(f'negative mask value {vs[0]}', 'Save values from 0 up', next(s.path for s in scans if vs[0] in s.vals))
+        file = next(s.path for s in scans if vs[0] in s.vals)
+        raise DataError(f'negative mask value {vs[0]}', 'Save values from 0 up', file, kind='mask values')
     obj = [v for v in vs if v>0]
     if len(obj)<2: return obj,void
-    mid,worst = [v for v in obj if v!=255],max(scans, key=lambda s:len(s.vals))
-    if worst.path.suffix.lower() in ('.jpg','.jpeg'): raise _soft(worst.path, worst.vals)
-    if 255 not in obj or obj[-1]>255: return obj,void
-    _check_mixed(scans, mid)
-    if _is_index(mid, any(s.kind=='palette' for s in scans)): return mid,[*void, 255]
-    if _is_soft(scans, mid): raise _soft(worst.path, worst.vals)
-    return obj,void
+    if e := _doubt(scans, obj):
+        if n!=len(obj): raise e
+        return obj,void
+    index = obj[-1]==255 and (any(s.kind=='palette' for s in scans) or _is_index(obj[:-1]))
+    return (obj[:-1],[*void, 255]) if index else (obj,void)
 
-# %% ../nbs/02_masks.ipynb #c019
+# %% ../nbs/02_masks.ipynb #c025
+def _kind_of(s): # 'binary 255', 'binary 1', 'index', 'soft', 'palette', 'rgb', 'empty', or why the file cannot be read
+    if isinstance(s, DataError): return 'soft' if s.kind=='soft edges' else s.kind
+    obj = [int(v) for v in s.vals if v]
+    if not obj: return 'empty'
+    if s.kind!='grey': return s.kind
+    if obj in ([1],[255]): return f'binary {obj[0]}'
+    return 'soft' if len(obj)>1 and (_jpeg(s) or _is_soft([s], obj)) else 'index'
+
+# %% ../nbs/02_masks.ipynb #c027
 def _check_palettes(scans):
     first = {}
     for s in scans:
         for v,c in s.pal.items():
             if c!=first.setdefault(v, (c, s.path))[0]:
-                raise DataError(f'palette says {c} for index {v}, that of {first[v][1].name} says {first[v][0]}',
-                                'Indices differ from file to file: give codes with colours as ids', s.path)
+                what = f'palette says {c} for index {v}, that of {first[v][1].name} says {first[v][0]}'
+                fix = 'Indices differ from file to file. To go by colours, name that of void: void=(r,g,b), --void r,g,b'
+                raise DataError(what, fix, s.path, kind='palettes differ')
 
-def _infer(scans, void): # class values or colours, void
+def _infer(scans, void, n=None): # class values or colours, void
     if all(s.kind!='rgb' for s in scans) and not any(isinstance(v, tuple) for v in void):
         _check_palettes(scans)
-        return _infer_grey(scans, void)
+        return _infer_grey(scans, void, n)
     void = [v if isinstance(v, tuple) else (v,v,v) for v in void]
     return sorted({_color(k) for s in scans for k in _keys(s, True)}-{(0,0,0), *void}),void
 
 def _keys(s, rgb): # values of a file as open_mask will see them
-    return [_key(c) for c in s.pal.values()] if rgb and s.kind=='palette' else s.vals*0x10101 if rgb and s.kind=='grey' else s.vals
+    if not rgb or s.kind=='rgb': return s.vals
+    return [_key(c) for c in s.pal.values()] if s.kind=='palette' else s.vals*0x10101
 
-# %% ../nbs/02_masks.ipynb #c020
+# %% ../nbs/02_masks.ipynb #c028
+def _names(o): # list of class names, without the background
+    o = [s.strip() for s in o.split(',')] if isinstance(o, str) else [str(s) for s in o]
+    return o[1:] if o and o[0].lower() in ('background','bg') else o
+
 def _make_codes(scans, names, void):
-    ids,void = _infer(scans, void)
+    if names is not None: names = _names(names)
+    ids,void = _infer(scans, void, len(names or ()))
     where = scans[0].path.parent
     if not ids: raise DataError('no mask has anything but background in it', 'Check that these are the masks', where)
     if len(ids)>=IGNORE:
@@ -184,18 +226,19 @@ def _make_codes(scans, names, void):
     if names is None:
         names = ['object'] if len(ids)==1 else [f'class {v}' if bg==0 else '#%02x%02x%02x'%v for v in ids]
         return Codes(names, ids, void, bg)
-    names = [o.strip() for o in (names.split(',') if isinstance(names, str) else names)]
-    if names[0].lower() in ('background','bg'): names = names[1:]
     if bg==0 and len(ids)<len(names)>=max(ids): ids = range(1, len(names)+1)       # a class that no file shows
     if len(names)==len(ids): return Codes(names, ids, void, bg)
     raise DataError(f'{len(names)} names for {len(ids)} classes with the values {", ".join(map(str, ids[:12]))}',
                     'Give one name a class, in the order of their values', where)
 
+# %% ../nbs/02_masks.ipynb #c029
 def _subset(codes, classes): # values of the classes that were not asked for are background
-    if classes is None: return codes
     sub = codes.subset(classes)
-    rest = [i for i in codes.ids if i not in sub.ids]
-    return Codes(sub.names, sub.ids, sub.void, np.ravel(_bgs(codes)+rest) if rest else codes.bg)
+    return Codes(sub.names, sub.ids, sub.void, sub.bg, sub.crowd, sub.rest+[i for i in codes.ids if i not in sub.ids])
+
+def _add_void(codes, void):
+    void = codes.void+[v for v in _voids(void) if v not in codes.void]
+    return Codes(codes.names, codes.ids, void, codes.bg, codes.crowd, codes.rest)
 
 def _check_values(scans, codes):
     ks = _table(codes)[0]
@@ -204,7 +247,7 @@ def _check_values(scans, codes):
         vals = np.asarray(_keys(s, _rgb(codes)))
         if len(bad := np.setdiff1d(vals, ks)): raise _unknown(s.path, s.kind, bad, vals, codes)
 
-# %% ../nbs/02_masks.ipynb #c022
+# %% ../nbs/02_masks.ipynb #c031
 _MASK_TAG = re.compile(r'[ _.-](masks?|seg|segmentations?|labels?|(gtfine_)?label(train)?ids|gt|ground_?truth|annotations?|matte)$', re.I)
 _IMG_TAG = re.compile(r'[ _.-](images?|img|leftimg8bit|sat|rgb)$', re.I)
 
@@ -220,6 +263,7 @@ def _by_name(fs, root, rel, tag): # {name: files}
     for f in fs: res.setdefault(((f.relative_to(root).parent.as_posix() if rel else '')+'/'+tag.sub('', f.stem)).casefold(), []).append(f)
     return res
 
+# %% ../nbs/02_masks.ipynb #c032
 def _match(imgs, msks, img_dir, msk_dir):
     def read(rel, it, mt): return _by_name(imgs, img_dir, rel, it),_by_name(msks, msk_dir, rel, mt)
     def score(o): return sum(3-len(o[0][k])-len(o[1][k]) for k in o[0].keys()&o[1].keys())
@@ -227,38 +271,61 @@ def _match(imgs, msks, img_dir, msk_dir):
     best = max((read(r, *t) for r in (True,False) for t in ((none,none), (none,_MASK_TAG), (_IMG_TAG,_MASK_TAG))), key=score)
     for k in best[0].keys()&best[1].keys():
         for fs in (best[0][k], best[1][k]):
-            if len(fs)>1: raise DataError(f'{fs[0].name} and {fs[1].name} have the same name', 'Keep one of them', fs[0].parent)
+            if len(fs)>1:
+                what = f'{fs[0].name} and {fs[1].name} have the same name'
+                raise DataError(what, 'Keep one of them', fs[0].parent, kind='same name')
     return best
 
-# %% ../nbs/02_masks.ipynb #c023
+# %% ../nbs/02_masks.ipynb #c033
+def _no_mask(f): return DataError('image without a mask', 'Add its mask or take it out', f, kind='no mask')
+
 def _pair(img_dir, msk_dir): # [(image, mask)], errors of those left alone
     if msk_dir is None or Path(img_dir).resolve()==Path(msk_dir).resolve():
         fs,msk_dir = _list(img_dir),img_dir
         imgs,msks = [o for o in fs if not _MASK_TAG.search(o.stem)],[o for o in fs if _MASK_TAG.search(o.stem)]
         if not msks:
-            raise DataError(f'no masks among the files ({fs[0].name}, …)', 'Give their folder, or name them like 0001_mask.png', img_dir)
+            what = f'no masks among the files ({fs[0].name}, …)'
+            raise DataError(what, 'Give their folder, or name them like 0001_mask.png', img_dir)
     else: imgs,msks = _list(img_dir, msk_dir),_list(msk_dir, img_dir)
     a,b = _match(imgs, msks, img_dir, msk_dir)
     if not a.keys()&b.keys():
         raise DataError(f'no image matches a mask: {imgs[0].name}, … and in {msk_dir} {msks[0].name}, …',
                         'Give an image and its mask the same name', img_dir)
-    bad = [DataError('image without a mask', 'Add its mask or take it out', f) for k in a if k not in b for f in a[k]]
-    bad += [DataError('mask without an image', 'Add its image or take it out', f) for k in b if k not in a for f in b[k]]
+    bad = [_no_mask(f) for k in a if k not in b for f in a[k]]
+    bad += [DataError('mask without an image', 'Add it or take the mask out', f, kind='no image') for k in b if k not in a for f in b[k]]
     return [(a[k][0], b[k][0]) for k in a if k in b],bad
 
-# %% ../nbs/02_masks.ipynb #c024
+# %% ../nbs/02_masks.ipynb #c035
+_MANY = .05 # share of images without a mask above which that is the layout, not a slip
+
+def _lone(bad, n, root, what='mask'): # errors of single files, and one for many images without a mask, beside `n` pairs
+    imgs,rest = [e for e in bad if e.kind=='no mask'],[e for e in bad if e.kind!='no mask']
+    if len(imgs)<=_MANY*(n+len(imgs)) or len(rest)>_MANY*(n+len(rest)): return bad,[]
+    return rest,[_aside([e.file for e in imgs], n, what, root)]
+
+def _aside(fs, n, what, root): # the one entry for images `fs` that have no `what`, beside `n` that have
+    shown = ', '.join(Path(f).name for f in fs[:3])+', …'*(len(fs)>3)
+    return DataError(f'{len(fs)} of {n+len(fs)} images have no {what} ({shown}) and are left aside',
+                     'Annotate them, or take them out', root, kind='no mask')
+
+# %% ../nbs/02_masks.ipynb #c036
 def _folder_split(img, root):
     m = [re.match('(train|val|test)(ing|id|idation)?[^a-z]*$', p.lower()) for p in img.relative_to(root).parts[:-1]]
     return {'val':'valid'}.get(k := next((o[1] for o in m if o), ''), k)
 
+def _fit_size(img, sz): # does an annotation of size `sz` fit, as stored or upright? None, or the image's size
+    own = image_size(img)
+    return None if tuple(sz) in (own, own[::-1] if _turn(img)>4 else own) else own
+
 def _fit(img, s): # size of the pair, or the error that keeps it out
     if isinstance(s, DataError): return s
-    try: sz = image_size(img)
+    try: sz = _fit_size(img, s.sz)
     except DataError as e: return e
-    if s.sz in (sz, sz[::-1] if _turn(img)>4 else sz): return s.sz
-    raise DataError(f'image is {sz[1]}×{sz[0]}, its mask {s.path} is {s.sz[1]}×{s.sz[0]} (width×height)',
-                    'Give the mask of this image, in the same size', img)
+    if sz is None: return s.sz
+    return DataError(f'image is {sz[1]}×{sz[0]}, its mask {s.path} is {s.sz[1]}×{s.sz[0]} (width×height)',
+                     'Give the mask of this image, in the same size', img, kind='mask size')
 
+# %% ../nbs/02_masks.ipynb #c037
 def _scan_all(pairs): # one scan and one size a pair, in threads
     with ThreadPoolExecutor(8) as ex:
         scans = list(ex.map(_scan, [m for _,m in pairs]))
@@ -271,9 +338,25 @@ def _mask_items(pairs, szs, root):
     return [o for o in items if o.split!='test'] if any(o.split=='train' for o in items) else items
 
 def _voids(void): # a value, a colour, or a list of them
-    return [] if void is None else void if isinstance(void, list) else [tuple(void)] if isinstance(void, tuple) else [void]
+    return [] if void is None else void if isinstance(void, list) else [void]
 
-# %% ../nbs/02_masks.ipynb #c025
+# %% ../nbs/02_masks.ipynb #c038
+def _read_pairs(pairs, alone, root, names, classes, void, codes, strict, limit): # `alone`: errors of single files
+    bad,aside = _lone(alone, len(pairs), root)
+    check_bad(aside, len(aside), strict=strict, limit=1)
+    scans,szs = _scan_all(pairs)
+    if e := next((s for s in scans if isinstance(s, DataError) and s.kind=='soft edges'), None): raise e
+    bad += [o for o in szs if isinstance(o, DataError)]
+    good = [(p,s,o) for p,s,o in zip(pairs, scans, szs) if isinstance(o, tuple)]
+    check_bad(bad, len(bad)+len(good), 'images and masks', strict, limit)
+    meta = dict(no_mask=o) if (o := [e.file for e in alone if e.kind=='no mask']) else {}
+    if not good: return Items([], codes, bad+aside, meta)
+    pairs,scans,szs = zip(*good)
+    codes = _subset(_make_codes(scans, names, _voids(void)) if codes is None else _add_void(codes, void), classes)
+    _check_values(scans, codes)
+    return Items(_mask_items(pairs, szs, root), codes, bad+aside, meta)
+
+# %% ../nbs/02_masks.ipynb #c039
 def read_masks(
     img_dir,                # folder of images, with subfolders
     msk_dir=None,           # folder of masks; None: they lie among the images and are named like 0001_mask.png
@@ -282,16 +365,8 @@ def read_masks(
     void=None,              # value or colour (r,g,b) that becomes `IGNORE`, or a list of them
     codes:Codes|None=None,  # what values mean, if that is known; else it is found out
     strict:bool=False,      # stop at the first unreadable or unmatched file instead of leaving it out
+    limit:float=0.05,       # share of bad ones above which it stops
 )->Items: # one item a pair of image and mask
     "Images and their mask files; all masks are looked at, and what cannot be used is named in `bad`"
-    pairs,bad = _pair(img_dir, msk_dir)
-    scans,szs = _scan_all(pairs)
-    ok = [isinstance(o, tuple) for o in szs]
-    bad += [o for o in szs if isinstance(o, DataError)]
-    check_bad(bad, len(pairs)+len(bad)-ok.count(False), 'images and masks', strict)
-    scans = [s for s,o in zip(scans, ok) if o]
-    if codes is None: codes = _make_codes(scans, names, _voids(void))
-    elif void is not None: codes = Codes(codes.names, codes.ids, codes.void+_voids(void), codes.bg, codes.crowd)
-    codes = _subset(codes, classes)
-    _check_values(scans, codes)
-    return Items(_mask_items([p for p,o in zip(pairs, ok) if o], [o for o in szs if isinstance(o, tuple)], img_dir), codes, bad)
+    pairs,alone = _pair(img_dir, msk_dir)
+    return _read_pairs(pairs, alone, img_dir, names, classes, void, codes, strict, limit)
