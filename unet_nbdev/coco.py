@@ -17,7 +17,8 @@ from .core import *
 
 # %% ../nbs/01_coco.ipynb #c006
 _FIX = 'Remove it or draw it anew'
-_FIXES = {'flat polygon':'Put one more pair of brackets around it: [[x,y,x,y,…]]',
+_FIXES = {'normalised polygon':'Multiply x by the width and y by the height of the image',
+          'flat polygon':'Put one more pair of brackets around it: [[x,y,x,y,…]]',
           'unknown image':'Mend the id (a number stands without quotes), add the image, or remove the annotation',
           'unknown category':'Mend the id (a number stands without quotes), add the category, or remove the annotation',
           'csv row':'Mend the row; it counts column by column, from 1, and an empty mask is an empty text',
@@ -50,6 +51,7 @@ def _poly_fault(p, sz):
         return 'not a number', f'polygon with {_say(odd[0])} in it, which is not a number'
     if not _finite(p): return 'non-finite polygon', 'polygon with a NaN or infinite coordinate'
     lo,hi,far = min(p),max(p),max(sz)
+    if 0<=lo and hi<=1 and min(sz)>8 and any(x!=int(x) for x in p): return 'normalised polygon', 'polygon with coordinates from 0 to 1, pixels are needed'
     if -far<=lo and hi<=2*far: return None
     reach = f'{min(max(hi if hi>2*far else lo, -1e18), 1e18):g}'
     return 'far polygon', f'polygon reaches to {reach}, far outside of its image of {sz[1]}×{sz[0]} (width×height)'
