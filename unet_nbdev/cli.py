@@ -141,12 +141,12 @@ def doctor(
     if repair: _check_folder(Path(repair))
     report = check_items(data, coco, images, masks, names, _void(void), sys.stdout.isatty())
     print(report.table(examples))
+    if repair: _tell_repair(repair_items(report, repair), repair, names, void)
     if html: report.write_html(html)
     if json: write_json(json, report.to_dict())
-    if repair: _tell_repair(repair_items(report, repair), repair, report, names, void)
     return int(not repair and report.count('error')>0)
 
-def _tell_repair(log, out, report, names, void):
+def _tell_repair(log, out, names, void):
     done = Counter(o['done'] for o in log)
     said = ', '.join(f'{n} {k}' for k,n in done.most_common()) or 'nothing to repair'
     more = ''.join(f" --{k} '{v}'" for k,v in dict(names=names, void=void).items() if v)

@@ -181,9 +181,9 @@ cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT) # OpenCV's own
 # %% ../nbs/00_core.ipynb #c042
 _IMG_EXTS = '.png .jpg .jpeg .tif .tiff .bmp .webp .npy .jp2 .pgm .ppm'.split()
 
-def _turn(path): # EXIF orientation, 1 if upright
+def _turn(path): # EXIF orientation, 1 if upright; decoders turn TIFFs by themselves
     try:
-        with Image.open(path) as im: return im.getexif().get(0x0112, 1)
+        with Image.open(path) as im: return 1 if im.format=='TIFF' else im.getexif().get(0x0112, 1)
     except Exception: return 1
 
 def image_size(
@@ -191,8 +191,10 @@ def image_size(
 )->tuple: # (height, width) as stored, without EXIF rotation
     "Size of an image from its header, without decoding it"
     try:
-        if Path(path).suffix=='.npy': return np.load(path, mmap_mode='r', allow_pickle=False).shape[:2]
-        with Image.open(path) as im: return im.size[::-1]
+        if Path(path).suffix=='.npy':
+            h,w,*_ = np.load(path, mmap_mode='r', allow_pickle=False).shape
+            return h,w
+        with Image.open(path) as im: return im.size if im.format=='TIFF' and im.getexif().get(0x0112, 1)>4 else im.size[::-1]
     except Exception as e: raise _unreadable(path, e) from None
 
 def _unreadable(path, e=None):
@@ -227,6 +229,8 @@ def open_image(
     try: img = _decode(path)
     except (OSError, EOFError, ValueError, cv2.error) as e: raise _unreadable(path, e) from None
     if img is None: raise _unreadable(path)
+    if not isinstance(img, np.ndarray) or img.ndim not in (2,3):
+        raise DataError('no array of height × width, with channels or without', 'Save it as (H,W) or (H,W,C)', path, kind='pixel type')
     if img.dtype not in (np.uint8, np.uint16): raise DataError(f'pixels are {img.dtype}', 'Save as uint8 or uint16', path, kind='pixel type')
     if sz is None or img.shape[:2]!=tuple(sz): img = np.ascontiguousarray(_FLIPS.get(_turn(path), lambda a:a)(img))
     if sz is not None and img.shape[:2]!=tuple(sz):
@@ -268,7 +272,12 @@ def write_text(path, s:str):
 
 def write_json(path, obj, indent=1):
     "Write `obj` as json to `path`, whole or not at all"
-    write_text(path, json.dumps(obj, indent=indent, ensure_ascii=False))
+    s = json.dumps(obj, indent=indent, ensure_ascii=False)
+    write_text(path, s if _encodes(s) else json.dumps(obj, indent=indent))
+
+def _encodes(s): # false for half of a surrogate pair, as in a file name that is not UTF-8
+    try: return bool(s.encode())
+    except UnicodeEncodeError: return False
 
 def write_image(path, img:np.ndarray): # `img`: (H,W) or (H,W,C), RGB order, uint8 or uint16
     "Write an image, whole or not at all; the format follows the suffix"

@@ -6,7 +6,7 @@
 __all__ = ['Finding', 'Report', 'check_items', 'repair_items']
 
 # %% ../nbs/06_doctor.ipynb #c002
-import os, io, json, copy, hashlib, shutil, html, base64, struct
+import os, io, re, json, copy, hashlib, shutil, html, base64, struct, tempfile
 from collections import Counter, namedtuple
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,8 +24,8 @@ from .show import overlay, to_rgb
 
 # %% ../nbs/06_doctor.ipynb #c003
 from .core import _FLIPS, _turn
-from .coco import _ann_fault, _ann_rle, _cat_fault, _coco_files, _entry_fault, _find_img_dir, _id_word, _ids, _locate, _to_dict
-from .masks import _keys, _kind_of, _lone, _make_codes, _names, _pair, _rgb, _scan, _show, _table, _voids
+from .coco import _ann_fault, _ann_rle, _cat_fault, _coco_files, _drop_root, _entry_fault, _find_img_dir, _id_word, _ids, _locate, _to_dict
+from .masks import _keys, _kind_of, _lone, _make_codes, _names, _pair, _raw, _rgb, _scan, _show, _table, _voids
 from .items import _coco_sets, _is_labelme, _labelme_files, _mask_folders, _voc_folder
 
 # %% ../nbs/06_doctor.ipynb #c006
@@ -50,7 +50,8 @@ _KINDS = { # kind: severity, what a person can do, what repair does where it is 
     'duplicate image id':('error',   'Give each image an id of its own', 'keep one, the entries are alike'),
     'duplicate file name':('error',  'Keep one entry for each file', 'join their annotations'),
     'category entry':    ('error',   'Mend the category in the json', ''),
-    'duplicate category':('error',   'Give each category an id and a name of its own', 'keep one, the entries are alike'),
+    'duplicate category':('error',   'Give each category an id and a name of its own', 'keep one of them'),
+    'categories differ': ('error',   'Number the categories alike in both files', ''),
     'annotation entry':  ('error',   'Mend the entry, or take it out', ''),
     'unknown image':     ('error',   'Add the image, or take the annotation out', 'write the id as the image has it'),
     'unknown category':  ('error',   'Add the category, or take the annotation out', 'write the id as the category has it'),
@@ -100,24 +101,26 @@ class Finding:
     def __str__(self): return str(DataError(self.what, self.fix, self.file, self.ids))
 
 # %% ../nbs/06_doctor.ipynb #c011
-_Look = namedtuple('_Look', 'faults digest mode') # faults: [(kind, what, safe)]
-_MODES = {'P':'palette image', 'CMYK':'cmyk image', 'YCCK':'cmyk image', 'RGBA':'alpha channel', 'LA':'alpha channel', 'PA':'alpha channel'}
+_Look = namedtuple('_Look', 'faults digest mode grey', defaults=('',None,False)) # faults: [(kind, what, safe)]; mode: one of them, or None
+_MODES = {'P':'palette image', 'CMYK':'cmyk image', 'YCCK':'cmyk image'}
 _SUFFIX = dict(JPEG='.jpg .jpeg .jfif', MPO='.jpg .jpeg', PNG='.png', TIFF='.tif .tiff', BMP='.bmp', WEBP='.webp', GIF='.gif',
                PPM='.pgm .ppm .pnm', JPEG2000='.jp2')
 
-def _header(path): # format, mode, and whether the checksums of a PNG hold
+def _header(path): # format, mode, and what is wrong although it can be decoded
     with Image.open(path) as im:
         fmt,mode = im.format,im.mode
         try: im.verify()
-        except Exception as e: return fmt,mode,str(e)
-    return fmt,mode,''
+        except Exception as e: return fmt,mode,f'its checksums do not hold ({e})'
+    with open(path, 'rb') as f:
+        f.seek(-min(64, Path(path).stat().st_size), 2)
+        return fmt,mode,'its end is empty, as after a broken download' if fmt=='JPEG' and not any(f.read()) else ''
 
-def _mode_fault(mode, img):
-    kind = '16-bit image' if img.dtype==np.uint16 else _MODES.get(mode)
-    if kind=='alpha channel':
-        clear = img.ndim==3 and img.shape[2] in (2,4) and int((img[...,-1]<255).sum())
-        yield kind,f'transparency ({mode}){f", {clear} pixels are not opaque" if clear else ", all opaque"}',not clear
-    elif kind: yield kind,f'pixels are stored as {mode if kind!="16-bit image" else "16-bit numbers"}',None
+def _mode_fault(mode, img): # (kind, what, safe) of a mode that is none of grey and RGB
+    if img.dtype==np.uint16: return '16-bit image','pixels are 16-bit numbers',False
+    if img.ndim==3 and img.shape[2] in (2,4) and mode!='CMYK':
+        clear = int((img[...,-1]<255).sum())
+        return 'alpha channel',f'transparency ({mode}){f", {clear} pixels are not opaque" if clear else ", all opaque"}',not clear
+    if mode in _MODES: return _MODES[mode],f'pixels are stored as {mode}',True
 
 def _turn_fault(path, img, sz): # turned by a quarter and not square: only one way fits the annotations
     if (k := _turn(path))==1: return
@@ -132,24 +135,31 @@ def _suffix_fault(path, fmt):
     if ok and Path(path).suffix.lower() not in ok: yield 'wrong suffix',f'a {fmt} file that is called {Path(path).suffix or "nothing"}',None
 
 def _look(path, sz=None): # `sz`: what the annotations say
-    try: img = open_image(path, sz)
-    except DataError as e: return _Look([(e.kind, e.what, False)], '', '')
-    if Path(path).suffix=='.npy': return _Look(list(_blank_fault(img)), _digest(path), 'array')
-    fmt,mode,broken = _header(path)
-    fs = [('damaged image', f'its checksums do not hold ({broken})', False)] if broken else []
+    try: return _look_at(path, sz)
+    except DataError as e: return _Look([(e.kind, e.what, False)])
+    except Exception as e: return _Look([('unreadable image', f'cannot be read as an image ({type(e).__name__})', False)]) # whatever a decoder throws
+
+def _look_at(path, sz):
+    img,npy = open_image(path, sz),Path(path).suffix=='.npy'
+    try: fmt,mode,broken = ('','','') if npy else _header(path)
+    except Image.DecompressionBombError: fmt,mode,broken = '','',''                               # large, and decoded all the same
     blank = list(_blank_fault(img))                                                              # all blanks look alike: no copies
-    return _Look(fs+[*_suffix_fault(path, fmt), *_turn_fault(path, img, sz), *_mode_fault(mode, img), *blank], '' if blank else _digest(path), mode)
+    fs = [('damaged image', broken, False)] if broken else []
+    fs += [] if npy else [*_suffix_fault(path, fmt), *_turn_fault(path, img, sz)]
+    return _Look(fs+blank, '' if blank else _digest(path), None if npy else _mode_fault(mode, img), img.ndim==2)
 
 def _digest(path): return hashlib.blake2b(Path(path).read_bytes(), digest_size=16).hexdigest()
 
 # %% ../nbs/06_doctor.ipynb #c017
+def _clean(s): return s.encode('utf-8', 'backslashreplace').decode() # half of a surrogate pair cannot be printed
+
 class Report:
     "What `check_items` found: `findings`, and `n` images looked at"
     def __init__(self): self.findings,self.parts,self.n = [],[],0
 
     def _say(self, kind, what, file=None, ids=None, at=(), safe=True):
         sev,fix,repair = _KINDS[kind]
-        safe,what = bool(safe and repair),what.encode('utf-8', 'backslashreplace').decode()        # half a surrogate pair cannot be printed
+        safe,what = bool(safe and repair),_clean(what)
         self.findings.append(Finding(kind, sev, what, f'{fix} (repair: {repair})' if safe else fix, file, ids or {}, safe, at))
 
     def _say_error(self, e, at=()): # a `DataError` of another room
@@ -187,12 +197,12 @@ def table(self:Report,
         rows.append(f'{fs[0].severity:8} {kind:24} {len(fs):6}  {f"repair can mend {can}" if can else ""}'.rstrip())
         if fs[0].severity!='info': rows += [f'         {f}' for f in fs[:n]]
         else: rows += [f'         {f.what}' for f in fs[:n]]
-    return '\n'.join([*rows, repr(self)])
+    return _clean('\n'.join([*rows, repr(self)]))
 
 @patch
 def to_dict(self:Report)->dict:
     "Plain values, for json"
-    plain = [dict(kind=f.kind, severity=f.severity, what=f.what, fix=f.fix, file=str(f.file or ''), ids=f.ids, safe=f.safe) for f in self.findings]
+    plain = [dict(kind=f.kind, severity=f.severity, what=f.what, fix=f.fix, file=_clean(str(f.file or '')), ids=f.ids, safe=f.safe) for f in self.findings]
     return dict(images=self.n, **{s:self.count(s) for s in _ORDER}, findings=plain)
 
 # %% ../nbs/06_doctor.ipynb #c019
@@ -203,14 +213,18 @@ class _Coco: # one json, as it lies, and where its images are
         self.d,self.file,self.dir,self.split = d,Path(file),Path(dir),split
         self.names = [n if isinstance(o, dict) and isinstance(n := o.get('file_name'), str) and n else None for o in d['images']]
         self.paths = paths or _locate(dir, [n or '' for n in self.names])
-        self.szs,self.at,self.lost,self.digests,self.modes = {},{},set(),{},{} # by id: size, place in the list; ids that cannot be used; by place
+        self.szs,self.at,self.lost,self.digests,self.looks = {},{},set(),{},{} # by id: size, place in the list; ids that cannot be used; by place
+        self.first,self.twice = {},set()                                       # by path: place of the first entry; paths with more
+        self.by_image = {}                                                     # by image id: annotations
+        for a in d['annotations']:
+            if isinstance(a, dict) and isinstance(k := a.get('image_id'), (int,str)): self.by_image.setdefault(str(k), []).append(a)
 
     def split_of(self, k): return self.split
     def ids(self, k): return {'image':_id_word(o['id'])} if isinstance(o := self.d['images'][k], dict) and 'id' in o else {}
-    def truth(self, k): # what it is annotated with, for comparing
-        return sorted(_geometry(a) for a in self.d['annotations'] if isinstance(a, dict) and a.get('image_id')==self.d['images'][k]['id'])
+    def truth(self, k): return sorted(_content(a) for a in self.by_image.get(str(self.d['images'][k]['id']), ())) # annotations, for comparing
 
 def _geometry(a): return json.dumps([a.get('category_id'), a.get('segmentation'), a.get('iscrowd', 0)], sort_keys=True)
+def _content(a): return json.dumps({k:v for k,v in a.items() if k not in ('id','image_id')}, sort_keys=True)
 
 def _open_coco(file, img_dir, split):
     d = _read_json(file)
@@ -220,23 +234,32 @@ def _read_json(file):
     try: d = json.loads(Path(file).read_bytes())
     except OSError as e: raise DataError(f'cannot be read ({e.strerror})', 'Check the path', file) from None
     except (ValueError, RecursionError) as e: raise DataError(f'not json ({e})', 'Export or download it again', file) from None
-    if isinstance(d, dict) and all(isinstance(d.get(k), list) for k in _LISTS): return d
+    if isinstance(d, dict) and all(isinstance(d.get(k), list) for k in _LISTS):
+        if d['images'] and d['categories']: return d
+        raise DataError(f'no {"images" if not d["images"] else "categories"} in it', 'Give the COCO instances file', file)
     raise DataError(f'no COCO file; it has the lists {", ".join(_LISTS)}', 'Give the COCO instances file', file)
 
 # %% ../nbs/06_doctor.ipynb #c020
 def _check_cats(r, i):
-    p,seen = r.parts[i],{}
+    p,seen,names = r.parts[i],{},{}
+    p.same,p.odd = {},set()                                                # id → id of the same name; ids that mean two things
+    sound = [c for c in p.d['categories'] if not _cat_fault(c)]
+    root = [c for c in sound if c not in _drop_root(dict(p.d, categories=sound))]
     for k,c in enumerate(p.d['categories']):
-        at = i,'categories',k
-        if f := _cat_fault(c): r._say(*f, p.file, at=at)
-        elif twin := next((o for o in seen.values() if o['id']==c['id'] or o['name']==c['name']), None):
-            what = f'category {c["id"]} {c["name"]!r}, and there is {twin["id"]} {twin["name"]!r}'
-            r._say('duplicate category', what, p.file, dict(category=c['id']), at, twin==c)
-        else: seen[c['id']] = c
-    p.cats = seen
+        say = lambda kind,what,safe=False: r._say(kind, what, p.file, at=(i,'categories',k), safe=safe)
+        if f := _cat_fault(c): say(*f)
+        elif c in root: continue
+        elif c['id'] in seen:
+            say('duplicate category', f'category {c["id"]} {c["name"]!r}, and there is {seen[c["id"]]["name"]!r} with this id', c==seen[c['id']])
+            if c!=seen[c['id']]: p.odd.add(c['id'])
+        elif c['name'] in names:
+            say('duplicate category', f'category {c["id"]} {c["name"]!r}, which {names[c["name"]]} is too', True)
+            p.same[c['id']] = names[c['name']]
+        else: seen[c['id']],names[c['name']] = c,c['id']
+    p.cats = {k:c for k,c in seen.items() if k not in p.odd}
 
 def _check_entries(r, i): # images as the json lists them
-    p,files = r.parts[i],{}
+    p = r.parts[i]
     for k,o in enumerate(p.d['images']):
         say = lambda kind,what,safe=False: r._say(kind, what, p.paths[k] or p.file, p.ids(k), (i,'images',k), safe)
         sz = _entry_size(p, k)
@@ -245,7 +268,8 @@ def _check_entries(r, i): # images as the json lists them
         elif o['id'] in p.at: _check_twin(p, k, say)
         elif p.paths[k] is None: p.lost.add(o['id']); say('missing file', f'no such image: {o["file_name"]}')
         else:
-            if (first := files.setdefault(p.paths[k], k))!=k:
+            if (first := p.first.setdefault(p.paths[k], k))!=k:
+                p.twice.add(p.paths[k])
                 say('duplicate file name', f'image {p.d["images"][first]["id"]} is the same file', sz==_entry_size(p, first))
             p.szs[o['id']],p.at[o['id']] = sz,k
 
@@ -267,17 +291,19 @@ def _check_twin(p, k, say): # a second entry with an id
 
 # %% ../nbs/06_doctor.ipynb #c021
 def _check_anns(r, i):
-    p,ids,seen = r.parts[i],set(),set()
-    want,anns = set(p.cats),p.d['annotations']
-    for k,a in enumerate(anns):
-        if isinstance(a, dict) and _hashed(a.get('image_id'), p.lost): continue                 # its image has been named
+    p,ids,seen = r.parts[i],set(),{}
+    want = {*p.cats, *p.same}
+    for k,a in enumerate(p.d['annotations']):
+        if isinstance(a, dict) and (_hashed(a.get('image_id'), p.lost) or _hashed(a.get('category_id'), p.odd)): continue # has been named
         say = lambda kind,what,safe=True: r._say(kind, what, p.file, _ann_ids(a), (i,'annotations',k), safe)
         if f := _ann_fault(a, p.szs, want, want): say(*f, _mend_ann(p, a) is not None)
         else:
             for f in _geometry_faults(a, p.szs[a['image_id']]): say(*f)
-            for key,done,kind in ((json.dumps(a.get('id')), ids, 'duplicate annotation id'), ((a['image_id'], _geometry(a)), seen, 'duplicate annotation')):
-                if key in done and key!='null': say(kind, 'an annotation before it has the same '+('id' if done is ids else 'image, category and outline'))
-                done.add(key)
+            if 'id' in a and json.dumps(a['id']) in ids: say('duplicate annotation id', 'an annotation before it has the same id')
+            if seen.setdefault((a['image_id'], _geometry(a)), a) is not a:
+                alike = _content(a)==_content(seen[a['image_id'], _geometry(a)])
+                say('duplicate annotation', 'an annotation before it has the same image, category and outline', alike)
+            ids.add(json.dumps(a.get('id')))
 
 def _ann_ids(a): return _ids(a) if isinstance(a, dict) else {}
 
@@ -317,7 +343,7 @@ def _geometry_faults(a, sz): # (kind, what) of an annotation that can be drawn
 
 # %% ../nbs/06_doctor.ipynb #c025
 def _known_id(v, known): # '7' for 7, and the other way
-    if isinstance(v, str) and v.strip().lstrip('-').isdecimal() and int(v) in known: return int(v)
+    if isinstance(v, str) and re.fullmatch('-?[0-9]{1,18}', v.strip()) and int(v) in known: return int(v)
     return str(v) if type(v) is int and str(v) in known else v
 
 def _redraw(a, p): # cut at the frame: the pixels stay
@@ -334,9 +360,11 @@ _MEND = {'unknown image': lambda a,p: dict(a, image_id=_known_id(a.get('image_id
          'short polygon': lambda a,p: dict(a, segmentation=[o for o in a['segmentation'] if not isinstance(o, list) or len(o)>=6]),
          'outside polygon': _redraw, 'area': lambda a,p: _measure(a, p, ('area',)), 'bbox': lambda a,p: _measure(a, p, ('bbox',))}
 
+def _fault_of(p, a): return _ann_fault(a, p.szs, {*p.cats, *p.same}, {*p.cats, *p.same})
+
 def _mend_ann(p, a): # the entry as it can be used, None if it cannot
     for _ in range(4): # one fault may hide another
-        f = _ann_fault(a, p.szs, set(p.cats), set(p.cats))
+        f = _fault_of(p, a)
         if not f: break
         if f[0] not in _MEND or (b := _MEND[f[0]](a, p))==a: return None
         a = b
@@ -350,10 +378,10 @@ def _mend_ann(p, a): # the entry as it can be used, None if it cannot
 def _notes(r, i): # what real data has, one finding a kind
     p = r.parts[i]
     say = lambda kind,what: r._say(kind, what, p.file)
-    good = [a for a in p.d['annotations'] if not _ann_fault(a, p.szs, set(p.cats), set(p.cats))]
+    good = [a for a in p.d['annotations'] if not _fault_of(p, a)]
     if n := sum(bool(a.get('iscrowd')) for a in good): say('crowd', f'{n} crowd regions, neither learned nor scored unless asked for')
     if p.cats and (gaps := max(p.cats)-min(p.cats)+1-len(p.cats)): say('id gaps', f'category ids {min(p.cats)} to {max(p.cats)} with {gaps} gaps')
-    have = Counter(k for k,_ in {(a['category_id'], a['image_id']) for a in good})
+    have = Counter(k for k,_ in {(p.same.get(a['category_id'], a['category_id']), a['image_id']) for a in good})
     if n := len(p.at)-len({a['image_id'] for a in good}): say('no annotations', f'{n} images without an object: background only')
     if unused := [c['name'] for k,c in p.cats.items() if not have[k]]: say('unused category', _few(unused, 'categories without an object'))
     if have and have.most_common()[0][1]>=20*have.most_common()[-1][1]:
@@ -367,21 +395,29 @@ def _few(names, what): return f'{what} ({len(names)}): {", ".join(map(str, names
 
 # %% ../nbs/06_doctor.ipynb #c029
 def _look_all(r, progress):
-    todo = [(i,k,p.paths[k],p.szs[id]) for i,p in enumerate(r.parts) for id,k in p.at.items()]
+    todo = [(i,k,p.paths[k],p.szs[id]) for i,p in enumerate(r.parts) for id,k in p.at.items() if p.first.get(p.paths[k], k)==k]
     with ThreadPoolExecutor(os.cpu_count()) as ex:
         looks = ex.map(lambda o: _look(*o[2:]), todo)
         if progress and len(todo)>300: looks = progress_bar(looks, total=len(todo), leave=False)
         for (i,k,path,_),o in zip(todo, looks): _note_look(r, i, k, path, o)
-    for i,p in enumerate(r.parts):
-        grey = sum(m in ('L','1') for m in p.modes.values())
-        if 0<grey<len(p.modes): r._say('mixed channels', f'{grey} of {len(p.modes)} images are grey, the others in colour', p.dir)
+    for i in range(len(r.parts)): _say_modes(r, i)
 
 def _note_look(r, i, k, path, o):
     p = r.parts[i]
     r.n += 1
+    p.looks[k] = o.mode,o.grey
     if o.digest: p.digests[k] = o.digest
-    if o.mode: p.modes[k] = o.mode
     for kind,what,safe in o.faults: r._say(kind, what, path, p.ids(k), (i,'images',k), safe is not False)
+
+def _say_modes(r, i): # what a few images are is a surprise; what nearly all are is the kind of the data
+    p = r.parts[i]
+    kinds = Counter(m[0] for m,_ in p.looks.values() if m)
+    usual = {k for k,n in kinds.items() if n>=.9*len(p.looks)}
+    for k in usual: r._say('mixed channels', f'{kinds[k]} of {len(p.looks)} images: {k}', p.dir)
+    for k,(m,_) in p.looks.items():
+        if m and m[0] not in usual: r._say(m[0], m[1], p.paths[k], p.ids(k), (i,'images',k), m[2])
+    grey = sum(g for _,g in p.looks.values())
+    if 0<grey<len(p.looks): r._say('mixed channels', f'{grey} of {len(p.looks)} images are grey, the others in colour', p.dir)
 
 def _check_copies(r):
     first = {}
@@ -389,20 +425,29 @@ def _check_copies(r):
         for k,h in p.digests.items():
             j,l = first.setdefault(h, (i,k))
             q = r.parts[j]
-            if (j,l)==(i,k) or q.paths[l]==p.paths[k]: continue
+            if (j,l)==(i,k): continue
             leak = {p.split_of(k), q.split_of(l)}=={'train','valid'}
-            a = (i,k) if not leak or p.split_of(k)=='train' else (j,l)                          # the one to take out
-            r._say('train and valid' if leak else 'duplicate picture', f'the same picture as {(q if a==(i,k) else p).paths[l if a==(i,k) else k].name}',
-                   r.parts[a[0]].paths[a[1]], r.parts[a[0]].ids(a[1]), (a[0],'images',a[1]), leak or q.truth(l)==p.truth(k))
+            a,b = ((i,k),(j,l)) if not leak or p.split_of(k)=='train' else ((j,l),(i,k))         # the one to take out, and the other
+            o,twin = r.parts[a[0]],r.parts[b[0]].paths[b[1]]
+            r._say('train and valid' if leak else 'duplicate picture', f'the same picture as {"/".join(twin.parts[-2:])}',
+                   o.paths[a[1]], o.ids(a[1]), (a[0],'images',a[1]), leak or q.truth(l)==p.truth(k) and not {p.paths[k], q.paths[l]}&p.twice)
+
+def _check_together(r): # what only shows between parts
+    cocos = [(i,p) for i,p in enumerate(r.parts) if isinstance(p, _Coco)]
+    for i,p in cocos[1:]:
+        q = cocos[0][1]
+        for k in sorted(p.cats.keys()&q.cats.keys()):
+            if (a := p.cats[k]['name'])!=(b := q.cats[k]['name']):
+                r._say('categories differ', f'category {k} is {a!r}, in {q.file.name} it is {b!r}', p.file, dict(category=k))
 
 # %% ../nbs/06_doctor.ipynb #c031
 class _Pairs: # images and their masks
     def __init__(self, pairs, dir, split='', names=None, void=None, codes=None):
-        self.pairs,self.dir,self.split,self.codes,self.expect = pairs,Path(dir),split,codes,None
+        self.pairs,self.dir,self.split,self.codes,self.expect,self.given = pairs,Path(dir),split,codes,None,codes is not None
         self.names,self.void = names and _names(names),codes.void if codes else _voids(void)
         self.paths = [a for a,_ in pairs]
-        self.at = {k:k for k in range(len(pairs))}
-        self.szs,self.digests,self.modes,self.scans = {},{},{},[]
+        self.at,self.first,self.twice = {k:k for k in range(len(pairs))},{},set()
+        self.szs,self.digests,self.looks,self.scans = {},{},{},[]
 
     def split_of(self, k):
         return self.split or {'val':'valid'}.get(s := next((o for o in ('train','val') if any(q.lower().startswith(o) for q in
@@ -413,55 +458,74 @@ class _Pairs: # images and their masks
 def _objects(s): return [int(v) for v in s.vals if v] if s.kind!='rgb' else [1]
 
 # %% ../nbs/06_doctor.ipynb #c032
-def _rule(scans, void): # the one value that objects have in masks of one class, None if there are more classes
-    objs = Counter(o for s in scans if s.kind!='rgb' and (o := tuple(v for v in _objects(s) if v not in void)))
-    if not objs or any(s.kind=='rgb' for s in scans): return None
-    (top,n),total = objs.most_common()[0],sum(objs.values())
-    if len(top)==1 and (n>=(.75 if top==(255,) else .9)*total or set(objs)=={(1,),(255,)}): return top[0]
+def _scan_pairs(r): # all masks of all parts, and what most of them say
+    ps = [p for p in r.parts if isinstance(p, _Pairs)]
+    with ThreadPoolExecutor(os.cpu_count()) as ex:
+        for p in ps: p.scans = list(ex.map(_scan, [m for _,m in p.pairs]))
+    if not ps or ps[0].given: return
+    flat = [s for p in ps for s in p.scans if not isinstance(s, DataError) and not _soft(s)]
+    codes,value = _agree(flat, ps[0].names, ps[0].void, r) if flat else (None, 255)
+    for p in ps: p.codes,p.expect = codes,value
 
-def _stranger(s, v, void): # (kind, what, safe) of a mask that does not follow the rule
-    odd = [o for o in _objects(s) if o not in (v, *void)]
-    if not odd: return
-    if odd==[255-v+1] and v in (1,255) and _objects(s)==odd: return 'mixed 0/255',f'mask of 0 and {odd[0]}, the others are of 0 and {v}',True
-    return 'mask values',f'mask values {_show(odd)}, the others have 0 and {v}',False
+def _soft(s): return _kind_of(s)=='soft' or not isinstance(s, DataError) and s.kind=='grey' and len(s.vals)>40 # so many are edges, not classes
 
-def _check_pairs(r, i):
-    p = r.parts[i]
-    with ThreadPoolExecutor(os.cpu_count()) as ex: p.scans = list(ex.map(_scan, [m for _,m in p.pairs]))
-    soft = {k for k,s in enumerate(p.scans) if p.codes is None and _kind_of(s)=='soft'}
-    flat = {k:s for k,s in enumerate(p.scans) if k not in soft and not isinstance(s, DataError)}
-    if p.codes is None: p.expect = _rule(flat.values(), p.void) if flat else 255
-    if p.expect is None: _check_classes(r, i, flat)
-    for k,s in enumerate(p.scans):
-        say = lambda *f: r._say(f[0], f[1], p.pairs[k][1], at=(i,'masks',k), safe=f[2])
-        if k in soft: say('soft edges', 'edges are blurred or JPEG, each class needs one value', p.expect is not None and not isinstance(s, DataError))
-        elif isinstance(s, DataError): r._say_error(s, (i,'masks',k))
-        else: _check_scan(p, k, s, say)
-
-def _check_scan(p, k, s, say):
-    if p.expect is not None and (f := _stranger(s, p.expect, p.void)): say(*f)
-    if s.kind!='rgb' and not any(s.vals): say('empty mask', 'no object in it', False)
-    elif len(s.vals)==1 and s.vals[0] and s.vals[0] not in p.void: say('full mask', f'every pixel is {_show(s.vals, s.kind=="rgb")}', False)
-
-def _check_classes(r, i, flat): # masks of several classes: their values against the codes
-    p = r.parts[i]
-    try: p.codes = p.codes or _make_codes(_familiar(flat, p.names, p.void), p.names, p.void)
+def _agree(flat, names, void, r): # codes; and the value of the only class, None if there are more
+    value = _rule(flat, void) if len(names or ())<2 else None
+    if value is not None: return Codes(names or ['object'], [value], void),value
+    try: codes = _make_codes(_familiar(flat, names, void), names, void)
     except DataError as e:
         r._say(e.kind if e.kind in _KINDS else 'mask values', e.what, e.file, safe=False)
-        return
-    known = _table(p.codes)[0]
-    for k,s in flat.items():
-        bad = np.setdiff1d(np.asarray(_keys(s, _rgb(p.codes))), known)
-        if len(bad): r._say('mask values', f'mask values {_show(bad, _rgb(p.codes))} are not among the classes', p.pairs[k][1], at=(i,'masks',k))
+        return None,None
+    return codes,codes.ids[0] if len(codes.ids)==1 and not _rgb(codes) else None
+
+def _rule(scans, void): # the value of the only class where masks disagree: what most say, if each holds one value, and 255 is not void in some
+    objs = Counter(o for s in scans if (o := tuple(v for v in _objects(s) if v not in void)))
+    if not objs or any(s.kind=='rgb' for s in scans) or max(map(len, objs))>1 or len(objs)==1: return None
+    (top,),n = objs.most_common()[0]
+    if top==255 and n>=.75*sum(objs.values()) or set(objs)=={(1,),(255,)}: return top
+
+def _objects(s): return [int(v) for v in s.vals if v] if s.kind!='rgb' else [1]
 
 def _familiar(flat, names, void): # without the masks that hold rare values, if there are more values than names
-    flat = list(flat.values())
     if names is None or any(s.kind=='rgb' for s in flat): return flat
     often = Counter(v for s in flat for v in _objects(s) if v not in void)
     odd = {v for v,_ in often.most_common()[len(names):]}
-    return [s for s in flat if not odd&set(_objects(s))]
+    return [s for s in flat if not odd&set(_objects(s))] or flat
 
 # %% ../nbs/06_doctor.ipynb #c033
+def _check_pairs(r, i):
+    p = r.parts[i]
+    for k,s in enumerate(p.scans):
+        say = lambda kind,what,safe=False: r._say(kind, what, p.pairs[k][1], at=(i,'masks',k), safe=safe)
+        if not p.given and _soft(s): say('soft edges', 'edges are blurred or JPEG, each class needs one value', _can_cut(p, s))
+        elif isinstance(s, DataError): r._say_error(s, (i,'masks',k))
+        elif p.codes: _check_scan(p, s, say)
+
+def _check_scan(p, s, say):
+    rgb = _rgb(p.codes)
+    known = _table(p.codes)[0]
+    if s.kind=='rgb' and not rgb: return say('mask values', 'mask is in colours, the others are in numbers')
+    bad = np.setdiff1d(np.asarray(_keys(s, rgb)), known)
+    if len(bad) and p.expect in (1,255) and set(_objects(s))=={256-p.expect}:
+        say('mixed 0/255', f'mask of 0 and {256-p.expect}, the others are of 0 and {p.expect}', True)
+    elif len(bad): say('mask values', f'mask values {_show(bad, rgb)}, the others have {_show(known, rgb)}')
+    elif not any(_objects(s)): say('empty mask', 'no object in it')
+    elif p.expect is not None and [*s.vals]==[p.expect]: say('full mask', f'every pixel is {p.expect}')
+
+def _can_cut(p, s): # is it one class whose edges alone are between?
+    if isinstance(s, DataError) or p.expect is None: return False
+    try: return _cut(s.path, p.expect) is not None
+    except DataError: return False
+
+def _cut(path, v): # a mask with soft edges → `v` where it is nearer to the object; None where that is not clear
+    a = _raw(path)[0]
+    top = int(a.max())
+    mid = ((a>.25*top)&(a<.75*top)).astype(np.uint8)
+    msk = a>.5*top
+    if a.dtype!=np.uint8 or top<64 or cv2.erode(mid, np.ones((5,5), np.uint8)).sum()>.02*msk.sum(): return None # regions of their own
+    return np.where(msk, v, 0).astype(np.uint8)
+
+# %% ../nbs/06_doctor.ipynb #c034
 def _fit_pairs(r, i): # image and mask must be of one size
     p = r.parts[i]
     for k,((img,msk),s) in enumerate(zip(p.pairs, p.scans)):
@@ -472,7 +536,7 @@ def _fit_pairs(r, i): # image and mask must be of one size
         if s.sz in (sz, sz[::-1] if _turn(img)>4 else sz): p.szs[k] = s.sz
         else: r._say('mask size', f'mask is {s.sz[1]}×{s.sz[0]}, its image {img.name} {sz[1]}×{sz[0]} (width×height)', msk, at=(i,'masks',k))
 
-# %% ../nbs/06_doctor.ipynb #c035
+# %% ../nbs/06_doctor.ipynb #c036
 def _coco_found(root, coco, images, masks): # [(json, image folder, split)]
     if coco is not None: return find_coco(coco, images)
     if root is None or masks is not None or not Path(root).exists(): return []
@@ -518,22 +582,26 @@ def check_items(
     "Look at everything in a data set; nothing is changed"
     r = Report()
     r.parts = _parts(r, root, coco, images, masks, names, void)
+    _scan_pairs(r)
     for i,p in enumerate(r.parts):
         for f in (_check_cats, _check_entries, _check_anns) if isinstance(p, _Coco) else (_check_pairs, _fit_pairs): f(r, i)
     _look_all(r, progress)
     _check_copies(r)
+    _check_together(r)
     for i,p in enumerate(r.parts):
         if isinstance(p, _Coco): _notes(r, i)
     return r
 
-# %% ../nbs/06_doctor.ipynb #c039
-def _untag(raw): # a JPEG with its EXIF orientation set to upright, pixels untouched
+# %% ../nbs/06_doctor.ipynb #c040
+def _untag(raw): # a JPEG with its EXIF orientation set to upright, pixels untouched; None if it says so elsewhere
     raw,t = bytearray(raw),raw.find(b'Exif\0\0')+6
-    e = '<' if raw[t:t+2]==b'II' else '>'
-    off = t+struct.unpack_from(e+'I', raw, t+4)[0]
-    for q in range(off+2, off+2+12*struct.unpack_from(e+'H', raw, off)[0], 12):
-        if struct.unpack_from(e+'H', raw, q)[0]==0x0112: struct.pack_into(e+'H', raw, q+8, 1)
-    return bytes(raw)
+    try:
+        e = '<' if raw[t:t+2]==b'II' else '>'
+        off = t+struct.unpack_from(e+'I', raw, t+4)[0]
+        for q in range(off+2, off+2+12*struct.unpack_from(e+'H', raw, off)[0], 12):
+            if struct.unpack_from(e+'H', raw, q)[0]==0x0112: struct.pack_into(e+'H', raw, q+8, 1)
+        with Image.open(io.BytesIO(raw)) as im: return bytes(raw) if im.getexif().get(0x0112, 1)==1 else None
+    except (struct.error, OSError): return None
 
 def _rgb8(img): return np.repeat(img[...,None], 3, 2) if img.ndim==2 else np.repeat(img[...,:1], 3, 2) if img.shape[2]==2 else img[...,:3]
 
@@ -544,8 +612,8 @@ def _mend_image(path, kinds, sz): # (suffix, bytes); bytes None: copy
     suffix = path.suffix if 'wrong suffix' not in kinds else _SUFFIX[fmt].split()[0]
     if kinds & {'palette image','cmyk image','alpha channel'}: return '.png',_png(_rgb8(open_image(path, sz)))
     if 'exif orientation' not in kinds: return suffix,None
-    if fmt=='JPEG' and stored==tuple(sz): return suffix,_untag(path.read_bytes())
-    return '.png',_png(open_image(path, sz))
+    raw = _untag(path.read_bytes()) if fmt=='JPEG' and stored==tuple(sz) else None
+    return (suffix,raw) if raw else ('.png',_png(open_image(path, sz)))
 
 def _inside(name): # a file name as a path that stays in its folder
     parts = [o for o in name.replace('\\', '/').split('/') if o not in ('', '.', '..') and not o.endswith(':')]
@@ -561,12 +629,12 @@ def _place_image(src, dst, taken, kinds, sz): # write an image below its folder;
     else: to.write_bytes(raw)
     return to
 
-# %% ../nbs/06_doctor.ipynb #c042
+# %% ../nbs/06_doctor.ipynb #c043
 _TAKE_OUT = {'duplicate image id','duplicate picture','train and valid','duplicate file name'}
 _IN_IMAGE = {'wrong suffix','exif orientation','palette image','cmyk image','alpha channel'}
 
 class _Log(list): # what repair did, as plain values
-    def add(self, f, done): self.append(dict(kind=f.kind, done=done, what=f.what, file=f.file and Path(f.file).name or '', ids=f.ids))
+    def add(self, f, done): self.append(dict(kind=f.kind, done=done, what=f.what, file=_clean(Path(f.file).name) if f.file else '', ids=f.ids))
 
 def _fate(f): # what becomes of a finding
     if f.severity=='info': return None
@@ -584,7 +652,7 @@ def _mend_entries(r, i, root, tag, log): # images: new entries, and the ids that
     for k,o in enumerate(p.d['images']):
         fs = faults.get(k, [])
         for f in fs: log.add(f, _fate(f) or 'kept as it is')
-        if any(_fate(f) in ('left out','taken out') for f in fs): moved.update(_where_to(p, k, fs)); continue
+        if _is_out(fs): moved.update(_where_to(p, k, fs, faults)); continue
         if o['id'] in p.lost or o['id'] not in p.szs: moved[o['id']] = None; continue
         mend = {f.kind for f in fs if f.safe} & _IN_IMAGE
         to = _place_image(p.paths[k], root/tag/_inside(o['file_name']), taken, mend, p.szs[o['id']])
@@ -592,66 +660,86 @@ def _mend_entries(r, i, root, tag, log): # images: new entries, and the ids that
         entries.append(o | dict(file_name=to.relative_to(root/tag).as_posix()) | (dict(height=h, width=w) if any(f.kind=='image entry' for f in fs) else {}))
     return entries,moved
 
-def _where_to(p, k, fs): # {id: id that its annotations move to}
+def _is_out(fs): return any(_fate(f) in ('left out','taken out') for f in fs)
+
+def _where_to(p, k, fs, faults): # {id: id that its annotations move to}
     o = p.d['images'][k]
     kinds = {f.kind for f in fs if f.safe}
     if 'duplicate image id' in kinds: return {}                                                  # its twin stays
-    if kinds=={'duplicate file name'} and all(f.safe for f in fs):
-        return {o['id']: next(a['id'] for a,q in zip(p.d['images'], p.paths) if q==p.paths[k])}
+    first = p.first.get(p.paths[k])
+    if 'duplicate file name' in kinds and not _is_out(faults.get(first, [])): return {o['id']: p.d['images'][first]['id']}
     return {i:None for i in _hashable(o)}
 
 def _mend_anns(r, i, moved, log):
-    p,faults,res,ids = r.parts[i],_by_place(r, i, 'annotations'),[],set()
+    p,faults,res,lost = r.parts[i],_by_place(r, i, 'annotations'),[],0
     top = max([a['id'] for a in p.d['annotations'] if isinstance(a, dict) and type(a.get('id')) is int], default=0)
     for k,a in enumerate(p.d['annotations']):
         fs = faults.get(k, [])
         for f in fs: log.add(f, _fate(f))
-        if any(_fate(f) in ('left out','taken out') for f in fs) or not isinstance(a, dict) or _hashed(a.get('image_id'), p.lost): continue
-        if fs and not {f.kind for f in fs}<={'duplicate annotation id'}: a = _mend_ann(p, a)
+        if _is_out(fs) or not isinstance(a, dict): continue
+        if _hashed(a.get('image_id'), p.lost) or _hashed(a.get('category_id'), p.odd): lost += 1; continue
+        if {f.kind for f in fs if f.safe}-{'duplicate annotation id'}: a = _mend_ann(p, a)
         to = moved.get(a['image_id'], a['image_id'])
-        if to is None: continue
+        if to is None: lost += 1; continue
         if any(f.kind=='duplicate annotation id' for f in fs): top += 1; a = dict(a, id=top)
-        res.append(a if to==a['image_id'] else dict(a, image_id=to))
+        cat = p.same.get(a['category_id'], a['category_id'])
+        res.append(a if (to,cat)==(a['image_id'],a['category_id']) else dict(a, image_id=to, category_id=cat))
+    if lost: log.append(dict(kind='annotations', done='left out', what=f'{lost} annotations whose image or category is left out', file=p.file.name, ids={}))
+    return res
+
+def _tags(r): # a name of its own for each part
+    res = []
+    for p in r.parts:
+        own = p.file.stem.removeprefix('instances_').strip('_') if isinstance(p, _Coco) and p.file.suffix=='.json' else ''
+        tag = {'valid':'val'}.get(p.split, p.split) if own in ('','annotations.coco') else own
+        while (tag or 'images') in res: tag = f'{tag or "images"}_'
+        res.append(tag or 'images')
     return res
 
 def _repair_coco(r, i, root, log):
-    p = r.parts[i]
-    tag = p.file.stem.removeprefix('instances_') if p.file.suffix=='.json' and p.file.is_file() else {'valid':'val'}.get(p.split, p.split) or 'images'
-    for k,fs in _by_place(r, i, 'categories').items():
+    p,tag = r.parts[i],_tags(r)[i]
+    out = {k for k,fs in _by_place(r, i, 'categories').items() if any(_fate(f)!='kept as it is' for f in fs)}
+    for fs in _by_place(r, i, 'categories').values():
         for f in fs: log.add(f, _fate(f))
-    cats = [c for k,c in enumerate(p.d['categories']) if k not in _by_place(r, i, 'categories')]
+    cats = [c for k,c in enumerate(p.d['categories']) if k not in out and not _hashed(c['id'], p.odd)]
     images,moved = _mend_entries(r, i, root, tag, log)
     if not (images and cats): raise DataError('nothing is left after repair', 'Mend the data by hand', p.file)
     d = p.d | dict(images=images, annotations=_mend_anns(r, i, moved, log), categories=cats)
     write_text(root/'annotations'/f'instances_{tag}.json', json.dumps(d))
     read_coco(root/'annotations'/f'instances_{tag}.json', root/tag, strict=True)                  # what cannot be read back is no repair
 
-# %% ../nbs/06_doctor.ipynb #c043
-def _mend_mask(path, v): # a mask of one class, with `v` where it is nearer to the object
-    with Image.open(path) as im: a = np.array(im.convert('L')) if im.mode!='L' else np.array(im)
-    return np.where(a>(127 if a.max()>1 else 0), v, 0).astype(np.uint8)
+# %% ../nbs/06_doctor.ipynb #c044
+def _mend_mask(p, k, kinds): # a mask of one class, written like the others
+    path = p.pairs[k][1]
+    return _cut(path, p.expect) if 'soft edges' in kinds else np.where(_raw(path)[0]>0, p.expect, 0).astype(np.uint8)
 
 def _repair_pairs(r, i, root, log):
     p,imgs,msks = r.parts[i],_by_place(r, i, 'images'),_by_place(r, i, 'masks')
-    root,taken,left = root/({'valid':'val'}.get(p.split, p.split) or '.'),set(),0
+    split = {'valid':'val'}.get(p.split, p.split)
+    dirs,taken,names = _pair_dirs(p, root, split),set(),[]
     for k,(img,msk) in enumerate(p.pairs):
         fs = imgs.get(k, [])+msks.get(k, [])
         for f in fs: log.add(f, _fate(f) or 'kept as it is')
-        if any(_fate(f) in ('left out','taken out') for f in fs): continue
-        left += 1
-        sub = img.relative_to(p.dir).parent
-        kinds = {f.kind for f in imgs.get(k, []) if f.safe} & _IN_IMAGE
-        to = _place_image(img, root/'images'/sub/img.name, taken, kinds, p.szs[k])
-        at = (root/'masks'/sub/to.stem).with_suffix(msk.suffix)
+        if _is_out(fs): continue
+        sub = img.relative_to(p.dir).parent if img.is_relative_to(p.dir) else Path()
+        to = _place_image(img, dirs[0]/sub/img.name, taken, {f.kind for f in imgs.get(k, []) if f.safe} & _IN_IMAGE, p.szs[k])
+        mend = {f.kind for f in msks.get(k, []) if f.safe}
+        at = dirs[1]/sub/(to.stem+('.png' if mend else msk.suffix))
         at.parent.mkdir(parents=True, exist_ok=True)
-        if any(f.safe for f in msks.get(k, [])): write_image(at.with_suffix('.png'), _mend_mask(msk, p.expect))
+        if mend: write_image(at, _mend_mask(p, k, mend))
         else: shutil.copyfile(msk, at)
-    if not left: raise DataError('nothing is left after repair', 'Mend the data by hand', p.dir)
+        names.append(to.stem)
+    if not names: raise DataError('nothing is left after repair', 'Mend the data by hand', p.dir)
+    if p.given: write_text(root/'ImageSets'/'Segmentation'/f'{split or "train"}.txt', '\n'.join(names)+'\n')
+    elif len(list(dirs[1].rglob('*.*')))!=len(names): raise DataError('masks of the same name', 'Give each image a name of its own', p.dir)
 
-# %% ../nbs/06_doctor.ipynb #c044
+def _pair_dirs(p, root, split): # (images, masks); Pascal VOC stays as it is laid out
+    return (root/'JPEGImages',root/'SegmentationClass') if p.given else (root/split/'images',root/split/'masks')
+
+# %% ../nbs/06_doctor.ipynb #c045
 def _check_target(r, out):
     if out.exists() and (not out.is_dir() or any(out.iterdir())): raise DataError('is there already', 'Choose a new folder for the repaired copy', out)
-    if any(Path(p.dir).resolve() in [out.resolve(), *out.resolve().parents] for p in r.parts):
+    if any(Path(p.dir).resolve() in [out, *out.parents] for p in r.parts):
         raise DataError('lies inside of the images', 'Choose a folder beside the data', out)
 
 def repair_items(
@@ -659,20 +747,24 @@ def repair_items(
     out,           # new folder for the patched copy
 )->list: # what was done: dicts of kind, done ('mended', 'taken out', 'left out', 'kept as it is'), what, file, ids
     "Write a copy of the data with everything safe repaired and what cannot be used left out"
-    out,log = Path(out),_Log()
+    out,log = Path(out).resolve(),_Log()
     _check_target(report, out)
-    tmp = out.with_name(f'.{out.name}.tmp{os.getpid()}')
+    for f in report.findings:
+        if f.kind=='categories differ': raise DataError(f.what, f.fix, f.file, f.ids, f.kind)  # which of them is right, only a person knows
+    out.parent.mkdir(parents=True, exist_ok=True)
+    tmp = Path(tempfile.mkdtemp(prefix=f'.{out.name}.', dir=out.parent))
     try:
         for i,p in enumerate(report.parts): (_repair_coco if isinstance(p, _Coco) else _repair_pairs)(report, i, tmp, log)
         for f in report.findings:
             if not f.at and f.severity!='info': log.add(f, _fate(f))
         write_json(tmp/'doctor'/'changes.json', log)
+        tmp.chmod(0o755)
         if out.exists(): out.rmdir()
         os.replace(tmp, out)
     finally: shutil.rmtree(tmp, ignore_errors=True)
     return list(log)
 
-# %% ../nbs/06_doctor.ipynb #c046
+# %% ../nbs/06_doctor.ipynb #c047
 _BAD,_GOOD = (213,94,0),(0,158,115)
 
 def _thumb(img, px=220):
@@ -717,7 +809,7 @@ def _show_ann(p, f):
     sz = p.szs[p.d['images'][k]['id']]
     img = to_rgb(open_image(p.paths[k], sz))
     new = _mend_ann(p, a) if f.safe and _fate(f)=='mended' else None
-    if _ann_fault(a, p.szs, set(p.cats), set(p.cats)) and isinstance(a.get('segmentation'), dict): a = dict(a, segmentation=None) # no such RLE
+    if _fault_of(p, a) and isinstance(a.get('segmentation'), dict): a = dict(a, segmentation=None) # no such RLE
     q = np.concatenate([o for b in (a,new) if b for o in [*_outlines(b), *_box_corners(b)]] or [np.zeros((0,2))])
     win = _window(img, np.clip(q, 0, sz[::-1]) if len(q) else q)
     yield 'as it is',_draw(img, win, a, _BAD, f.kind=='bbox')
@@ -737,12 +829,10 @@ def _show_image(p, f):
 def _show_mask(p, f):
     img,msk = p.pairs[f.at[2]]
     yield 'image',_thumb(open_image(img))
-    with Image.open(msk) as im: raw = np.array(im.convert('L'))
-    yield 'mask as it is',_thumb(raw.astype(np.uint8)*(255//max(1, int(raw.max()))))
-    if f.safe:
-        new = _mend_mask(msk, p.expect)
-        if new.shape==open_image(img).shape[:2]:
-            yield 'repaired',_thumb(overlay(open_image(img), (new>0).astype(np.uint8), Codes(['object']), legend=False))
+    raw = _raw(msk)[0].astype(float)
+    yield 'mask as it is',_thumb((raw*(255/max(1, raw.max()))).astype(np.uint8))
+    if f.safe and (new := _mend_mask(p, f.at[2], {f.kind})) is not None and new.shape==open_image(img).shape[:2]:
+        yield 'repaired',_thumb(overlay(open_image(img), (new>0).astype(np.uint8), Codes(['object']), legend=False))
 
 @patch
 def pictures(self:Report,
@@ -754,7 +844,7 @@ def pictures(self:Report,
     try: return list(draw(self.parts[f.at[0]], f))
     except (DataError, OSError, ValueError, SyntaxError, cv2.error): return []                    # SyntaxError: Pillow on a broken PNG
 
-# %% ../nbs/06_doctor.ipynb #c047
+# %% ../nbs/06_doctor.ipynb #c048
 _CSS = '''<style>.doc{font:15px/1.5 system-ui,sans-serif;color:#222;max-width:70em;margin:auto;padding:1em}.doc table{border-collapse:collapse;margin:1em 0}
 .doc td,.doc th{padding:.15em .8em .15em 0;text-align:left;vertical-align:top}.doc td.n{text-align:right}.doc .card{display:flex;flex-wrap:wrap;gap:1em;
 border-top:1px solid #8884;padding:.8em 0}.doc .card p{flex:1 1 20em;margin:0}.doc figure{margin:0}.doc figcaption{font-size:.8em;opacity:.7}
@@ -796,4 +886,4 @@ def write_html(self:Report,
 ):
     "Write the report as a page that opens in any browser"
     head = '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>What the doctor found</title>'
-    write_text(path, f'{head}<body class="doc-page" style="margin:0">{self.to_html()}</body></html>')
+    write_text(path, _clean(f'{head}<body class="doc-page" style="margin:0">{self.to_html()}</body></html>'))
