@@ -8,6 +8,7 @@ __all__ = ['doctor', 'unet_doctor', 'train', 'unet_train', 'score_items', 'evalu
 
 # %% ../nbs/23_cli.ipynb #c002
 import argparse, inspect, sys, time, warnings
+from json import loads as json_loads
 from collections import Counter
 from contextlib import nullcontext
 from fnmatch import fnmatch
@@ -171,7 +172,7 @@ def _learner(items, o):
     dls = seg_dls(items, choose_prep(items, o.size), _valid(o.valid, o.valid_pct), o.crop, o.bs or (4 if dev.type=='cpu' else 8), o.aug,
                   seed=o.seed, device=dev, num_workers=o.workers, strict=o.strict)
     _name_bad(dls.train.dataset.samples.items.bad[n_bad:])
-    return seg_learner(dls, o.encoder, o.loss, None if o.weights=='none' else o.weights, seed=o.seed)
+    return seg_learner(dls, o.encoder, o.loss, None if o.weights=='none' else o.weights, opt=o.opt, seed=o.seed)
 
 # %% ../nbs/23_cli.ipynb #c023
 def _noted(kw): # options as the model file keeps them
@@ -180,8 +181,27 @@ def _noted(kw): # options as the model file keeps them
 def _aside(path, run): # a callback that moves an earlier training aside when the run folder is about to be written, not in trial steps
     from fastai.callback.core import Callback
     def before_fit(self):
-        if hasattr(self.learn, 'run_folder'): _move_aside(path, run)
-    return Callback(before_fit=before_fit)
+        if hasattr(self.learn, 'run_folder') and not self.done: self.done = True; _move_aside(path, run)
+    cb = Callback(before_fit=before_fit)
+    cb.done = False
+    return cb
+
+_MAY_CHANGE = 'resume coco images masks data device workers strict session_hours save_minutes log'.split() # in a run that goes on
+
+def _resumed(o, settings): # the options of the run to continue, with what may be said anew
+    said = {k for k,v in inspect.signature(train).parameters.items() if getattr(o, k)!=v.default}
+    if odd := sorted(said-set(_MAY_CHANGE)):
+        raise DataError(f'--{odd[0]} cannot change in a run that goes on', 'Leave it out; it is as it was')
+    old = {k:v for k,v in settings.items() if hasattr(o, k) and k not in ('session_hours','settings','overwrite')}
+    if said & {'coco','images','masks','data'}: old = {k:v for k,v in old.items() if k not in ('coco','images','masks','data')}
+    return SimpleNamespace(**{**vars(o), **old, **{k:getattr(o, k) for k in said}})
+
+def _settings(file): # what an earlier run or a search has written
+    try: d = json_loads(Path(file).read_text(encoding='utf-8'))
+    except OSError as e: raise DataError(f'cannot be read ({e.strerror})', 'Give a json file of settings, or the folder of a run', file) from None
+    except ValueError as e: raise DataError(f'not json ({e})', 'Give a json file of settings', file) from None
+    if isinstance(d, dict): return d
+    raise DataError(f'a json {type(d).__name__}, an object with options is needed', 'Give a json file such as {"lr": 0.001}', file)
 
 def _fit_and_save(learn, path, run, o):
     from unet_nbdev.checkpoint import save_unet
@@ -190,8 +210,14 @@ def _fit_and_save(learn, path, run, o):
     at = ' '.join(str(v) for v in (dls.train.prep.fit, dls.train.prep.size) if v)
     print(f'{len(dls.train.dataset.samples)} images train, {len(dls.valid.dataset)} validate; {dls.train.codes}\n'
           f'{o.encoder} at {at} on {dls.device} in {learn.precision}; run folder {run}')
-    with nullcontext() if sys.stdout.isatty() else learn.no_bar(), learn.added_cbs([] if o.overwrite else [_aside(path, run)]):
-        log = learn.fit_unet(o.epochs, o.max_minutes, o.max_steps, o.lr, run=run, settings=_noted(vars(o)), live=False)
+    keep = dict(session_hours=o.session_hours, save_minutes=o.save_minutes, live=False)
+    plan = {k:getattr(o, k) for k in ('epochs','max_minutes','max_steps','lr','sched','acc','clip','ema','patience','freeze_epochs')}
+    with nullcontext() if sys.stdout.isatty() else learn.no_bar(), learn.added_cbs([] if o.overwrite or o.resume else [_aside(path, run)]):
+        if o.resume: log = learn.fit_unet(resume=run, **keep)
+        else: log = learn.fit_unet(**plan, run=run, settings=_noted(vars(o)), **keep)
+    if log.stopped:
+        print(f'stopped after {log.steps} of {log.settings["steps"]} steps, {log.stopped}; continue with: unet_train --resume {run}')
+        return
     save_unet(path, learn2ckpt(learn, **log.best_info))
     best = log.best_info['scores']
     print(f'{log.steps} steps in {log.secs:.0f} s. Best epoch {log.best_info["epoch"]}: mean Dice {_num(best["mean_dice"])}, '
@@ -214,9 +240,17 @@ def train(
     crop:int=256,           # side of the squares that training sees
     bs:int=None,            # batch size; by default 8, and 4 on a CPU, where more steps are worth more than larger ones
     epochs:int=None,        # how long to train, in epochs
-    max_steps:int=None,     # or in batches
+    max_steps:int=None,     # or in steps
     max_minutes:float=None, # or in minutes of training; validation comes beside them
+    max_hours:float=None,   # the same in hours
     lr:float=3e-3,          # highest learning rate
+    sched:str='one_cycle',  # learning rate: one_cycle or flat_cos
+    opt:str='adamw',        # or sgd
+    acc:int=1,              # batches whose gradients make a step
+    clip:float=None,        # longest gradient that is used as it is
+    ema:float=None,         # average the weights, such as 0.999
+    patience:int=None,      # stop after so many epochs without a better score
+    freeze_epochs:int=0,    # epochs in which a pretrained encoder stays as it is
     loss:str='ce_dice',     # ce, dice, ce_dice, focal, tversky
     aug:str='light',        # augmentation: none, light, medium, strong; more pays in longer trainings
     seed:int=0,             # of everything random
@@ -225,18 +259,38 @@ def train(
     strict=False,           # stop at the first image or annotation that cannot be used
     out:str='models/unet.pth', # where the model goes; its run folder lies beside it
     overwrite=False,        # write over an earlier model there; by default it is moved aside
+    resume:str=None,        # run folder of a training that was interrupted: it goes on as if nothing had happened
+    settings:str=None,      # json file with options, such as a search writes; what is said here counts more
+    save_minutes:float=5.,  # how often to save inside of an epoch
+    session_hours:float=None, # stop in time, with everything saved, when the session is this old
 ):
     "Train a U-Net; give the data and nothing else, or say more"
     o = SimpleNamespace(**locals()) # the options, before anything else has a name
-    _positive(size=size, crop=crop, bs=bs, epochs=epochs, max_steps=max_steps, max_minutes=max_minutes, lr=lr)
-    path,run = _check_out(out, coco, images, masks, data)
+    o = _options(o)
+    path,run = _check_out(o.out, o.coco, o.images, o.masks, o.data)
     items = _train_items(o)
     _fit_and_save(_learner(items, o), path, run, o)
+
+def _options(o): # complete and checked
+    if o.resume:
+        run = Path(o.resume)
+        if not run.is_dir(): raise DataError('no such folder', 'Give the run folder, such as models/unet', run)
+        o = _resumed(o, _settings(run/'settings.json'))
+        o.out = str(run.with_name(run.name+Path(o.out).suffix)) # the folder may have moved
+    elif o.settings: o = _with_settings(o, _settings(o.settings))
+    _positive(**{k:getattr(o, k) for k in ('size','crop','bs','epochs','max_steps','max_minutes','max_hours','lr','acc','clip','patience')})
+    if o.max_hours: o.max_minutes,o.max_hours = 60*o.max_hours,None
+    return o
+
+def _with_settings(o, d): # options of a file, where the command says nothing else
+    known = inspect.signature(train).parameters
+    if odd := sorted(set(d)-set(known)): raise DataError(f'unknown option {odd[0]!r}', f'unet_train --help names them all', o.settings)
+    return SimpleNamespace(**{**vars(o), **{k:v for k,v in d.items() if getattr(o, k)==known[k].default}})
 
 def unet_train(argv=None):
     return _command(train, 'unet_train', 'unet_train --images photos --masks masks --max_minutes 10 --out models/unet.pth', argv)
 
-# %% ../nbs/23_cli.ipynb #c033
+# %% ../nbs/23_cli.ipynb #c038
 def score_items(
     seg,         # a `Segmenter`
     items,       # from `read_items`
@@ -268,7 +322,7 @@ def _chosen(items, info, where, valid, valid_pct): # the images to score: as sai
         return items.new(o for o in split_items(items, valid_pct, s.get('seed', 0)) if o.split=='valid')
     return items
 
-# %% ../nbs/23_cli.ipynb #c034
+# %% ../nbs/23_cli.ipynb #c039
 def evaluate(
     model:str,            # model file
     coco:str=None,        # COCO data set: its folder, or a json file
@@ -301,7 +355,7 @@ def evaluate(
 
 def unet_eval(argv=None): return _command(evaluate, 'unet_eval', "unet_eval --model models/unet.pth --images photos --masks masks", argv)
 
-# %% ../nbs/23_cli.ipynb #c044
+# %% ../nbs/23_cli.ipynb #c049
 def _outputs(files, input, output, suffixes): # the folder to write to, and for each image its name there and {what: path}
     out = Path(output)
     single = len(files)==1 and out.suffix!='' and not out.is_dir()
@@ -334,7 +388,7 @@ def _image_ids(names): # numbers where all files are called by different ones, e
     if not all(s.isascii() and s.isdigit() for s in stems) or len({int(s) for s in stems})<len(stems): return stems
     return [int(s) for s in stems]
 
-# %% ../nbs/23_cli.ipynb #c045
+# %% ../nbs/23_cli.ipynb #c050
 def predict(
     input:str,        # image file, folder, or pattern such as 'photos/*.jpg'
     model:str,        # model file
@@ -372,7 +426,7 @@ def predict(
 def unet_predict(argv=None):
     return _command(predict, 'unet_predict', "unet_predict --input data/image.png --model models/unet_v1.pth --output output.png", argv)
 
-# %% ../nbs/23_cli.ipynb #c052
+# %% ../nbs/23_cli.ipynb #c057
 def demo(
     out:str='demo',      # folder to write to
     steps:int=300,       # training batches

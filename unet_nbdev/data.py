@@ -181,6 +181,7 @@ def _pad_batch(b): # samples of different sizes → one batch; what is added is 
 
 class SegDL(TfmdDL):
     "fastai loader of (images, masks) that normalises on the device"
+    skip = 0 # batches that a resumed epoch has behind it
     def __init__(self, dataset, bs=8, prep=None, codes=None, **kw):
         self.prep = prep or dataset.samples.prep
         self.codes = codes or dataset.samples.codes
@@ -188,7 +189,9 @@ class SegDL(TfmdDL):
         self._n_inp,self._types = 1,(torch.Tensor, torch.Tensor)
 
     def create_batch(self, b): return _pad_batch(b)
+    def get_idxs(self): return super().get_idxs()[self.skip*self.bs:]
     def after_iter(self):
+        self.skip = 0
         if hasattr(self.dataset, 'epoch'): self.dataset.epoch += 1
 
     def __iter__(self):
