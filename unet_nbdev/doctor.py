@@ -6,7 +6,7 @@
 __all__ = ['Finding', 'Report', 'check_items', 'repair_items']
 
 # %% ../nbs/06_doctor.ipynb #c002
-import os, io, re, json, copy, hashlib, shutil, html, base64, struct, tempfile
+import os, io, re, json, copy, hashlib, shutil, html, struct, tempfile
 from collections import Counter, namedtuple
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from .core import *
 from .coco import *
 from .masks import *
 from .items import *
-from .show import overlay, to_rgb
+from .show import html_body, img_tag, overlay, to_rgb, write_page
 
 # %% ../nbs/06_doctor.ipynb #c003
 from .core import _FLIPS, _turn
@@ -845,22 +845,11 @@ def pictures(self:Report,
     except (DataError, OSError, ValueError, SyntaxError, cv2.error): return []                    # SyntaxError: Pillow on a broken PNG
 
 # %% ../nbs/06_doctor.ipynb #c048
-_CSS = '''<style>.doc{font:15px/1.5 system-ui,sans-serif;color:#222;max-width:70em;margin:auto;padding:1em}.doc table{border-collapse:collapse;margin:1em 0}
-.doc td,.doc th{padding:.15em .8em .15em 0;text-align:left;vertical-align:top}.doc td.n{text-align:right}.doc .card{display:flex;flex-wrap:wrap;gap:1em;
-border-top:1px solid #8884;padding:.8em 0}.doc .card p{flex:1 1 20em;margin:0}.doc figure{margin:0}.doc figcaption{font-size:.8em;opacity:.7}
-.doc .error{color:#b64500}.doc .warning{color:#8a6d00}.doc .info{color:#0072b2}.doc h2{margin:1.6em 0 .2em;font-size:1.15em}.doc code{overflow-wrap:anywhere}
-@media(prefers-color-scheme:dark){.doc-page{background:#181a1b}.doc-page .doc{color:#ddd}.doc-page .error{color:#ff8c42}.doc-page .warning{color:#e6c229}
-.doc-page .info{color:#56b4e9}}</style>'''
-
-def _img_tag(cap, img):
-    data = base64.b64encode(cv2.imencode('.jpg', img[...,::-1], [cv2.IMWRITE_JPEG_QUALITY, 82])[1].tobytes()).decode()
-    return f'<figure><img alt="{cap}" src="data:image/jpeg;base64,{data}"><figcaption>{cap}</figcaption></figure>'
-
 def _card(r, f, pics):
     who = ', '.join(f'{k} {v}' for k,v in f.ids.items())
     name = '/'.join(Path(f.file).parts[-2:]) if f.file else ''
     text = f'<code>{html.escape(name)}</code> {html.escape(who)}<br>{html.escape(f.what)}.<br><i>{html.escape(f.fix)}</i>'
-    return f'<div class="card"><p>{text}</p>{"".join(_img_tag(*o) for o in (r.pictures(f) if pics else []))}</div>'
+    return f'<div class="card"><p>{text}</p>{"".join(img_tag(o, c) for c,o in (r.pictures(f) if pics else []))}</div>'
 
 @patch
 def to_html(self:Report,
@@ -875,15 +864,14 @@ def to_html(self:Report,
         more = f'<p>… and {len(fs)-n_text} more</p>' if len(fs)>n_text else ''
         body += f'<h2 id="{k.replace(" ", "-")}" class="{fs[0].severity}">{k} ({len(fs)})</h2>'
         body += ''.join(_card(self, f, j<n_pics and f.severity!='info') for j,f in enumerate(fs[:n_text]))+more
-    return f'{_CSS}<div class="doc"><p><b>{html.escape(repr(self))}</b></p><table>{rows}</table>{body}</div>'
+    return f'<p><b>{html.escape(repr(self))}</b></p><table>{rows}</table>{body}'
 
 @patch
-def _repr_html_(self:Report): return self.to_html(2, 5)
+def _repr_html_(self:Report): return html_body(self.to_html(2, 5))
 
 @patch
 def write_html(self:Report,
     path, # .html file to write
 ):
     "Write the report as a page that opens in any browser"
-    head = '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>What the doctor found</title>'
-    write_text(path, _clean(f'{head}<body class="doc-page" style="margin:0">{self.to_html()}</body></html>'))
+    write_page(path, 'What the doctor found', self.to_html())
