@@ -33,21 +33,27 @@ def save_unet(
     path,            # .pth or .safetensors; .ckpt with `train`
     ckpt:Checkpoint, # what to save
     train:dict|None=None, # what a training needs to go on: tensors and plain values, nested
+    state:dict|None=None, # weights; None: those that the network has now
 )->Path: # where it is
     "Write a model file, whole or not at all; the file before it stays until the new one has been opened"
     path = Path(path)
     text = json.dumps(dict(net=ckpt.model.cfg, codes=ckpt.codes.to_dict(), prep=ckpt.prep.to_dict(), post=ckpt.post.to_dict(),
                            info={**ckpt.info, 'version':__version__}))
-    state = {k:v.detach().cpu().clone(memory_format=torch.contiguous_format) for k,v in ckpt.model.state_dict().items()}
+    state = {k:v.detach().cpu().clone(memory_format=torch.contiguous_format) for k,v in (state or ckpt.model.state_dict()).items()}
     kinds = ('.ckpt',) if train else ('.pth', '.safetensors')
     if path.suffix not in kinds: raise DataError(f'suffix {path.suffix!r}', f'Save it as {" or ".join(kinds)}', path)
     with atomic(path) as p:
-        if path.suffix!='.safetensors': torch.save({_KEY:text, 'state':state} | ({'train':_plain(train)} if train else {}), p)
+        if path.suffix!='.safetensors': _dump({_KEY:text, 'state':state} | ({'train':_plain(train)} if train else {}), p)
         else:
-            from safetensors.torch import save_file
-            save_file(state, p, {_KEY:text})
+            from safetensors.torch import save
+            p.write_bytes(save(state, {_KEY:text}))
         _read(p, mmap=True)
     return path
+
+def _dump(obj, path):
+    try:
+        with open(path, 'wb') as f: torch.save(obj, f)
+    except RuntimeError as e: raise e.__context__ if isinstance(e.__context__, OSError) else e # torch hides that the disk is full
 
 def _plain(o): # NumPy's numbers as Python's: only those open without running code
     if isinstance(o, dict): return {k:_plain(v) for k,v in o.items()}

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['split_items', 'load_sample', 'Samples', 'aug_tfms', 'TrainSet', 'ValidSet', 'SegDL', 'choose_prep', 'seg_dls',
-           'class_balance']
+           'class_balance', 'class_weights', 'rare_weights']
 
 # %% ../nbs/08_data.ipynb #c002
 import os, fnmatch, warnings
@@ -131,16 +131,23 @@ class TrainSet:
         n:int,           # samples an epoch
         seed:int=0,      # of order and augmentation
         win:int|None=None, # larger images are cut to a random window of this side first, so that augmenting costs the same for any size
+        weights=None,    # one number an image: how often it comes, compared with the others; None: each once a pass
     ):
-        self.samples,self.tfm,self.n,self.seed,self.win,self.epoch = samples,tfm,n,seed,win,0
+        self.samples,self.tfm,self.n,self.seed,self.win,self.weights,self.epoch = samples,tfm,n,seed,win,weights,0
         self.order = None,None # number of a pass, and its order
 
     def __len__(self): return self.n
 
     def place(self, k): # → (item, generator of its augmentation)
         p,i = divmod(self.epoch*self.n + k, len(self.samples))
-        if self.order[0]!=p: self.order = p,np.random.default_rng([self.seed, p]).permutation(len(self.samples))
+        if self.order[0]!=p: self.order = p,self._shuffled(np.random.default_rng([self.seed, p]))
         return int(self.order[1][i]),int(np.random.SeedSequence([self.seed, p, i]).generate_state(1)[0])
+
+    def _shuffled(self, rng): # with weights each image comes as often as they say, to less than one
+        n = len(self.samples)
+        if self.weights is None: return rng.permutation(n)
+        share = np.cumsum(self.weights)/np.sum(self.weights)
+        return rng.permutation(np.searchsorted(share, (np.arange(n)+rng.random())/n).clip(max=n-1))
 
     def __getitem__(self, k): return _first_good(self._sample, range(k, k+20))
 
@@ -181,7 +188,7 @@ def _pad_batch(b): # samples of different sizes → one batch; what is added is 
 
 class SegDL(TfmdDL):
     "fastai loader of (images, masks) that normalises on the device"
-    skip = 0 # batches that a resumed epoch has behind it
+    skip,rank,world = 0,0,1 # batches that a resumed epoch has behind it; which process of how many is served, with `bs` images each
     def __init__(self, dataset, bs=8, prep=None, codes=None, **kw):
         self.prep = prep or dataset.samples.prep
         self.codes = codes or dataset.samples.codes
@@ -189,7 +196,11 @@ class SegDL(TfmdDL):
         self._n_inp,self._types = 1,(torch.Tensor, torch.Tensor)
 
     def create_batch(self, b): return _pad_batch(b)
-    def get_idxs(self): return super().get_idxs()[self.skip*self.bs:]
+    def __len__(self): return self.n//(self.bs*self.world) if self.drop_last else -(-len(range(self.rank, self.n, self.world))//self.bs)
+    def get_idxs(self):
+        idxs,n = super().get_idxs(),self.bs
+        if not self.drop_last: return idxs[self.rank::self.world]        # validation: each image once
+        return [i for k in range(self.skip, len(self)) for i in idxs[(k*self.world+self.rank)*n:][:n]]
     def after_iter(self):
         self.skip = 0
         if hasattr(self.dataset, 'epoch'): self.dataset.epoch += 1
@@ -248,6 +259,7 @@ def seg_dls(
     num_workers:int|None=None, # processes that augment; None: chosen
     device=None,            # None: `seg_learner` picks the best that works
     strict:bool=False,      # stop at the first image that cannot be read
+    oversample:bool=False,  # show images with rare classes more often, see `rare_weights`
 )->DataLoaders:
     "Items → fastai `DataLoaders` of (B,n_in,H,W) float32 and (B,H,W) int64"
     prep = prep or choose_prep(items)
@@ -261,9 +273,8 @@ def seg_dls(
     cuda = torch.device(device).type=='cuda' if device else torch.cuda.is_available()
     if num_workers is None: num_workers = min(8, os.cpu_count()) if cuda or len(both.cache)<len(both) else 0
     kw = dict(num_workers=num_workers, pin_memory=cuda, device=device)
-    n = n_epoch or max(len(trn), 64)
-    return DataLoaders(SegDL(TrainSet(trn, tfm, max(n, bs), seed, 2*crop if isinstance(aug, str) else None), bs=bs, drop_last=True, **kw),
-                       SegDL(ValidSet(val), bs=max(1, bs//2), **kw), device=device)
+    ds = TrainSet(trn, tfm, max(n_epoch or max(len(trn), 64), bs), seed, 2*crop if isinstance(aug, str) else None, rare_weights(trn) if oversample else None)
+    return DataLoaders(SegDL(ds, bs=bs, drop_last=True, **kw), SegDL(ValidSet(val), bs=max(1, bs//2), **kw), device=device)
 
 def _subset(samples, idxs):
     res = object.__new__(Samples)
@@ -271,10 +282,32 @@ def _subset(samples, idxs):
     res.cache = [samples.cache[i] for i in idxs if i<len(samples.cache)]
     return res
 
-# %% ../nbs/08_data.ipynb #c038
+# %% ../nbs/08_data.ipynb #c040
+def _pixels(samples, most=1000): # (n, n_cls): pixels of each class in each image
+    ks = np.unique(np.linspace(0, len(samples)-1, most).round().astype(int))
+    return np.stack([np.bincount(samples[int(k)][1].ravel(), minlength=256)[:samples.codes.n_cls] for k in ks])
+
 def class_balance(samples:Samples)->list: # one dict a class: name, pixels (share), images (share)
     "Share of the pixels and of the images that show each class, background first; `IGNORE` is not counted"
-    n_cls = samples.codes.n_cls
-    counts = np.stack([np.bincount(samples[i][1].ravel(), minlength=256)[:n_cls] for i in range(len(samples))])
+    counts = _pixels(samples)
     px,im = counts.sum(0)/max(1, counts.sum()),(counts>0).mean(0)
     return [dict(name=n, pixels=round(float(p), 5), images=round(float(i), 5)) for n,p,i in zip(samples.codes.vocab, px, im)]
+
+# %% ../nbs/08_data.ipynb #c043
+def class_weights(samples:Samples)->list: # n_cls numbers, background first, for `create_loss`
+    "Weights that let rare classes count for more: √(median share of pixels / own share), 0.1 to 10; 1 for a class that is not there"
+    px = _pixels(samples).sum(0)
+    mid = np.median(px[px>0])
+    return [round(float(np.clip((mid/p)**.5, .1, 10)), 4) if p else 1. for p in px]
+
+def _shown(samples): # the classes of each image, by index; what annotations say is quicker than to look
+    idx = {c:i+1 for i,c in enumerate(samples.codes.ids)}
+    for k,o in enumerate(samples.items):
+        yield {idx[a['category_id']] for a in o.anns if a.get('category_id') in idx} if o.anns else set(np.unique(samples[k][1]))-{0,IGNORE}
+
+def rare_weights(samples:Samples)->np.ndarray: # (n,): 1 for an image without rare classes, more with them
+    "How often each image should come so that rare classes are seen: the largest √(median share of images / share) of its classes"
+    sets = list(_shown(samples))
+    share = {c:sum(c in s for s in sets)/len(sets) for c in set().union(*sets)}
+    mid = np.median(list(share.values())) if share else 1.
+    return np.array([max([1., *((mid/share[c])**.5 for c in s)]) for s in sets])

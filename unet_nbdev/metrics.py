@@ -64,6 +64,9 @@ def update(self:Confusion,
     self._seen = self._seen.to(table.device) + table
     return self
 
+@patch
+def __getstate__(self:Confusion): return {**vars(self), '_seen':self._seen.cpu()} # travels to a process with another device
+
 @patch(as_prop=True)
 def matrix(self:Confusion)->np.ndarray: # (n_cls, n_cls) int64
     "Pixels by true class (row) and predicted class (column)"

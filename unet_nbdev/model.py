@@ -7,7 +7,7 @@ __all__ = ['conv_layer', 'ConvBlock', 'UpBlock', 'ClassicEncoder', 'TimmEncoder'
            'input_stats', 'unet_groups', 'pick_device']
 
 # %% ../nbs/09_model.ipynb #c002
-import importlib.util, warnings
+import importlib.util, os, warnings
 from pathlib import Path
 import torch, torch.nn.functional as F
 from torch import nn, Tensor
@@ -232,6 +232,7 @@ def pick_device(
         raise DataError(f'device {str(device)!r} is not usable here', "Use --device cpu, or leave it out")
     mps = getattr(torch.backends, 'mps', None)
     found = 'cuda' if torch.cuda.is_available() else 'mps' if mps and mps.is_available() else None
+    if found=='cuda' and 'LOCAL_RANK' in os.environ: found = f'cuda:{os.environ["LOCAL_RANK"]}' # each of several processes its own
     if found and _works(torch.device(found)): return torch.device(found)
     if found: warnings.warn(f'{found} is there but cannot compute; using the CPU')
     return torch.device('cpu')

@@ -154,9 +154,9 @@ _STYLE = {'font.family':'DejaVu Sans', 'font.size':9, 'axes.titlesize':10, 'axes
 class _Figure(Figure):
     def _repr_mimebundle_(self, **kw): return {'image/png':_small_png(self), 'text/plain':repr(self)}
 
-def _small_png(fig):
+def _small_png(fig, dpi=None): # 256 colours, a third of the bytes
     raw,buf = io.BytesIO(),io.BytesIO()
-    fig.savefig(raw, format='png', dpi=fig.dpi)
+    fig.savefig(raw, format='png', dpi=dpi or fig.dpi)
     Image.open(raw).convert('RGB').quantize(256, dither=Image.Dither.NONE).save(buf, 'png', optimize=True)
     return buf.getvalue()
 
@@ -227,12 +227,13 @@ def save_fig(
     fig:Figure,  # any Matplotlib figure
     path,        # .png, .jpg, .pdf or .svg
     dpi:int=150, # dots an inch
+    small:bool=False, # a .png of 256 colours, a third of the bytes
 ):
     "Write a figure, whole or not at all, and close it"
     kind = Path(path).suffix[1:].lower()
     if kind not in fig.canvas.get_supported_filetypes():
         raise DataError(f'cannot write a figure of type {Path(path).suffix!r}', 'Use .png, .jpg, .pdf or .svg', path)
-    with atomic(path) as p: fig.savefig(p, dpi=dpi)
+    with atomic(path) as p: p.write_bytes(_small_png(fig, dpi)) if small and kind=='png' else fig.savefig(p, dpi=dpi)
     if 'matplotlib.pyplot' in sys.modules: sys.modules['matplotlib.pyplot'].close(fig)
 
 # %% ../nbs/04_show.ipynb #c044
@@ -387,16 +388,21 @@ def img_tag(
     cap = html.escape(caption)
     return f'<figure{" class=full" if full else ""}><img alt="{cap}" src="{src}"><figcaption>{cap}</figcaption></figure>'
 
+def _cell(v):
+    if v is None or v!=v: return '–'
+    if not isinstance(v, float): return str(v)
+    return f'{v:.3g}' if 0<abs(v)<.01 else f'{v:.3f}'
+
 def html_table(
     rows:list, # dicts with the same keys; numbers are shown with three digits, None as a dash
     mark=None, # index of the row in bold
-)->str:
+)->str: # empty without rows
     "Dicts as an HTML table"
-    def show(v): return '–' if v is None or v!=v else f'{v:.3g}' if isinstance(v, float) and abs(v)<.01 and v else f'{v:.3f}' if isinstance(v, float) else str(v)
-    n = ['' if isinstance(v, str) else ' class=n' for v in rows[0].values()]
-    head = ''.join(f'<th{c}>{html.escape(str(k).replace("_", " "))}</th>' for k,c in zip(rows[0], n))
-    body = ''.join(f'<tr{" class=best" if i==mark else ""}>'+''.join(f'<td{c}>{html.escape(show(v))}</td>' for v,c in zip(r.values(), n))+'</tr>'
-                   for i,r in enumerate(rows))
+    if not rows: return ''
+    kinds = ['' if isinstance(v, str) else ' class=n' for v in rows[0].values()]
+    line = lambda tag, vals: ''.join(f'<{tag}{c}>{html.escape(v)}</{tag}>' for v,c in zip(vals, kinds))
+    head = line('th', [str(k).replace('_', ' ') for k in rows[0]])
+    body = ''.join(f'<tr{" class=best"*(i==mark)}>{line("td", map(_cell, r.values()))}</tr>' for i,r in enumerate(rows))
     return f'<div class="wide"><table><tr>{head}</tr>{body}</table></div>'
 
 # %% ../nbs/04_show.ipynb #c059
