@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 import numpy as np, torch, albumentations as A, cv2
 from fastai.data.core import TfmdDL, DataLoaders
+from fastai.torch_core import to_detach
 from fastcore.basics import patch
 from fastprogress import progress_bar
 from .core import *
@@ -196,6 +197,7 @@ class SegDL(TfmdDL):
         self._n_inp,self._types = 1,(torch.Tensor, torch.Tensor)
 
     def create_batch(self, b): return _pad_batch(b)
+    def to_detach(self, b, cpu=True, gather=True): return to_detach(b, cpu, gather and self.drop_last) # shares of a validation differ in length
     def __len__(self): return self.n//(self.bs*self.world) if self.drop_last else -(-len(range(self.rank, self.n, self.world))//self.bs)
     def get_idxs(self):
         idxs,n = super().get_idxs(),self.bs

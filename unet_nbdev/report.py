@@ -166,7 +166,7 @@ def put(self:RunFolder, name, write): # `write(path)`, if we write at all; True 
     try: write(self.path/name)
     except (OSError, DataError) as e:
         why = getattr(e, 'strerror', None) or getattr(e, 'what', None) or e
-        if name not in self.lost: tell(f'{self.path/name}: not written ({why}); training goes on, and it is tried again after the next epoch')
+        if name not in self.lost: tell(f'{self.path/name}: not written ({why}); training goes on, and the next save tries again')
         self.lost.add(name)
         return False
     self.lost.discard(name)
