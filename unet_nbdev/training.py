@@ -309,7 +309,7 @@ def restore(self:Keeper, weights, train):
     self.learn.opt.load_state_dict(train['opt'])
     smooth = self.recorder.smooth_loss
     smooth.val,smooth.count = train['smooth']
-    self.position.n,self.position.first = train['n'],train['first']
+    self.position.n,self.position.first,self.learn.train_iter = train['n'],train['first'],train['n']
     if train['ema']: self.ema.avg,self.ema.n = [a.to(p.device) for a,p in zip(train['ema']['avg'], self.model.parameters())],train['ema']['n']
     if train['scaler']: self.learn.mixed_precision.scaler.load_state_dict(train['scaler'])
 
@@ -469,7 +469,12 @@ def _tensorboard(folder, plan):
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
         from fastai.callback.tensorboard import TensorBoardCallback
-    return TensorBoardCallback(folder.path/'tensorboard', trace_model=False, log_preds=False)
+    class Board(TensorBoardCallback):
+        def after_batch(self): # only numbers: torch's optimisers have settings that are none, which stop fastai's
+            if not self.training: return
+            self.writer.add_scalar('train_loss', self.smooth_loss, self.train_iter)
+            for i,h in enumerate(self.opt.hypers): self.writer.add_scalar(f'lr_{i}', h['lr'], self.train_iter)
+    return Board(folder.path/'tensorboard', trace_model=False, log_preds=False)
 
 def _wandb(folder, plan): # the same run of theirs when ours goes on
     import wandb
