@@ -619,7 +619,7 @@ def _leave(folder, keeper): # after the last step, or where the session ended
     folder.stopped = keeper.stopped
     if not keeper.stopped: folder.note(finished=True)
     if keeper.full: tell(f'the time is up after {folder.steps} of {keeper.plan["steps"]} steps')
-    if folder.path: folder.write_report()
+    folder.write_report()
     if folder.path and folder.unsaved: tell(f'{folder.path}/best.pth could not be written; make room, and save_unet what is in the learner')
     if keeper.stopped=='SIGINT': raise KeyboardInterrupt
     if keeper.stopped=='SIGTERM': raise SystemExit(143)
