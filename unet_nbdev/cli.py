@@ -7,7 +7,7 @@ __all__ = ['doctor', 'unet_doctor', 'train', 'unet_train', 'score_items', 'evalu
            'demo', 'unet_demo']
 
 # %% ../nbs/24_cli.ipynb #c002
-import argparse, inspect, sys, time, warnings
+import argparse, inspect, os, sys, time, warnings
 from json import loads as json_loads
 from collections import Counter
 from contextlib import nullcontext
@@ -27,11 +27,15 @@ def _parser(func, name, example):
         text = (docs[k].docment or '').replace('%', '%%')
         if v.default is False: p.add_argument(*flags, dest=k, action='store_true', help=text)
         else:
-            kind = v.annotation if v.annotation in (int,float) else str
+            kind = v.annotation if v.annotation in (int,float) else _number if v.annotation==float|str else str
             shown = '' if v.default in (None, v.empty) else f' (default {v.default})'
             p.add_argument(*flags, dest=k, type=kind, default=None if v.default is v.empty else v.default, required=v.default is v.empty,
-                           help=text+shown, metavar=kind.__name__.upper() if kind is not str else 'TEXT')
+                           help=text+shown, metavar={int:'INT', float:'FLOAT', _number:'FLOAT'}.get(kind, 'TEXT'))
     return p
+
+def _number(s): # or a word
+    try: return float(s)
+    except ValueError: return s
 
 def _command(func, name, example, argv=None): # run `func` with options from the command line; the exit code
     kw = vars(_parser(func, name, example).parse_args(argv))
@@ -169,10 +173,15 @@ def _learner(items, o):
     from unet_nbdev.training import seg_learner
     create_loss(o.loss); aug_tfms(o.aug) # a wrong name is said at once
     n_bad,dev = len(items.bad),pick_device(o.device)
-    dls = seg_dls(items, choose_prep(items, o.size), _valid(o.valid, o.valid_pct), o.crop, o.bs or (4 if dev.type=='cpu' else 8), o.aug,
-                  seed=o.seed, device=dev, num_workers=o.workers, strict=o.strict)
+    o.bs = o.bs or (4 if dev.type=='cpu' else 8)*_processes()
+    dls = seg_dls(items, choose_prep(items, o.size), _valid(o.valid, o.valid_pct), o.crop, o.bs, o.aug,
+                  seed=o.seed, device=dev, num_workers=o.workers, strict=o.strict, oversample=o.oversample)
     _name_bad(dls.train.dataset.samples.items.bad[n_bad:])
-    return seg_learner(dls, o.encoder, o.loss, None if o.weights=='none' else o.weights, opt=o.opt, seed=o.seed)
+    return seg_learner(dls, o.encoder, o.loss, None if o.weights=='none' else o.weights, opt=o.opt, seed=o.seed,
+                       weigh='auto' if o.class_weights else None)
+
+def _processes(): return int(os.environ.get('WORLD_SIZE', 1)) # that train together
+def _first(): return int(os.environ.get('RANK', 0))==0 # of them; the one that writes and talks
 
 # %% ../nbs/24_cli.ipynb #c023
 def _noted(kw): # options as the model file keeps them
@@ -181,12 +190,12 @@ def _noted(kw): # options as the model file keeps them
 def _aside(path, run): # a callback that moves an earlier training aside when the run folder is about to be written, not in trial steps
     from fastai.callback.core import Callback
     def before_fit(self):
-        if hasattr(self.learn, 'run_folder') and not self.done: self.done = True; _move_aside(path, run)
+        if hasattr(self.learn, 'run_folder') and not self.done and _first(): self.done = True; _move_aside(path, run)
     cb = Callback(before_fit=before_fit)
     cb.done = False
     return cb
 
-_MAY_CHANGE = 'resume coco images masks data device workers strict session_hours save_minutes log'.split() # in a run that goes on
+_MAY_CHANGE = 'resume coco images masks data device workers strict session_hours save_minutes log out'.split() # in a run that goes on
 
 def _resumed(o, settings): # the options of the run to continue, with what may be said anew
     said = {k for k,v in inspect.signature(train).parameters.items() if getattr(o, k)!=v.default}
@@ -204,24 +213,32 @@ def _settings(file): # what an earlier run or a search has written
     raise DataError(f'a json {type(d).__name__}, an object with options is needed', 'Give a json file such as {"lr": 0.001}', file)
 
 def _fit_and_save(learn, path, run, o):
-    from unet_nbdev.checkpoint import save_unet
-    from unet_nbdev.training import learn2ckpt
     dls = learn.dls
     at = ' '.join(str(v) for v in (dls.train.prep.fit, dls.train.prep.size) if v)
     print(f'{len(dls.train.dataset.samples)} images train, {len(dls.valid.dataset)} validate; {dls.train.codes}\n'
           f'{o.encoder} at {at} on {dls.device} in {learn.precision}; run folder {run}')
-    keep = dict(session_hours=o.session_hours, save_minutes=o.save_minutes, live=False)
+    keep = dict(session_hours=o.session_hours, save_minutes=o.save_minutes, log=o.log, live=False)
     plan = {k:getattr(o, k) for k in ('epochs','max_minutes','max_steps','lr','sched','acc','clip','ema','patience','freeze_epochs')}
     with nullcontext() if sys.stdout.isatty() else learn.no_bar(), learn.added_cbs([] if o.overwrite or o.resume else [_aside(path, run)]):
-        if o.resume: log = learn.fit_unet(resume=run, **keep)
-        else: log = learn.fit_unet(**plan, run=run, settings=_noted(vars(o)), **keep)
+        try: log = learn.fit_unet(**(dict(resume=o.resume) if o.resume else dict(plan, settings=_noted(vars(o)))), run=run, **keep)
+        except (KeyboardInterrupt, SystemExit):
+            if _first(): print(f'stopped; continue with: unet_train --resume {run}', file=sys.stderr)
+            raise
+    if _first(): _finish(learn, log, path, run)
+    if _processes()>1:
+        from torch.distributed import destroy_process_group
+        destroy_process_group()
+
+def _finish(learn, log, path, run): # the model file, and the last lines
+    from unet_nbdev.checkpoint import save_unet
+    from unet_nbdev.report import learn2ckpt
     if log.stopped:
         print(f'stopped after {log.steps} of {log.settings["steps"]} steps, {log.stopped}; continue with: unet_train --resume {run}')
         return
     save_unet(path, learn2ckpt(learn, **log.best_info))
     best = log.best_info['scores']
     print(f'{log.steps} steps in {log.secs:.0f} s. Best epoch {log.best_info["epoch"]}: mean Dice {_num(best["mean_dice"])}, '
-          f'pooled IoU {_num(best["pooled_iou"])} on validation images at the network\'s scale\nwrote {path}')
+          f'pooled IoU {_num(best["pooled_iou"])} on validation images at the network\'s scale\nwrote {path}; the whole run: {run/"report.html"}')
 
 # %% ../nbs/24_cli.ipynb #c024
 def train(
@@ -238,12 +255,12 @@ def train(
     weights:str='auto',     # encoder weights: 'auto' (ImageNet), 'none', or a file
     size:int=None,          # scale images so that the long side has this many pixels
     crop:int=256,           # side of the squares that training sees
-    bs:int=None,            # batch size; by default 8, and 4 on a CPU, where more steps are worth more than larger ones
+    bs:int=None,            # images a step, of all processes together; by default 8 each, and 4 on a CPU, where more steps are worth more than larger ones
     epochs:int=None,        # how long to train, in epochs
     max_steps:int=None,     # or in steps
-    max_minutes:float=None, # or in minutes of training; validation comes beside them
+    max_minutes:float=None, # or in minutes, with validation and saving in them
     max_hours:float=None,   # the same in hours
-    lr:float=3e-3,          # highest learning rate
+    lr:float|str=3e-3,      # highest learning rate; auto looks for it
     sched:str='one_cycle',  # learning rate: one_cycle or flat_cos
     opt:str='adamw',        # or sgd
     acc:int=1,              # batches whose gradients make a step
@@ -253,16 +270,19 @@ def train(
     freeze_epochs:int=0,    # epochs in which a pretrained encoder stays as it is
     loss:str='ce_dice',     # ce, dice, ce_dice, focal, tversky
     aug:str='light',        # augmentation: none, light, medium, strong; more pays in longer trainings
+    class_weights=False,    # let pixels of rare classes count for more in the loss
+    oversample=False,       # show images with rare classes more often
     seed:int=0,             # of everything random
     device:str=None,        # cpu, cuda, mps; by default the best that works
     workers:int=None,       # processes that prepare data; chosen by default
     strict=False,           # stop at the first image or annotation that cannot be used
-    out:str='models/unet.pth', # where the model goes; its run folder lies beside it
+    out:str=None,           # where the model goes, models/unet.pth if not said; its run folder lies beside it
     overwrite=False,        # write over an earlier model there; by default it is moved aside
-    resume:str=None,        # run folder of a training that was interrupted: it goes on as if nothing had happened
+    resume:str=None,        # run folder of a training that was interrupted: it goes on as if nothing had happened, with --out in another place
     settings:str=None,      # json file with options, such as a search writes; what is said here counts more
     save_minutes:float=5.,  # how often to save inside of an epoch
     session_hours:float=None, # stop in time, with everything saved, when the session is this old
+    log:str=None,           # tensorboard or wandb, where installed
 ):
     "Train a U-Net; give the data and nothing else, or say more"
     o = SimpleNamespace(**locals()) # the options, before anything else has a name
@@ -272,14 +292,21 @@ def train(
     _fit_and_save(_learner(items, o), path, run, o)
 
 def _options(o): # complete and checked
-    if o.resume:
-        run = Path(o.resume)
-        if not run.is_dir(): raise DataError('no such folder', 'Give the run folder, such as models/unet', run)
-        o = _resumed(o, _settings(run/'settings.json'))
-        o.out = str(run.with_name(run.name+Path(o.out).suffix)) # the folder may have moved
+    if o.resume: o = _options_of_run(o, Path(o.resume))
     elif o.settings: o = _with_settings(o, _settings(o.settings))
-    _positive(**{k:getattr(o, k) for k in ('size','crop','bs','epochs','max_steps','max_minutes','max_hours','lr','acc','clip','patience')})
+    o.out = o.out or 'models/unet.pth'
+    _positive(**{k:getattr(o, k) for k in ('size','crop','bs','epochs','max_steps','max_minutes','max_hours','acc','clip','patience')})
     if o.max_hours: o.max_minutes,o.max_hours = 60*o.max_hours,None
+    return o
+
+def _options_of_run(o, run): # of the one that goes on
+    if not run.is_dir(): raise DataError('no such folder', 'Give the run folder, such as models/unet', run)
+    elsewhere = o.out
+    o = _resumed(o, _settings(run/'settings.json'))
+    if elsewhere: return o
+    o.out = str(run.with_name(run.name+Path(o.out).suffix)) # the folder may have moved
+    try: _check_folder(o.out); _check_folder(run/'x')
+    except DataError as e: raise DataError(f'{e.what}, so the training cannot go on there', 'Say with --out where it shall', run) from None
     return o
 
 def _with_settings(o, d): # options of a file, where the command says nothing else
@@ -290,7 +317,7 @@ def _with_settings(o, d): # options of a file, where the command says nothing el
 def unet_train(argv=None):
     return _command(train, 'unet_train', 'unet_train --images photos --masks masks --max_minutes 10 --out models/unet.pth', argv)
 
-# %% ../nbs/24_cli.ipynb #c038
+# %% ../nbs/24_cli.ipynb #c040
 def score_items(
     seg,         # a `Segmenter`
     items,       # from `read_items`
@@ -322,7 +349,7 @@ def _chosen(items, info, where, valid, valid_pct): # the images to score: as sai
         return items.new(o for o in split_items(items, valid_pct, s.get('seed', 0)) if o.split=='valid')
     return items
 
-# %% ../nbs/24_cli.ipynb #c039
+# %% ../nbs/24_cli.ipynb #c041
 def evaluate(
     model:str,            # model file
     coco:str=None,        # COCO data set: its folder, or a json file
@@ -355,7 +382,7 @@ def evaluate(
 
 def unet_eval(argv=None): return _command(evaluate, 'unet_eval', "unet_eval --model models/unet.pth --images photos --masks masks", argv)
 
-# %% ../nbs/24_cli.ipynb #c049
+# %% ../nbs/24_cli.ipynb #c051
 def _outputs(files, input, output, suffixes): # the folder to write to, and for each image its name there and {what: path}
     out = Path(output)
     single = len(files)==1 and out.suffix!='' and not out.is_dir()
@@ -388,7 +415,7 @@ def _image_ids(names): # numbers where all files are called by different ones, e
     if not all(s.isascii() and s.isdigit() for s in stems) or len({int(s) for s in stems})<len(stems): return stems
     return [int(s) for s in stems]
 
-# %% ../nbs/24_cli.ipynb #c050
+# %% ../nbs/24_cli.ipynb #c052
 def predict(
     input:str,        # image file, folder, or pattern such as 'photos/*.jpg'
     model:str,        # model file
@@ -426,7 +453,7 @@ def predict(
 def unet_predict(argv=None):
     return _command(predict, 'unet_predict', "unet_predict --input data/image.png --model models/unet_v1.pth --output output.png", argv)
 
-# %% ../nbs/24_cli.ipynb #c057
+# %% ../nbs/24_cli.ipynb #c059
 def demo(
     out:str='demo',      # folder to write to
     steps:int=300,       # training batches
