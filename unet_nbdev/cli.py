@@ -219,6 +219,7 @@ def _fit_and_save(learn, path, run, o):
           f'{o.encoder} at {at} on {dls.device} in {learn.precision}; run folder {run}')
     keep = dict(session_hours=o.session_hours, save_minutes=o.save_minutes, log=o.log, live=False)
     plan = {k:getattr(o, k) for k in ('epochs','max_minutes','max_steps','lr','sched','acc','clip','ema','patience','freeze_epochs')}
+    learn.logger = lambda row: print(_epoch(learn.recorder.metric_names, row), flush=True) # where there is no bar
     with nullcontext() if sys.stdout.isatty() else learn.no_bar(), learn.added_cbs([] if o.overwrite or o.resume else [_aside(path, run)]):
         try: log = learn.fit_unet(**(dict(resume=o.resume) if o.resume else dict(plan, settings=_noted(vars(o)))), run=run, **keep)
         except (KeyboardInterrupt, SystemExit):
@@ -229,13 +230,18 @@ def _fit_and_save(learn, path, run, o):
         from torch.distributed import destroy_process_group
         destroy_process_group()
 
+def _epoch(names, row): return '  '.join(f'{n.replace("_", " ")} {v:.3f}' if isinstance(v, float) else f'{n} {v}' for n,v in zip(names, row))
+
 def _finish(learn, log, path, run): # the model file, and the last lines
     from unet_nbdev.checkpoint import save_unet
     from unet_nbdev.report import learn2ckpt
     if log.stopped:
         print(f'stopped after {log.steps} of {log.settings["steps"]} steps, {log.stopped}; continue with: unet_train --resume {run}')
         return
-    save_unet(path, learn2ckpt(learn, **log.best_info))
+    try: save_unet(path, learn2ckpt(learn, **log.best_info))
+    except OSError as e:
+        safe = f'the model is in {run/"best.pth"}' if not log.unsaved else f'make room, then: unet_train --resume {run}'
+        raise DataError(f'cannot be written ({e.strerror or e})', safe, path) from None
     best = log.best_info['scores']
     print(f'{log.steps} steps in {log.secs:.0f} s. Best epoch {log.best_info["epoch"]}: mean Dice {_num(best["mean_dice"])}, '
           f'pooled IoU {_num(best["pooled_iou"])} on validation images at the network\'s scale\nwrote {path}; the whole run: {run/"report.html"}')

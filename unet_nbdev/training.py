@@ -257,6 +257,7 @@ class Keeper(Callback):
         if not self.training: return num_distrib()<2 and self._stop(self._why(0, clock=False))
         if self.position.n%self.position.acc: return      # gradients are being collected
         if time.perf_counter()-self.saved>60*self.minutes: self.save()
+        self._reckon()
         if num_distrib()<2 or self.position.step%10==0: self._stop(self._why(self.tail))
 
 # %% ../nbs/16_training.ipynb #c025
@@ -266,6 +267,13 @@ def _why(self:Keeper, ahead, clock=True): # to stop now, 0 for no reason; `ahead
     now = time.perf_counter()
     if self.deadline and now+1.5*(ahead+self.spent)>self.deadline: return _SESSION
     return _TIME if clock and self.until and now+1.1*ahead>self.until else 0
+
+@patch
+def _reckon(self:Keeper): # beside the bar of the epoch: how long the whole training still takes
+    bar = getattr(getattr(self.learn, 'progress', None), 'pbar', None)
+    if not bar: return
+    left = (self.plan['steps']-self.position.step)*self.folder.seconds()/self.position.step+(self.plan['epochs']-self.epoch)*self.tail
+    bar.comment = f'{self.recorder.smooth_loss.value:.4f}, {left//3600:.0f}:{left//60%60:02.0f}:{left%60:02.0f} to the end'
 
 @patch
 def _stop(self:Keeper, why):
@@ -617,10 +625,10 @@ def _halve(learn, plan, keeper): # fewer images at a time, as many in a step
 
 def _leave(folder, keeper): # after the last step, or where the session ended
     folder.stopped = keeper.stopped
-    if not keeper.stopped: folder.note(finished=True)
+    if not keeper.stopped and not {'last.ckpt','best.pth'} & folder.lost: folder.note(finished=True) # else it can be resumed, and saved
     if keeper.full: tell(f'the time is up after {folder.steps} of {keeper.plan["steps"]} steps')
     folder.write_report()
-    if folder.path and folder.unsaved: tell(f'{folder.path}/best.pth could not be written; make room, and save_unet what is in the learner')
+    if folder.path and folder.unsaved: tell(f'{folder.path}/best.pth could not be written; make room, and save_unet what is in the learner, or resume')
     if keeper.stopped=='SIGINT': raise KeyboardInterrupt
     if keeper.stopped=='SIGTERM': raise SystemExit(143)
     return folder
