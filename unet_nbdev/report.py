@@ -231,13 +231,15 @@ def rows2csv(rows:list)->str: # `rows`: dicts with the same keys
     return f.getvalue()
 
 # %% ../nbs/15_report.ipynb #c020
+def _span(s): return f'{s:.0f} s' if s<120 else f'{s/60:.0f} min' if s<7200 else f'{s/3600:.1f} h'
+
 @patch
 def _standing(self:RunFolder)->str: # how the run stands, in a line
     s,i = self.settings,self.best_info['scores']
     num = lambda v: '–' if v is None else f'{v:.3f}'
     how = 'Finished' if s.get('finished') else 'Not finished'
     of = f' of {s["steps"]}' if 'steps' in s else ''
-    return (f'{how}: {self.steps}{of} steps in {self.seconds()/60:.1f} minutes of training. Best epoch {self.best_info["epoch"]} of 0 to {len(self.rows)-1}: '
+    return (f'{how}: {self.steps}{of} steps in {_span(self.seconds())} of training. Best epoch {self.best_info["epoch"]} of 0 to {len(self.rows)-1}: '
             f'mean Dice {num(i["mean_dice"])} (image by image), pooled IoU {num(i["pooled_iou"])}, on {i["images"]} validation images at the network\'s scale.')
 
 @patch
