@@ -215,8 +215,8 @@ def _settings(file): # what an earlier run or a search has written
 def _fit_and_save(learn, path, run, o):
     dls = learn.dls
     at = ' '.join(str(v) for v in (dls.train.prep.fit, dls.train.prep.size) if v)
-    print(f'{len(dls.train.dataset.samples)} images train, {len(dls.valid.dataset)} validate; {dls.train.codes}\n'
-          f'{o.encoder} at {at} on {dls.device} in {learn.precision}; run folder {run}')
+    if _first(): print(f'{len(dls.train.dataset.samples)} images train, {len(dls.valid.dataset)} validate; {dls.train.codes}\n'
+                       f'{o.encoder} at {at} on {dls.device} in {learn.precision}; run folder {run}')
     keep = dict(session_hours=o.session_hours, save_minutes=o.save_minutes, log=o.log, live=False)
     plan = {k:getattr(o, k) for k in ('epochs','max_minutes','max_steps','lr','sched','acc','clip','ema','patience','freeze_epochs')}
     learn.logger = lambda row: print(_epoch(learn.recorder.metric_names, row), flush=True) # where there is no bar
