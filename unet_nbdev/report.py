@@ -115,7 +115,7 @@ class RunFolder(Callback):
         settings:dict|None=None,  # noted in the folder and in the models
     ):
         self.path,self.monitor,self.live,self.settings = path and Path(path),monitor,live,settings or {}
-        self.rows,self.best,self.best_info,self.best_state,self.info,self.unsaved = [],-1.,None,None,None,False
+        self.rows,self.best_info,self.best_state,self.info,self.unsaved = [],None,None,None,False
         self.secs,self.t0,self.shown,self.steps,self.lost,self.drawn = 0.,None,None,0,set(),-1e9
 
     def before_fit(self):
@@ -147,22 +147,28 @@ def _class_scores(self:RunFolder): # of more than one class: dice_NAME and iou_N
 def _keep(self:RunFolder): # the best weights so far; in memory, so that a run without a folder ends with them too
     self.info = dict(epoch=self.epoch, scale='network', scores=self.learn.scores.to_dict(self.dls.train.codes.vocab), settings=self.settings,
                      extremes=extremes(self.learn.scores))
-    score = np.nan_to_num(self.rows[-1][self.monitor], nan=-1.)
-    self.improved = self.best_info is None or not score<self.best # of equals the later
+    score = lambda info: np.nan_to_num(info['scores'][self.monitor] if info['scores'][self.monitor] is not None else np.nan, nan=-1.)
+    self.improved = self.best_info is None or not score(self.info)<score(self.best_info) # of equals the later
     if not self.improved: return
-    self.best,self.best_info,self.unsaved = score,self.info,True
+    self.best_info,self.unsaved = self.info,True
     self.best_state = {k:v.detach().clone() for k,v in net(self.learn).state_dict().items()}
 
 @patch
 def state(self:RunFolder)->dict:
     "What a resumed training needs to know of it"
-    return {k:getattr(self, k) for k in ('rows','best','best_info','info','steps')} | dict(secs=self.seconds())
+    return {k:getattr(self, k) for k in ('rows','best_info','info','steps')} | dict(secs=self.seconds())
 
 @patch
 def restore(self:RunFolder, state):
-    "Put it back to where `state` was taken"
+    "Put it back to where `state` was taken; a best.pth that was written after it counts"
+    had = self.best_state if self.best_info and state['best_info'] and self.best_info['epoch']==state['best_info']['epoch'] else None
     for k,v in state.items(): setattr(self, k, v)
-    if self.best_info: self.best_state = load_unet(self.path/'best.pth').model.state_dict()
+    if not self.best_info: return
+    try: c = load_unet(self.path/'best.pth')
+    except (DataError, TypeError): c = None # none could be written, or there is no folder
+    if c and c.info['epoch']>=self.best_info['epoch']: self.best_state,self.best_info = c.model.state_dict(),c.info
+    elif had: self.best_state = had
+    else: self.best_info = None # lost with a full disk: the best of what comes
 
 # %% ../nbs/15_report.ipynb #c016
 def tell(what): # on stderr, by one process

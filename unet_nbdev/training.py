@@ -301,7 +301,9 @@ def state(self:Keeper)->dict:
 def save(self:Keeper):
     "Write `last.ckpt`, if the weights are numbers"
     t = time.perf_counter()
-    if not all(p.isfinite().all() for p in self.model.parameters()): self.guard.fail('weights are no numbers')
+    if not all(p.isfinite().all() for p in self.model.parameters()):
+        if num_distrib()>1: return # the next loss will tell all processes at the same step
+        self.guard.fail('weights are no numbers')
     self.folder.put('last.ckpt', self._write)
     self.saved = time.perf_counter()
     self.spent = max(self.spent, self.saved-t)
