@@ -8,7 +8,7 @@ then it may end. Last weights, best weights (sha256) and log must be those of th
 - The next session must go on, and remove the leftovers. Data workers are not killed: they have to notice by themselves, and end.
 Sessions are forks of this process, which imports all and computes nothing; a tenth are `unet_train`, each a process of its own, with
 the default network."""
-import argparse, hashlib, itertools, os, shutil, signal, sys, tempfile, time, traceback
+import argparse, hashlib, itertools, json, os, shutil, signal, sys, tempfile, time, traceback
 from collections import defaultdict
 from pathlib import Path
 from types import SimpleNamespace
@@ -135,15 +135,20 @@ class Chain:
         before,log,kill = self.saved(),self.run.with_suffix('.log'),self.mine<self.want
         pid,r = start(self.c.train if kill else self.c.whole, log, self.coco, self.run)
         n,status = attend(pid, r, *(self.moment(pid) if kill else ()))
-        if self.best and (n>self.best or status==0): self.kills[-1].resumed = True
-        if status==signal.SIGKILL: return self.judge(before, n, pid)
-        if status: self.fault(f'status {status}\n{log.read_text()[-2000:]}')
+        done = status in (0, signal.SIGKILL) and self.finished() # killed after its last word: nothing is left to go on with
+        if self.best and (n>self.best or done): self.kills[-1].resumed = True
+        if not done and status==signal.SIGKILL: return self.judge(before, n, pid)
+        if not done: self.fault(f'status {status}\n{log.read_text()[-2000:]}')
         return True
 
     def saved(self): # step at which last.ckpt stands
         if not (self.run/'last.ckpt').is_file(): return 0
         train = load_train(self.run/'last.ckpt')[1]
         return train['n']//train['plan']['acc']
+
+    def finished(self):
+        f = self.run/'settings.json'
+        return f.is_file() and json.loads(f.read_text(encoding='utf-8'))['finished']
 
     def moment(self, pid): # → when to kill, and how many seconds later
         r,c = self.rng,self.c
