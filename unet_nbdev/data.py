@@ -262,11 +262,11 @@ def seg_dls(
     device=None,            # None: `seg_learner` picks the best that works
     strict:bool=False,      # stop at the first image that cannot be read
     oversample:bool=False,  # show images with rare classes more often, see `rare_weights`
+    samples:Samples|None=None, # decoded before, of these items, which then have their split
 )->DataLoaders:
     "Items → fastai `DataLoaders` of (B,n_in,H,W) float32 and (B,H,W) int64"
     prep = prep or choose_prep(items)
-    items = split_items(items, valid, seed)
-    both = Samples(items, prep, strict)
+    both = samples or Samples(split_items(items, valid, seed), prep, strict)
     part = lambda s: _subset(both, [i for i,o in enumerate(both.items) if o.split==s])
     trn,val = part('train'),part('valid')
     for s,o in zip(('train','valid'), (trn,val)):

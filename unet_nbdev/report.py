@@ -113,8 +113,9 @@ class RunFolder(Callback):
         monitor:str|None=None,    # score that says which epoch is best; None: mean_dice, with more than ten classes pooled_iou
         live:bool|None=None,      # show figures as it goes; None: in notebooks
         settings:dict|None=None,  # noted in the folder and in the models
+        pictures:bool=True,       # curves, predictions and report; without them there are log, settings and models
     ):
-        self.path,self.monitor,self.live,self.settings = path and Path(path),monitor,live,settings or {}
+        self.path,self.monitor,self.live,self.settings,self.pictures = path and Path(path),monitor,live,settings or {},pictures
         self.rows,self.best_info,self.best_state,self.info,self.unsaved = [],None,None,None,False
         self.secs,self.t0,self.shown,self.steps,self.lost,self.drawn = 0.,None,None,0,set(),-1e9
 
@@ -197,6 +198,7 @@ def _write(self:RunFolder):
     if not self.path or rank_distrib(): return
     self.put('log.csv', lambda p: write_text(p, rows2csv(self.rows)))
     if self.unsaved: self.unsaved = not self.put('best.pth', self._save_best)
+    if not self.pictures: return
     self.put('curves.png', lambda p: save_fig(plot_curves(self.rows), p, 110, small=True))
     self.put(f'predictions/epoch_{self.epoch:02}.png', lambda p: save_fig(predictions(self.learn), p, 110, small=True))
     if self.improved and time.perf_counter()-self.drawn>120: self._draw() # else at the end
@@ -204,7 +206,7 @@ def _write(self:RunFolder):
 
 @patch
 def _draw(self:RunFolder): # the images of the best epoch; the network must have its weights
-    if not self.path or rank_distrib(): return
+    if not self.path or not self.pictures or rank_distrib(): return
     for k,v in self.best_info['extremes'].items(): self.put(f'predictions/{k}.jpg', lambda p: save_fig(draw_extremes(self.learn, v), p, 120))
     self.drawn = time.perf_counter()
 
@@ -251,7 +253,7 @@ def _standing(self:RunFolder)->str: # how the run stands, in a line
 @patch
 def write_report(self:RunFolder):
     "The run as a page, `report.html`"
-    if not self.path or not self.best_info or rank_distrib(): return
+    if not self.path or not self.pictures or not self.best_info or rank_distrib(): return
     scores,name = self.best_info['scores'],html.escape(self.path.name)
     pics = {k:(img_tag(p, f'{k} validation images of the best epoch', True) if (p := self.path/'predictions'/f'{k}.jpg').exists() else '') for k in ('worst','best')}
     short = [{k:v for k,v in r.items() if not k.startswith(('dice_','iou_'))} for r in self.rows]

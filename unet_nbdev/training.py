@@ -514,6 +514,7 @@ def fit_unet(self:Learner,
     session_hours:float|None=None, # stop in time, with everything saved, when the session is this old
     log:str|None=None,          # 'tensorboard' or 'wandb', where installed
     live:bool|None=None,        # show curves and predictions as it goes; None: in notebooks
+    pictures:bool=True,         # curves, predictions and report in the run folder
     settings:dict|None=None,    # noted in the run folder and in the models
 )->RunFolder: # its `rows` are the log
     "Train; the best epoch's weights, by `RunFolder`'s monitor on validation images, are what remains"
@@ -523,7 +524,7 @@ def fit_unet(self:Learner,
         if resume is not None: run,settings,plan,state = _continue(self, resume, run, sign)
         else: plan = _plan(self, epochs, max_minutes, max_steps, lr, enc_lr, t0, sched=sched, warmup=warmup, acc=acc, clip=clip, ema=ema,
                            patience=patience, freeze_epochs=freeze_epochs)
-        folder = RunFolder(run, live=live, settings={**(settings or {}), **plan, 'finished':False})
+        folder = RunFolder(run, live=live, settings={**(settings or {}), **plan, 'finished':False}, pictures=pictures)
         if state: folder.restore(state[1]['run'])
         keeper = Keeper(folder, plan, sign, save_minutes, session_hours and _BORN+3600*session_hours,
                         None if resume or not max_minutes else t0+60*max_minutes, signals, state)
