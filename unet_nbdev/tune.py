@@ -22,7 +22,7 @@ from .report import rows2csv
 from .training import seg_learner
 
 # %% ../nbs/21_tune.ipynb #c007
-_SPACE = dict(lr=dict(low=3e-4, high=1e-2, log=True), bs=[2,4,8], aug=['none','light','medium','strong'], loss=['ce','ce_dice','dice','focal'],
+_SPACE = dict(lr=dict(low=3e-4, high=1e-2, log=True), bs=[2,4,8], aug=['none','light','medium','strong'], loss=['ce_dice','ce','focal'],
               epochs=[5,10,20], encoder=['tf_efficientnet_lite0','classic'])
 
 def search_space(
@@ -102,7 +102,7 @@ class _Report(Callback):
         for k,r in enumerate(self.run_folder.rows):
             if k in told: continue
             self.trial.report(float(np.nan_to_num(r[self.run_folder.monitor])), k)
-            if self.prune and self.trial.should_prune(): raise _optuna().TrialPruned()
+            if self.prune and self.trial.should_prune(): raise _optuna().TrialPruned('it falls behind') # fastai wants exceptions to say something
 
 @dataclass
 class _Search: # what all trials have in common
