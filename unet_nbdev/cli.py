@@ -14,6 +14,7 @@ from contextlib import nullcontext
 from fnmatch import fnmatch
 from itertools import count
 from pathlib import Path
+from shlex import quote
 from types import SimpleNamespace
 from fastcore.docments import docments
 from .core import Codes, DataError, atomic, check_bad, image_files, open_image, write_image, write_json
@@ -352,7 +353,7 @@ def tune(
     max_steps:int=200,      # steps of a trial
     max_minutes:float=None, # or its minutes
     no_pruning=False,       # train each trial to its end, also where it falls behind
-    max_hours:float=None,   # start no trial that would end later than this
+    max_hours:float=None,   # stop after these hours, in the middle of a trial if need be, with everything saved
     seed:int=0,             # of everything random
     device:str=None,        # cpu, cuda, mps; by default the best that works
     out:str='models/tune',  # folder of the search; where there is one already, it goes on
@@ -376,22 +377,21 @@ def _tune(o): # → what was found
     from unet_nbdev.tune import tune as search
     items = _train_items(o)
     data = dict(prep=choose_prep(items, o.size), valid=_valid(o.valid, o.valid_pct), crop=o.crop, device=pick_device(o.device))
-    if 'bs' not in o.search.split(','): data['bs'] = 4 if data['device'].type=='cpu' else 8
-    note = {k:getattr(o, k) for k in ('size','crop','encoder') if getattr(o, k)!=inspect.signature(train).parameters[k].default}
-    return search(items, o.out, o.trials, o.search, o.space, o.max_steps, o.max_minutes, not o.no_pruning, o.max_hours, o.seed, data, note,
-                  tell=_tell_trial, encoder=o.encoder)
+    return search(items, o.out, o.trials, o.search, o.space, o.max_steps, o.max_minutes, not o.no_pruning, o.max_hours, o.seed, data,
+                  {'size':o.size} if o.size else {}, _tell_trial, encoder=o.encoder)
 
 def _tell_trial(r):
     known = {k:f'{v:.3g}' if isinstance(v, float) else v for k,v in r.items() if k not in ('trial','state','score','epochs_done','seconds','why')}
     end = dict(complete='', pruned='  ended early', fail=f'  failed: {r["why"]}')[r['state']]
-    print(f'trial {r["trial"]:>3}  score {_num(r["score"])}  '+'  '.join(f'{k} {v}' for k,v in known.items())+f'  ({r["seconds"]:.0f} s){end}', flush=True)
+    print(f'trial {r["trial"]:>3}  score {_num(r["score"])}  '+'  '.join(f'{k} {v}' for k,v in known.items())+f'  ({r["seconds"] or 0:.0f} s){end}', flush=True)
 
 def _tell_tuned(t, o):
     done = sum(r['state'] in ('complete','pruned','fail') for r in t.trials)
     if not t.best: return print(f'{done} of {o.trials} trials, and none to its end yet; go on with the same command')
-    given = ' '.join(f'--{k} {getattr(o, k)!r}' for k in ('coco','images','masks','data','classes','valid') if getattr(o, k))
+    said = {k:getattr(o, k) for k in 'coco images masks data classes names void valid valid_pct'.split() if getattr(o, k)}
+    given = ' '.join(f'--{k} {quote(str(v))}' for k,v in said.items())
     print(f'{done} of {o.trials} trials; best score {t.score:.3f} with '+', '.join(f'{k} {v:.3g}' if isinstance(v, float) else f'{k} {v}' for k,v in t.best.items()))
-    print(f'pictures and table in {o.out}; train with it: unet_train --settings {Path(o.out)/"best.json"} {given}')
+    print(f'pictures and table in {o.out}; train with it: unet_train --settings {quote(str(Path(o.out)/"best.json"))} {given}')
 
 # %% ../nbs/24_cli.ipynb #c044
 def score_items(
