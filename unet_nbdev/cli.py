@@ -295,8 +295,17 @@ def train(
     o = SimpleNamespace(**locals()) # the options, before anything else has a name
     o = _options(o)
     path,run = _check_out(o.out, o.coco, o.images, o.masks, o.data)
+    if o.resume and _rescued(path, run): return
     items = _train_items(o)
     _fit_and_save(_learner(items, o), path, run, o)
+
+def _rescued(path, run): # a training that was killed after its last step, before its model file was there
+    if path.exists() or not (run/'best.pth').is_file() or not _settings(run/'settings.json').get('finished'): return False
+    from unet_nbdev.checkpoint import load_unet, save_unet
+    for o in path.parent.glob(f'.{path.stem}.tmp*'): o.unlink()
+    save_unet(path, load_unet(run/'best.pth'))
+    print(f'this training was complete; wrote {path}')
+    return True
 
 def _options(o): # complete and checked
     if o.resume: o = _options_of_run(o, Path(o.resume))

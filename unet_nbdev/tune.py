@@ -28,7 +28,7 @@ from .training import _BORN, _data_sign, _short, seg_learner
 
 # %% ../nbs/21_tune.ipynb #c007
 _SPACE = dict(lr=dict(low=3e-4, high=1e-2, log=True), bs=[2,4,8], aug=['none','light','medium','strong'],
-              loss=['ce','ce_dice','dice','focal','tversky'], epochs=[5,10,20], encoder=['tf_efficientnet_lite0','classic'])
+              loss=['ce_dice','ce','focal'], epochs=[5,10,20], encoder=['tf_efficientnet_lite0','classic'])
 _MORE = 'sched opt acc clip ema freeze_epochs'.split() # can be searched too, among choices that one has to give
 
 def search_space(
