@@ -89,7 +89,7 @@ def _alone(out): # in the folder, which is new, empty, or that of a search
 
 @contextmanager
 def _books(out): # Optuna's study in `out`
-    from sqlalchemy import URL
+    from sqlalchemy.engine import URL
     from sqlalchemy.exc import SQLAlchemyError
     optuna = _optuna()
     try:
