@@ -27,6 +27,7 @@ from .checkpoint import *
 from .report import *
 from .training import *
 from .inference import *
+from .tune import *
 
 # %% ../nbs/25_all.ipynb #c004
 __all__ = [o for o in dir() if not o.startswith('_')] # nbdev lists only what is defined here, which is nothing

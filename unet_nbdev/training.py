@@ -6,7 +6,7 @@
 __all__ = ['pick_precision', 'seg_learner', 'Position', 'EMA', 'Guard', 'Keeper', 'Freeze']
 
 # %% ../nbs/16_training.ipynb #c002
-import ctypes, gc, hashlib, json, os, shutil, signal, tempfile, threading, time, warnings
+import ctypes, gc, hashlib, json, os, secrets, shutil, signal, tempfile, threading, time, warnings
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -489,7 +489,7 @@ def _tensorboard(folder, plan):
 def _wandb(folder, plan): # the same run of theirs when ours goes on
     import wandb
     from fastai.callback.wandb import WandbCallback
-    name = folder.settings.setdefault('wandb', wandb.util.generate_id())
+    name = folder.settings.setdefault('wandb', secrets.token_hex(4))
     if not wandb.run: wandb.init(project='unet_nbdev', name=folder.path.name, id=name, resume='allow', dir=folder.path, config=plan)
     return WandbCallback(log_preds=False, log_model=False)
 
