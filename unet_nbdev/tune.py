@@ -69,7 +69,8 @@ def _optuna():
 
 def _suggest(trial, space, seed): # the settings of a trial
     res = {}
-    for k,(name,s) in enumerate(space.items()):
+    for name,s in space.items():
+        k = [*_SPACE, *_MORE].index(name) # the same in whatever order they are named
         gen = int(np.random.SeedSequence([seed, trial.number, k]).generate_state(1)[0])
         trial.study.sampler = _optuna().samplers.TPESampler(n_startup_trials=6, multivariate=False, constant_liar=False, seed=gen)
         if isinstance(s, list): res[name] = trial.suggest_categorical(name, s)
