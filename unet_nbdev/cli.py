@@ -381,7 +381,7 @@ def _tune(o): # → what was found
                   {'size':o.size} if o.size else {}, _tell_trial, encoder=o.encoder)
 
 def _tell_trial(r):
-    known = {k:f'{v:.3g}' if isinstance(v, float) else v for k,v in r.items() if k not in ('trial','state','score','epochs_done','seconds','why')}
+    known = {k:f'{v:.3g}' if isinstance(v, float) else v for k,v in r.items() if k not in ('trial','state','score','seconds','why')}
     end = dict(complete='', pruned='  ended early', fail=f'  failed: {r["why"]}')[r['state']]
     print(f'trial {r["trial"]:>3}  score {_num(r["score"])}  '+'  '.join(f'{k} {v}' for k,v in known.items())+f'  ({r["seconds"] or 0:.0f} s){end}', flush=True)
 
