@@ -219,7 +219,7 @@ def _fit_and_save(learn, path, run, o):
     if _first(): print(f'{len(dls.train.dataset.samples)} images train, {len(dls.valid.dataset)} validate; {dls.train.codes}\n'
                        f'{o.encoder} at {at} on {dls.device} in {learn.precision}; run folder {run}')
     keep = dict(session_hours=o.session_hours, save_minutes=o.save_minutes, log=o.log, live=False)
-    plan = {k:getattr(o, k) for k in ('epochs','max_minutes','max_steps','lr','sched','acc','clip','ema','patience','freeze_epochs')}
+    plan = {k:getattr(o, k) for k in ('epochs','max_minutes','max_steps','lr','enc_lr','warmup','sched','acc','clip','ema','patience','freeze_epochs')}
     learn.logger = lambda row: print(_epoch(learn.recorder.metric_names, row), flush=True) # where there is no bar
     with nullcontext() if sys.stdout.isatty() else learn.no_bar(), learn.added_cbs([] if o.overwrite or o.resume else [_aside(path, run)]):
         try: log = learn.fit_unet(**(dict(resume=o.resume) if o.resume else dict(plan, settings=_noted(vars(o)))), run=run, **keep)
@@ -268,6 +268,8 @@ def train(
     max_minutes:float=None, # or in minutes, with validation and saving in them
     max_hours:float=None,   # the same in hours
     lr:float|str=3e-3,      # highest learning rate; auto looks for it
+    enc_lr:float=None,      # the encoder's rate as a share of it; by default 0.3 where it is pretrained
+    warmup:float=.15,       # share of the steps in which the rate goes up
     sched:str='one_cycle',  # learning rate: one_cycle or flat_cos
     opt:str='adamw',        # or sgd
     acc:int=1,              # batches whose gradients make a step

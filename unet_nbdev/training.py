@@ -443,6 +443,7 @@ def _plan(learn, epochs, max_minutes, max_steps, lr, enc_lr, t0, **more):
     if lr=='auto': lr = gathered(learn.find_lr())[0]
     if not isinstance(lr, (int,float)) or not 0<lr<1: raise DataError(f'lr={lr}', "Give a learning rate between 0 and 1, such as 3e-3, or 'auto'")
     if more['sched'] not in _SCHEDS: raise DataError(f'sched={more["sched"]!r}', f'Choose {" or ".join(map(repr, _SCHEDS))}')
+    if not 0<more['warmup']<.7: raise DataError(f'warmup={more["warmup"]}', 'Give the share of the steps in which the rate goes up, between 0 and 0.7')
     if enc_lr is None: enc_lr = 0.3 if learn.pretrained else 1.
     n,tail = _set_len(learn, epochs, max_steps, max_minutes, more['acc'], t0)
     dl = learn.dls.train
