@@ -210,34 +210,28 @@ def show_masks(
     with mpl.rc_context(_STYLE): return _grid(groups, titles, names, n_cols, size)
 
 # %% ../nbs/04_show.ipynb #c035
-_DOTS = 200 # an inch, of the canvas that tiles are laid on: one picture is drawn many times as fast as one axes a tile
-
 def _grid(groups, titles, names, n_cols, size):
     heads,gap = list(groups[0]),.07
     rows,n,cw = -(-len(groups)//n_cols),n_cols*len(heads),size
     ch = cw*float(np.median([t.shape[0]/t.shape[1] for g in groups for t in g.values()]))
     top,line = .24*(heads!=['']),.24*(titles is not None)
     w = n*cw+(n+1)*gap
-    strip = _strip(names, round(w*_DOTS), 26)
-    h = top+rows*(ch+line+gap)+gap+strip.shape[0]/_DOTS
-    fig,canvas = _Figure(figsize=(w,h), dpi=100),np.full((round(h*_DOTS), max(round(w*_DOTS), strip.shape[1]), 3), 255, np.uint8)
+    strip = _strip(names, round(w*200), 26) # 200 dots an inch
+    foot = strip.shape[0]/200
+    h = top+rows*(ch+line+gap)+gap+foot
+    fig = _Figure(figsize=(w,h), dpi=100)
     for k,g in enumerate(groups):
         for j,(head,pic) in enumerate(g.items()):
-            x,y = gap+(k%n_cols*len(heads)+j)*(cw+gap),top+k//n_cols*(ch+line+gap)+line
-            _paste(canvas, pic, *(round(v*_DOTS) for v in (x, y, cw, ch)))
+            x,y = gap+(k%n_cols*len(heads)+j)*(cw+gap),h-top-(k//n_cols+1)*(ch+line+gap)
+            _place(fig, pic, x/w, y/h, cw/w, ch/h)
             if head and k<n_cols: fig.text((x+cw/2)/w, 1-.18/h, head, ha='center', va='center', size=10, weight='bold')
-            if line and not j: fig.text(x/w, 1-(y-.05)/h, titles[k], size=9)
-    canvas[-strip.shape[0]:,:strip.shape[1]] = strip
-    ax = fig.add_axes((0, 0, canvas.shape[1]/(w*_DOTS), 1))
-    ax.imshow(canvas, interpolation='antialiased', aspect='auto'); ax.set_axis_off()
+            if line and not j: fig.text(x/w, (y+ch+.05)/h, titles[k], size=9)
+    _place(fig, strip, 0, 0, strip.shape[1]/200/w, foot/h)
     return fig
 
-def _paste(canvas, pic, x, y, w, h): # in the middle of a box, as large as it can be
-    f = min(w/pic.shape[1], h/pic.shape[0])
-    sz = tuple(max(1, round(v*f)) for v in pic.shape[1::-1])
-    if sz!=pic.shape[1::-1]: pic = cv2.resize(pic, sz, interpolation=cv2.INTER_AREA if f<1 else cv2.INTER_NEAREST)
-    x,y = x+(w-sz[0])//2,y+(h-sz[1])//2
-    canvas[y:y+sz[1],x:x+sz[0]] = pic[:canvas.shape[0]-y,:canvas.shape[1]-x]
+def _place(fig, pic, *box): # (left, bottom, width, height) in parts of the figure
+    ax = fig.add_axes(box)
+    ax.imshow(pic, interpolation='antialiased'); ax.set_axis_off()
 
 # %% ../nbs/04_show.ipynb #c041
 def save_fig(
