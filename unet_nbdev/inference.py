@@ -25,27 +25,49 @@ class Prediction:
     codes:Codes      # names and colours of the classes
 
 class Segmenter:
-    "Predict with a model file, or a `Checkpoint`"
+    "Predict with a model file, a `Checkpoint`, or a list of them, whose probabilities are averaged"
     def __init__(self,
-        model,            # .pth or .safetensors from `unet_train`, or a `Checkpoint`
+        model,            # .pth or .safetensors from `unet_train`, a `Checkpoint`, or several of either, with the same classes
         device=None,      # None: the best that works
         win:int=768,      # pictures with a side over twice this, at the network's scale, go through in windows of this side
         overlap:float=.25,# share of a window that its neighbour sees too
+        tta=False,        # average over mirrored views: True as in training, 'h' for two views, 'all' for eight, mirrored and turned
     ):
+        if tta not in (False,True,None,'h','all'): raise DataError(f'tta={tta!r}', "Choose True, False, 'h' or 'all'")
         self.device = pick_device(device)
-        ckpt = model if isinstance(model, Checkpoint) else load_unet(model)
-        self.codes,self.prep,self.post,self.info = ckpt.codes,ckpt.prep,ckpt.post,ckpt.info
-        self.model = ckpt.model.eval().to(self.device, memory_format=torch.channels_last)
+        ckpts = [o if isinstance(o, Checkpoint) else load_unet(o) for o in (model if isinstance(model, (list,tuple)) else [model])]
+        self.codes,self.prep,self.post,self.info = _agree(ckpts)
+        self.members = [(o.model.eval().to(self.device, memory_format=torch.channels_last), o.prep) for o in ckpts]
         self.win,self.overlap = -(-win//self.prep.multiple)*self.prep.multiple,overlap
+        self.views = (8 if _turns(self, tta) else 2) if tta else 1
 
     def __call__(self, img, clean:bool=True)->Prediction:
         "Segment `img`: a path, a PIL image or an array; `clean` applies the model's post-processing"
         probs = self.probs(img)
         return Prediction(self.post(probs) if clean else probs.argmax(0).astype(np.uint8), probs, self.codes)
 
-    def __repr__(self): return f"Segmenter({self.codes}, {self.prep.fit}{f' {self.prep.size}' if self.prep.size else ''}, {self.device})"
+    def __repr__(self):
+        more = [f'{n} {s}' for n,s in ((len(self.members), 'models'), (self.views, 'views')) if n>1]
+        return f"Segmenter({', '.join([str(self.codes), self.prep.fit+(f' {self.prep.size}' if self.prep.size else ''), *more, str(self.device)])})"
 
-# %% ../nbs/17_inference.ipynb #c008
+def _turns(seg, tta): return tta=='all' or tta is True and seg.info.get('settings', {}).get('flips')=='all'
+
+def _agree(ckpts): # what one says for all
+    if not ckpts: raise DataError('no model given', 'Give at least one')
+    a = ckpts[0]
+    for b in ckpts[1:]:
+        if b.codes.to_dict()!=a.codes.to_dict(): raise DataError(f'models of {a.codes} and of {b.codes}', 'Only models of the same classes can be averaged')
+    return a.codes,a.prep,a.post,a.info
+
+# %% ../nbs/17_inference.ipynb #c009
+def _seen(x, k): # (C,H,W): view `k` of 8
+    x = np.rot90(x, k//2, (1,2))
+    return x[:,:,::-1] if k%2 else x
+
+def _unseen(y, k): # and back
+    return np.rot90(y[:,:,::-1] if k%2 else y, -(k//2), (1,2))
+
+# %% ../nbs/17_inference.ipynb #c011
 def _pixels(img): # anything → array, and its name for messages
     if isinstance(img, (str,Path)): return open_image(img),img
     if isinstance(img, np.ndarray): return img,None
@@ -61,22 +83,38 @@ def probs(self:Segmenter,
 )->np.ndarray: # (n_cls,H,W) float32
     "Probability of each class at each pixel, at the image's own size"
     arr,name = _pixels(img)
-    try: x = self.prep.apply(arr)
+    try: return _mean(self._member(model, prep, arr) for model,prep in self.members)
     except DataError as e: raise DataError(e.what, e.fix, name) from None
-    big = max(x.shape[1:])>2*self.win
-    return self.prep.undo(self._windowed(x) if big else self._forward(x), arr.shape[:2])
 
 @patch
-def _forward(self:Segmenter, x): # (n_in,H,W) → (n_cls,H,W)
+def _member(self:Segmenter, model, prep, arr): # what one model says
+    x = prep.apply(arr)
+    see = self._windowed if max(x.shape[1:])>2*self.win else self._forward
+    return prep.undo(see(model, x), arr.shape[:2])
+
+@patch
+def _forward(self:Segmenter, model, x): # (n_in,H,W) → (n_cls,H,W)
     with torch.inference_mode():
-        xb = torch.from_numpy(x)[None].to(self.device, memory_format=torch.channels_last)
-        return self.model(xb).float().softmax(1)[0].cpu().numpy()
+        return _mean(_unseen(self._logits(model, _seen(x, k)).softmax(0).cpu().numpy(), k) for k in range(self.views))
 
 @patch
-def _windowed(self:Segmenter, x): # the same, by windows whose overlaps are averaged
+def _logits(self:Segmenter, model, x):
+    xb = torch.from_numpy(np.ascontiguousarray(x))[None].to(self.device, memory_format=torch.channels_last)
+    return model(xb)[0].float()
+
+def _mean(arrs): # one at a time, so that memory does not grow with their number
+    total,n = next(arrs),1
+    for o in arrs:
+        if n==1: total = total.copy()
+        total += o
+        n += 1
+    return total/n if n>1 else total
+
+@patch
+def _windowed(self:Segmenter, model, x): # the same, by windows whose overlaps are averaged
     total,weight = np.zeros((self.codes.n_cls, *x.shape[1:]), np.float32),np.zeros(x.shape[1:], np.float32)
     for t,l,h,w in windows(x.shape[1:], self.win, self.overlap):
         g = window_weight(h, w)
-        total[:,t:t+h,l:l+w] += g*self._forward(np.ascontiguousarray(x[:,t:t+h,l:l+w]))
+        total[:,t:t+h,l:l+w] += g*self._forward(model, x[:,t:t+h,l:l+w])
         weight[t:t+h,l:l+w] += g
     return total/weight
