@@ -31,7 +31,7 @@ def _parser(func, name, example):
             kind = v.annotation if v.annotation in (int,float) else _number if v.annotation==float|str else str
             shown = '' if v.default in (None, v.empty) else f' (default {v.default})'
             p.add_argument(*flags, dest=k, type=kind, default=None if v.default is v.empty else v.default, required=v.default is v.empty,
-                           help=text+shown, metavar={int:'INT', float:'FLOAT', _number:'FLOAT'}.get(kind, 'TEXT'))
+                           nargs='+' if v.annotation is list else None, help=text+shown, metavar={int:'INT', float:'FLOAT', _number:'FLOAT'}.get(kind, 'TEXT'))
     return p
 
 def _number(s): # or a word
@@ -164,22 +164,40 @@ def unet_doctor(argv=None): return _command(doctor, 'unet_doctor', 'unet_doctor 
 def _train_items(o): # `o`: the options of `train`
     items = _read(o.data, o.coco, o.images, o.masks, o.classes, o.strict, o.names, _void(o.void))
     _name_bad(items.bad)
+    if o.folds: return items
+    if o.fold: return _fold(items, *o.fold, o.seed)
     if not (o.valid or o.valid_pct or {i.split for i in items}>={'train','valid'}): o.valid_pct = 0.2 # noted as if given
-    return items
+    return _split(items, _valid(o.valid, o.valid_pct), o.seed)
 
-def _learner(items, o):
+def _fold(items, k, n, seed):
+    from unet_nbdev.data import fold_items
+    return fold_items(items, k, n, seed)
+
+def _split(items, valid, seed):
+    from unet_nbdev.data import split_items
+    return split_items(items, valid, seed)
+
+_PLANNED = '''size norm crop bs decoder oversample aug flips elastic invert paste encoder weights loss class_weights opt
+              lr enc_lr sched warmup ema clip'''.split() # options that are chosen from the data where nobody says them
+
+def _plan(items, o): # what is said, and what suits the data
+    from unet_nbdev.plan import make_plan
+    given = {k:v for k in _PLANNED if (v := getattr(o, k, None)) is not None and v is not False}
+    if given.get('weights')=='none': given['weights'] = None
+    plan = make_plan(items, o.max_minutes, o.max_steps, getattr(o, 'epochs', None), o.device, **given)
+    if not o.bs: plan.values['bs'] *= _processes()
+    return plan
+
+def _learner(items, o, plan):
     from unet_nbdev.model import pick_device
-    from unet_nbdev.losses import create_loss
-    from unet_nbdev.data import aug_tfms, choose_prep, seg_dls
+    from unet_nbdev.data import seg_dls
     from unet_nbdev.training import seg_learner
-    create_loss(o.loss); aug_tfms(o.aug) # a wrong name is said at once
-    n_bad,dev = len(items.bad),pick_device(o.device)
-    o.bs = o.bs or (4 if dev.type=='cpu' else 8)*_processes()
-    dls = seg_dls(items, choose_prep(items, o.size), _valid(o.valid, o.valid_pct), o.crop, o.bs, o.aug,
-                  seed=o.seed, device=dev, num_workers=o.workers, strict=o.strict, oversample=o.oversample)
+    n_bad = len(items.bad)
+    for k in _PLANNED: setattr(o, k, plan[k]) # noted with the model
+    o.weights,o.plan = o.weights or 'none',plan.to_dict()
+    dls = seg_dls(items, **plan.data(), seed=o.seed, device=pick_device(o.device), num_workers=o.workers, strict=o.strict)
     _name_bad(dls.train.dataset.samples.items.bad[n_bad:])
-    return seg_learner(dls, o.encoder, o.loss, None if o.weights=='none' else o.weights, opt=o.opt, seed=o.seed,
-                       weigh='auto' if o.class_weights else None)
+    return seg_learner(dls, **plan.learner(), seed=o.seed)
 
 def _processes(): return int(os.environ.get('WORLD_SIZE', 1)) # that train together
 def _first(): return int(os.environ.get('RANK', 0))==0 # of them; the one that writes and talks
@@ -258,15 +276,19 @@ def train(
     void:str=None,          # for masks: value or colour 'r,g,b' that is neither learned nor scored
     valid:str=None,         # images for validation, by file name: 'val_*'
     valid_pct:float=None,   # or the share of them, by chance
-    encoder:str='tf_efficientnet_lite0', # 'classic', or any timm encoder
-    weights:str='auto',     # encoder weights: 'auto' (ImageNet), 'none', or a file
-    size:int=None,          # scale images so that the long side has this many pixels
-    crop:int=256,           # side of the squares that training sees
-    bs:int=None,            # images a step, of all processes together; by default 8 each, and 4 on a CPU, where more steps are worth more than larger ones
+    folds:int=None,         # cross-validation: so many models, each without another part of the images, in the time of one; predict with all of them
     epochs:int=None,        # how long to train, in epochs
     max_steps:int=None,     # or in steps
     max_minutes:float=None, # or in minutes, with validation and saving in them
     max_hours:float=None,   # the same in hours
+    plan_only=False,        # say what would be trained and why, and stop
+    encoder:str='tf_efficientnet_lite0', # 'classic', or any timm encoder
+    weights:str='auto',     # encoder weights: 'auto' (ImageNet), 'none', or a file
+    decoder:str=None,       # masks of 'half' size, enlarged, or 'full'; chosen from the data
+    size:int=None,          # scale images so that the long side has this many pixels; chosen from the data
+    norm:str=None,          # intensity: fixed, image (each stretched), dark (light backgrounds made dark); chosen from the data
+    crop:int=None,          # side of the squares that training sees; chosen from the data
+    bs:int=None,            # images a step, of all processes together; chosen: on a CPU few, because there more steps are worth more than larger ones
     lr:float|str=3e-3,      # highest learning rate; auto looks for it
     enc_lr:float=None,      # the encoder's rate as a share of it; by default 0.3 where it is pretrained
     warmup:float=.15,       # share of the steps in which the rate goes up
@@ -278,9 +300,13 @@ def train(
     patience:int=None,      # stop after so many epochs without a better score
     freeze_epochs:int=0,    # epochs in which a pretrained encoder stays as it is
     loss:str='ce_dice',     # ce, dice, ce_dice, focal, tversky
-    aug:str='light',        # augmentation: none, light, medium, strong; more pays in longer trainings
+    aug:str=None,           # augmentation: none, light, medium, strong; chosen: more in longer trainings
+    flips:str=None,         # h mirrors, all also turns; chosen from the data
+    elastic:float=None,     # share of the samples that are bent
+    invert:float=None,      # share of the samples whose light and dark are exchanged
+    paste:float=None,       # share of the samples that get objects of another image
     class_weights=False,    # let pixels of rare classes count for more in the loss
-    oversample=False,       # show images with rare classes more often
+    oversample=False,       # show images with rare classes more often; chosen from the data
     seed:int=0,             # of everything random
     device:str=None,        # cpu, cuda, mps; by default the best that works
     workers:int=None,       # processes that prepare data; chosen by default
@@ -293,13 +319,18 @@ def train(
     session_hours:float=None, # stop in time, with everything saved, when the session is this old
     log:str=None,           # tensorboard or wandb, where installed
 ):
-    "Train a U-Net; give the data and nothing else, or say more"
-    o = SimpleNamespace(**locals()) # the options, before anything else has a name
+    "Train a U-Net; give the data and a time and nothing else, or say more. What is not said is chosen from the data"
+    o = SimpleNamespace(**locals(), fold=None) # the options, before anything else has a name
     o = _options(o)
     path,run = _check_out(o.out, o.coco, o.images, o.masks, o.data)
     if o.resume and _rescued(path, run): return
     items = _train_items(o)
-    _fit_and_save(_learner(items, o), path, run, o)
+    plan = _plan(items, o)
+    if _first() and not o.resume: print(plan.table())
+    if plan_only: return
+    if o.folds and _processes()>1: raise DataError('--folds in several processes', 'Start it without torchrun')
+    if o.folds: return _train_folds(items, path, o, plan)
+    _fit_and_save(_learner(items, o, plan), path, run, o)
 
 def _rescued(path, run): # a training that was killed after its last step, before its model file was there
     if path.exists() or not (run/'best.pth').is_file() or not _settings(run/'settings.json').get('finished'): return False
@@ -309,11 +340,37 @@ def _rescued(path, run): # a training that was killed after its last step, befor
     print(f'this training was complete; wrote {path}')
     return True
 
+def _train_folds(items, path, o, plan): # one model a fold; what an earlier session has finished stays
+    done,spent = [],dict(max_minutes=o.max_minutes, max_steps=o.max_steps)
+    for k in range(o.folds):
+        p = path.with_name(f'{path.stem}_fold{k+1}{path.suffix}')
+        run = p.with_suffix('')
+        mine = SimpleNamespace(**{**vars(o), 'out':str(p), 'folds':None, 'fold':[k,o.folds], **{n:v and v/o.folds for n,v in spent.items()}})
+        if mine.max_steps: mine.max_steps = max(1, round(mine.max_steps))
+        if (run/'last.ckpt').is_file() and not o.overwrite: mine.resume = str(run)
+        print(f'fold {k+1} of {o.folds}')
+        if not (mine.resume and (_rescued(p, run) or p.exists() and _settings(run/'settings.json').get('finished'))):
+            _fit_and_save(_learner(_fold(items, k, o.folds, o.seed), mine, plan), p, run, mine)
+            if not p.exists(): return # the session ends
+        done.append((p, _best_score(p)))
+    _tell_folds(done)
+
+def _best_score(path):
+    from unet_nbdev.checkpoint import load_unet
+    return load_unet(path).info['scores']
+
+def _tell_folds(done):
+    from statistics import mean, pstdev
+    dice,iou = ([s[k] or 0. for _,s in done] for k in ('mean_dice','pooled_iou'))
+    for (p,s),d,i in zip(done, dice, iou): print(f'{p}  mean Dice {d:.3f}  pooled IoU {i:.3f}  on its {s["images"]} images')
+    print(f'cross-validation: mean Dice {mean(dice):.3f} ± {pstdev(dice):.3f}, pooled IoU {mean(iou):.3f} ± {pstdev(iou):.3f}\n'
+          f'predict with all: unet_predict --model {" ".join(str(p) for p,_ in done)} --input … --output …')
+
 def _options(o): # complete and checked
     if o.resume: o = _options_of_run(o, Path(o.resume))
     elif o.settings: o = _with_settings(o, _settings(o.settings))
     o.out = o.out or 'models/unet.pth'
-    _positive(**{k:getattr(o, k) for k in ('size','crop','bs','epochs','max_steps','max_minutes','max_hours','acc','clip','patience')})
+    _positive(**{k:getattr(o, k) for k in ('folds','size','crop','bs','epochs','max_steps','max_minutes','max_hours','acc','clip','patience')})
     if o.max_hours: o.max_minutes,o.max_hours = 60*o.max_hours,None
     return o
 
@@ -335,7 +392,7 @@ def _with_settings(o, d): # options of a file, where the command says nothing el
 def unet_train(argv=None):
     return _command(train, 'unet_train', 'unet_train --images photos --masks masks --max_minutes 10 --out models/unet.pth', argv)
 
-# %% ../nbs/24_cli.ipynb #c040
+# %% ../nbs/24_cli.ipynb #c045
 def tune(
     coco:str=None,          # COCO data set: its folder, or a json file
     images:str=None,        # folder of images
@@ -346,8 +403,8 @@ def tune(
     void:str=None,          # for masks: value or colour 'r,g,b' that is neither learned nor scored
     valid:str=None,         # images for validation, by file name: 'val_*'
     valid_pct:float=None,   # or the share of them, by chance
-    size:int=None,          # scale images so that the long side has this many pixels
-    crop:int=256,           # side of the squares that training sees
+    size:int=None,          # scale images so that the long side has this many pixels; chosen from the data
+    crop:int=None,          # side of the squares that training sees; chosen from the data
     encoder:str='tf_efficientnet_lite0', # where it is not searched
     search:str='lr,bs,aug,loss', # what to search: these, epochs, encoder
     space:str=None,         # json file of what they may be: {"lr": {"low": 0.001, "high": 0.01, "log": true}, "bs": [4, 8]}
@@ -367,20 +424,19 @@ def tune(
     from unet_nbdev.tune import search_space
     o.space = _settings(space) if space else None
     search_space(search, o.space) # a mistake is said at once
-    o.strict = o.workers = None
+    o.strict = o.workers = o.folds = o.fold = None
     _tell_tuned(_tune(o), o)
 
 def unet_tune(argv=None): return _command(tune, 'unet_tune', "unet_tune --images photos --masks masks --trials 20 --max_minutes 5", argv)
 
-# %% ../nbs/24_cli.ipynb #c041
+# %% ../nbs/24_cli.ipynb #c046
 def _tune(o): # → what was found
-    from unet_nbdev.data import choose_prep
     from unet_nbdev.model import pick_device
     from unet_nbdev.tune import tune as search
     items = _train_items(o)
-    data = dict(prep=choose_prep(items, o.size), valid=_valid(o.valid, o.valid_pct), crop=o.crop, device=pick_device(o.device))
-    return search(items, o.out, o.trials, o.search, o.space, o.max_steps, o.max_minutes, not o.no_pruning, o.max_hours, o.seed, data,
-                  {'size':o.size} if o.size else {}, _tell_trial, encoder=o.encoder)
+    plan = _plan(items, o)
+    return search(items, o.out, o.trials, o.search, o.space, o.max_steps, o.max_minutes, not o.no_pruning, o.max_hours, o.seed,
+                  dict(plan.data(), device=pick_device(o.device)), {'size':o.size} if o.size else {}, _tell_trial, **plan.learner(), **plan.fit())
 
 def _tell_trial(r):
     known = {k:f'{v:.3g}' if isinstance(v, float) else v for k,v in r.items() if k not in ('trial','state','score','seconds','why')}
@@ -395,7 +451,7 @@ def _tell_tuned(t, o):
     print(f'{done} of {o.trials} trials; best score {t.score:.3f} with '+', '.join(f'{k} {v:.3g}' if isinstance(v, float) else f'{k} {v}' for k,v in t.best.items()))
     print(f'pictures and table in {o.out}; train with it: unet_train --settings {quote(str(Path(o.out)/"best.json"))} {given}')
 
-# %% ../nbs/24_cli.ipynb #c044
+# %% ../nbs/24_cli.ipynb #c049
 def score_items(
     seg,         # a `Segmenter`
     items,       # from `read_items`
@@ -417,6 +473,7 @@ def _named(e, file): return e if e.file else DataError(e.what, e.fix, file, e.id
 def _chosen(items, info, where, valid, valid_pct): # the images to score: as said, else as in training, else the data's own part, else all
     from unet_nbdev.data import split_items
     s,said = info.get('settings', {}),_valid(valid, valid_pct)
+    if 'fold' in s and not said: return items.new(o for o in _fold(items, *s['fold'], s['seed']) if o.split=='valid')
     if not said:
         valid = s.get('valid')
         same = {k:v for k,v in s.items() if k in where}==_noted(where)
@@ -427,9 +484,14 @@ def _chosen(items, info, where, valid, valid_pct): # the images to score: as sai
         return items.new(o for o in split_items(items, valid_pct, s.get('seed', 0)) if o.split=='valid')
     return items
 
-# %% ../nbs/24_cli.ipynb #c045
+# %% ../nbs/24_cli.ipynb #c050
+def _of_nobody(items, valid): # images that none of the models of a cross-validation has trained on
+    if valid: return _chosen(items, {}, {}, valid, None)
+    if {o.split for o in items}>={'train','valid'}: return items.new(o for o in items if o.split=='valid')
+    raise DataError('each of these models was trained on images that the others left out', 'Say with --valid which images none has seen, or --all_images')
+
 def evaluate(
-    model:str,            # model file
+    model:list,           # model file, or several, whose probabilities are averaged
     coco:str=None,        # COCO data set: its folder, or a json file
     images:str=None,      # folder of images
     masks:str=None,       # folder of masks
@@ -439,20 +501,22 @@ def evaluate(
     valid_pct:float=None, # or the share that validated in training
     all_images=False,     # score all images
     raw=False,            # without post-processing
+    tta=False,            # average over mirrored (and, as in training, turned) views: slower, a little better
     device:str=None,      # cpu, cuda, mps; by default the best that works
     json:str=None,        # write the scores to this file
 ):
     "Score a model at the images' own size: a table with a line for each class"
     from unet_nbdev.inference import Segmenter
     if json: _check_writable(json)
-    void,seg = _void(void),Segmenter(model, device)
+    void,seg = _void(void),Segmenter(model, device, tta=tta)
     items = _read(data, coco, images, masks, void=void, codes=seg.codes)
     n = len(items)
-    if not all_images: items = _chosen(items, seg.info, dict(coco=coco, images=images, masks=masks, data=data), valid, valid_pct)
+    if not all_images and len(seg.members)>1 and 'fold' in seg.info.get('settings', {}): items = _of_nobody(items, valid)
+    elif not all_images: items = _chosen(items, seg.info, dict(coco=coco, images=images, masks=masks, data=data), valid, valid_pct)
     scores,bad = score_items(seg, items, clean=not raw)
     _name_bad(items.bad+bad)
     res = scores.to_dict(seg.codes.vocab)
-    if json: write_json(json, dict(model=str(model), **res))
+    if json: write_json(json, dict(model=str(model) if isinstance(model, (str,Path)) else [str(o) for o in model], **res))
     print(scores.table(seg.codes.vocab))
     print(f'{res["images"]} of {n} images; mean Dice {_num(res["mean_dice"])} (an image and a class at a time), '
           'the classes pooled over all pixels')
@@ -460,7 +524,7 @@ def evaluate(
 
 def unet_eval(argv=None): return _command(evaluate, 'unet_eval', "unet_eval --model models/unet.pth --images photos --masks masks", argv)
 
-# %% ../nbs/24_cli.ipynb #c055
+# %% ../nbs/24_cli.ipynb #c060
 def _outputs(files, input, output, suffixes): # the folder to write to, and for each image its name there and {what: path}
     out = Path(output)
     single = len(files)==1 and out.suffix!='' and not out.is_dir()
@@ -493,16 +557,17 @@ def _image_ids(names): # numbers where all files are called by different ones, e
     if not all(s.isascii() and s.isdigit() for s in stems) or len({int(s) for s in stems})<len(stems): return stems
     return [int(s) for s in stems]
 
-# %% ../nbs/24_cli.ipynb #c056
+# %% ../nbs/24_cli.ipynb #c061
 def predict(
     input:str,        # image file, folder, or pattern such as 'photos/*.jpg'
-    model:str,        # model file
+    model:list,       # model file, or several, whose probabilities are averaged
     output:str,       # file for one image, else a folder
     mask=False,       # write OUT/stem_mask.png too: one channel, class indices
     json=False,       # write OUT/results.json too: COCO results, one entry an object
     probs=False,      # write OUT/stem_probs.npy too: float16 (classes, height, width)
     legend=False,     # add a strip with the class names to the picture
     raw=False,        # without post-processing
+    tta=False,        # average over mirrored (and, as in training, turned) views: slower, a little better
     device:str=None,  # cpu, cuda, mps; by default the best that works
 ):
     "Draw what a model sees in images"
@@ -512,7 +577,7 @@ def predict(
     files = image_files(input)
     more = {k:v for k,v,wanted in (('mask','_mask.png',mask), ('probs','_probs.npy',probs)) if wanted}
     folder,names,targets = _outputs(files, input, output, more)
-    seg,results,bad = Segmenter(model, device),[],[]
+    seg,results,bad = Segmenter(model, device, tta=tta),[],[]
     todo = list(zip(files, names, _image_ids(names), targets))
     for f,name,image_id,to in progress_bar(todo, leave=False) if len(files)>1 and sys.stdout.isatty() else todo:
         try:
@@ -531,7 +596,7 @@ def predict(
 def unet_predict(argv=None):
     return _command(predict, 'unet_predict', "unet_predict --input data/image.png --model models/unet_v1.pth --output output.png", argv)
 
-# %% ../nbs/24_cli.ipynb #c063
+# %% ../nbs/24_cli.ipynb #c068
 def demo(
     out:str='demo',      # folder to write to
     steps:int=300,       # training batches
