@@ -185,7 +185,7 @@ def _plan(items, o): # what is said, and what suits the data
     given = {k:v for k in _PLANNED if (v := getattr(o, k, None)) is not None and v is not False}
     if given.get('weights')=='none': given['weights'] = None
     plan = make_plan(items, o.max_minutes, o.max_steps, getattr(o, 'epochs', None), o.device, **given)
-    if not o.bs: plan.values['bs'] *= _processes()
+    if not getattr(o, 'bs', None): plan.values['bs'] *= _processes()
     return plan
 
 def _learner(items, o, plan):
@@ -392,7 +392,7 @@ def _with_settings(o, d): # options of a file, where the command says nothing el
 def unet_train(argv=None):
     return _command(train, 'unet_train', 'unet_train --images photos --masks masks --max_minutes 10 --out models/unet.pth', argv)
 
-# %% ../nbs/24_cli.ipynb #c045
+# %% ../nbs/24_cli.ipynb #c044
 def tune(
     coco:str=None,          # COCO data set: its folder, or a json file
     images:str=None,        # folder of images
@@ -429,7 +429,7 @@ def tune(
 
 def unet_tune(argv=None): return _command(tune, 'unet_tune', "unet_tune --images photos --masks masks --trials 20 --max_minutes 5", argv)
 
-# %% ../nbs/24_cli.ipynb #c046
+# %% ../nbs/24_cli.ipynb #c045
 def _tune(o): # → what was found
     from unet_nbdev.model import pick_device
     from unet_nbdev.tune import tune as search
@@ -451,7 +451,7 @@ def _tell_tuned(t, o):
     print(f'{done} of {o.trials} trials; best score {t.score:.3f} with '+', '.join(f'{k} {v:.3g}' if isinstance(v, float) else f'{k} {v}' for k,v in t.best.items()))
     print(f'pictures and table in {o.out}; train with it: unet_train --settings {quote(str(Path(o.out)/"best.json"))} {given}')
 
-# %% ../nbs/24_cli.ipynb #c049
+# %% ../nbs/24_cli.ipynb #c048
 def score_items(
     seg,         # a `Segmenter`
     items,       # from `read_items`
@@ -484,7 +484,7 @@ def _chosen(items, info, where, valid, valid_pct): # the images to score: as sai
         return items.new(o for o in split_items(items, valid_pct, s.get('seed', 0)) if o.split=='valid')
     return items
 
-# %% ../nbs/24_cli.ipynb #c050
+# %% ../nbs/24_cli.ipynb #c049
 def _of_nobody(items, valid): # images that none of the models of a cross-validation has trained on
     if valid: return _chosen(items, {}, {}, valid, None)
     if {o.split for o in items}>={'train','valid'}: return items.new(o for o in items if o.split=='valid')
@@ -524,7 +524,7 @@ def evaluate(
 
 def unet_eval(argv=None): return _command(evaluate, 'unet_eval', "unet_eval --model models/unet.pth --images photos --masks masks", argv)
 
-# %% ../nbs/24_cli.ipynb #c060
+# %% ../nbs/24_cli.ipynb #c059
 def _outputs(files, input, output, suffixes): # the folder to write to, and for each image its name there and {what: path}
     out = Path(output)
     single = len(files)==1 and out.suffix!='' and not out.is_dir()
@@ -557,7 +557,7 @@ def _image_ids(names): # numbers where all files are called by different ones, e
     if not all(s.isascii() and s.isdigit() for s in stems) or len({int(s) for s in stems})<len(stems): return stems
     return [int(s) for s in stems]
 
-# %% ../nbs/24_cli.ipynb #c061
+# %% ../nbs/24_cli.ipynb #c060
 def predict(
     input:str,        # image file, folder, or pattern such as 'photos/*.jpg'
     model:list,       # model file, or several, whose probabilities are averaged
@@ -596,7 +596,7 @@ def predict(
 def unet_predict(argv=None):
     return _command(predict, 'unet_predict', "unet_predict --input data/image.png --model models/unet_v1.pth --output output.png", argv)
 
-# %% ../nbs/24_cli.ipynb #c068
+# %% ../nbs/24_cli.ipynb #c069
 def demo(
     out:str='demo',      # folder to write to
     steps:int=300,       # training batches

@@ -154,10 +154,10 @@ def fit(self:Plan)->dict:
 _USUAL = dict(encoder='tf_efficientnet_lite0', weights='auto', loss='ce_dice', class_weights=False, opt='adamw', lr=3e-3, enc_lr=None, sched='one_cycle',
               warmup=.15, ema=None, clip=None, elastic=0., invert=0., paste=0.)
 
-def _rules(f, items, dev, time): # (setting, what gives value and reason, from the values before it)
+def _rules(f, items, dev, time, classic): # (setting, what gives value and reason, from the values before it)
     n_in = choose_prep(items).n_in
     return [('size', lambda v: _scale(f, items)), ('n_in', lambda v: (n_in, 'channels of the images' if n_in not in (1,3) else 'as the pretrained encoder wants it')),
-            ('norm', lambda v: _norm(f)), ('crop', lambda v: _crop(f, v['size'])), ('bs', lambda v: _batch(v['crop'], dev)), ('decoder', lambda v: _decoder(f, v['size'])),
+            ('norm', lambda v: _norm(f)), ('crop', lambda v: _crop(f, v['size'])), ('bs', lambda v: _batch(v['crop'], dev)), ('decoder', lambda v: ('full','the classic one has no other') if classic else _decoder(f, v['size'])),
             ('oversample', lambda v: _oversample(f)), ('aug', lambda v: _aug(_passes(f, v, dev, *time))),
             ('flips', lambda v: ('h','photos have an up and a down') if v['size'] else ('all','seen from above, all directions are alike'))]
 
@@ -171,11 +171,11 @@ def make_plan(
 )->Plan:
     "Settings that suit the data, and why"
     f,dev = fingerprint(items),torch.device(pick_device(device))
-    rules = _rules(f, items, dev, (minutes, steps, epochs))
+    rules = _rules(f, items, dev, (minutes, steps, epochs), given.get('encoder')=='classic')
     if odd := set(given)-{k for k,_ in rules}-set(_USUAL): raise DataError(f'unknown setting {min(odd)!r}', f'There are {", ".join([k for k,_ in rules]+[*_USUAL])}')
     v,why = {},{}
     for k,rule in rules: v[k],why[k] = (given[k],'given') if k in given else rule(v)
-    for k,x in _USUAL.items(): v[k],why[k] = (given[k],'given') if k in given else (x,'usual')
+    for k,x in _USUAL.items(): v[k],why[k] = given.get(k, x),'given' if given.get(k, x)!=x else 'usual'
     _check_values(v)
     return Plan(v, why, f)
 
