@@ -48,11 +48,7 @@ class ScoreValid(Callback):
         loss.total,loss.count = (sum(p[k] for p in parts) for k in (1,2))
         self.learn.scores = _join([p[0] for p in parts])
 
-def _join(parts): # scores of the shares → of all, the images in order, as if one process had seen them
-    res = reduce(add, parts)
-    order = np.argsort(res.images.ids)
-    res.images.ids,res.images.rows = ([o[i] for i in order] for o in (res.images.ids, res.images.rows))
-    return res
+def _join(parts): return reduce(add, parts).sort() # scores of the shares → of all, as if one process had seen them
 
 def score_metrics(read)->list: # of fastai metrics; `read` gives the `Scores`
     "The two scores in fastai's table"
