@@ -79,7 +79,8 @@ class TimmEncoder(nn.Module):
         if not timm.is_model(name): raise _unknown(name)
         self.net = timm.create_model(name, features_only=True, in_chans=n_in, pretrained=False)
         self.channels,self.strides = list(self.net.feature_info.channels()),list(self.net.feature_info.reduction())
-        if not self._fits(n_in): raise DataError(f'encoder {name!r} gives no features for a U-Net', 'Use a convolutional one, such as resnet34')
+        if not self._fits(n_in):
+            raise DataError(f'encoder {name!r} gives no features for a U-Net', 'Use a convolutional one, such as resnet34')
 
     def _fits(self, n_in): # one tiny image through: does it take any size, and are features (B,C,H,W)?
         try:
