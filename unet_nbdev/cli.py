@@ -457,14 +457,19 @@ def score_items(
     items,       # from `read_items`
     clean=True,  # with the model's post-processing
     progress=True, # show a bar in a terminal
+    boundary=None, # score outlines too: pixels within which they count as met
+    also=None,     # called with item, `Prediction` and mask of each image
 )->tuple: # (`Scores`, list of `DataError`)
     "Score a model on images at their own size; unreadable images come back as errors"
     from fastprogress import progress_bar
     from unet_nbdev.items import item2mask
     from unet_nbdev.metrics import Scores
-    scores,bad = Scores(seg.codes.n_cls),[]
+    scores,bad = Scores(seg.codes.n_cls, boundary),[]
     for o in progress_bar(items, leave=False) if progress and sys.stdout.isatty() else items:
-        try: scores.update(seg(open_image(o.img, o.sz), clean).mask, item2mask(o, items.codes), o.img.name)
+        try:
+            pred,msk = seg(open_image(o.img, o.sz), clean),item2mask(o, items.codes)
+            scores.update(pred.mask, msk, o.img.name)
+            if also: also(o, pred, msk)
         except DataError as e: bad.append(_named(e, o.img))
     return scores,check_bad(bad, len(items))
 
@@ -503,28 +508,65 @@ def evaluate(
     raw=False,            # without post-processing
     tta=False,            # average over mirrored (and, as in training, turned) views: slower, a little better
     device:str=None,      # cpu, cuda, mps; by default the best that works
+    boundary:float=None,  # score outlines too: pixels within which they count as met
+    objects=False,        # score objects too: average precision, for COCO annotations
     json:str=None,        # write the scores to this file
+    html:str=None,        # write a page with the scores, who is taken for whom, and the worst images
 ):
     "Score a model at the images' own size: a table with a line for each class"
     from unet_nbdev.inference import Segmenter
-    if json: _check_writable(json)
+    from unet_nbdev.metrics import Calibration, instance_ap
+    from unet_nbdev.postprocessing import to_coco
+    for f in (json, html):
+        if f: _check_writable(f)
     void,seg = _void(void),Segmenter(model, device, tta=tta)
     items = _read(data, coco, images, masks, void=void, codes=seg.codes)
     n = len(items)
     if not all_images and len(seg.members)>1 and 'fold' in seg.info.get('settings', {}): items = _of_nobody(items, valid)
     elif not all_images: items = _chosen(items, seg.info, dict(coco=coco, images=images, masks=masks, data=data), valid, valid_pct)
-    scores,bad = score_items(seg, items, clean=not raw)
+    calib,found = Calibration(),[]
+    def also(o, pred, msk):
+        calib.update(pred.probs, msk)
+        if objects: found.extend(to_coco(pred.mask, seg.codes, o.id, pred.probs))
+    if objects and not any(o.anns for o in items): raise DataError('--objects, and the masks do not say which pixels are one object', 'Give COCO annotations')
+    scores,bad = score_items(seg, items, not raw, boundary=boundary, also=also)
     _name_bad(items.bad+bad)
-    res = scores.to_dict(seg.codes.vocab)
+    res = dict(scores.to_dict(seg.codes.vocab), calibration_error=calib.ece, **(dict(objects=instance_ap(items, found)) if objects else {}))
     if json: write_json(json, dict(model=str(model) if isinstance(model, (str,Path)) else [str(o) for o in model], **res))
     print(scores.table(seg.codes.vocab))
     print(f'{res["images"]} of {n} images; mean Dice {_num(res["mean_dice"])} (an image and a class at a time), '
           'the classes pooled over all pixels')
+    for k,v in _more_scores(res).items(): print(f'{k}: {v}')
+    if html: _write_eval(html, seg, items, scores, res, not raw)
     print(f'mean IoU {_num(res["pooled_iou"])}')
+
+def _more_scores(res): # in words
+    span = lambda o: ' to '.join(map(_num, o)) if o else '–'
+    said = {'95 % interval over images': f'mean Dice {span(res["ci95"]["mean_dice"])}, mean IoU {span(res["ci95"]["pooled_iou"])}'}
+    said['calibration error'] = f'{_num(res["calibration_error"])}, how far on average a probability is from the share that is right'
+    if 'objects' in res: said['objects'] = ', '.join(f'{k.upper()} {_num(res["objects"][k])}' for k in ('ap','ap50','ap75'))+f' of {res["objects"]["objects"]}'
+    return said
+
+def _write_eval(path, seg, items, scores, res, clean, n=6): # a page
+    import html, tempfile
+    from unet_nbdev.items import item2mask
+    from unet_nbdev.show import html_table, img_tag, plot_confusion, save_fig, show_masks, write_page
+    worst = scores.images.worst(n)
+    some = [next(o for o in items if o.img.name==name) for name,_ in worst]
+    imgs = [open_image(o.img, o.sz) for o in some]
+    pics = dict(confusion=plot_confusion(scores.confusion.matrix, seg.codes.vocab),
+                worst=show_masks(imgs, [item2mask(o, items.codes) for o in some], seg.codes, preds=[seg(o, clean).mask for o in imgs], errors=True,
+                                 titles=[f'{name}, Dice {d:.3f}' for name,d in worst]))
+    with tempfile.TemporaryDirectory() as d:
+        tags = {k:img_tag(save_fig(f, f'{d}/{k}.png', 110, small=True) or f'{d}/{k}.png', k, True) for k,f in pics.items()}
+    said = ''.join(f'<p>{html.escape(k)}: {html.escape(v)}</p>' for k,v in _more_scores(res).items())
+    body = (f'<h1>{res["images"]} images</h1><p>mean Dice {_num(res["mean_dice"])} (image by image), pooled IoU {_num(res["pooled_iou"])}</p>{said}'
+            f'{html_table(res["classes"])}<h2>What is taken for what</h2>{tags["confusion"]}<h2>The worst images</h2>{tags["worst"]}')
+    write_page(path, 'Evaluation', body)
 
 def unet_eval(argv=None): return _command(evaluate, 'unet_eval', "unet_eval --model models/unet.pth --images photos --masks masks", argv)
 
-# %% ../nbs/24_cli.ipynb #c059
+# %% ../nbs/24_cli.ipynb #c061
 def _outputs(files, input, output, suffixes): # the folder to write to, and for each image its name there and {what: path}
     out = Path(output)
     single = len(files)==1 and out.suffix!='' and not out.is_dir()
@@ -557,7 +599,7 @@ def _image_ids(names): # numbers where all files are called by different ones, e
     if not all(s.isascii() and s.isdigit() for s in stems) or len({int(s) for s in stems})<len(stems): return stems
     return [int(s) for s in stems]
 
-# %% ../nbs/24_cli.ipynb #c060
+# %% ../nbs/24_cli.ipynb #c062
 def predict(
     input:str,        # image file, folder, or pattern such as 'photos/*.jpg'
     model:list,       # model file, or several, whose probabilities are averaged
@@ -596,7 +638,7 @@ def predict(
 def unet_predict(argv=None):
     return _command(predict, 'unet_predict', "unet_predict --input data/image.png --model models/unet_v1.pth --output output.png", argv)
 
-# %% ../nbs/24_cli.ipynb #c069
+# %% ../nbs/24_cli.ipynb #c071
 def demo(
     out:str='demo',      # folder to write to
     steps:int=300,       # training batches
