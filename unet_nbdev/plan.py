@@ -30,8 +30,7 @@ def _look(item, codes): # numbers of one image; None where it cannot be read
     light = px.mean(2)
     return dict(sz=msk.shape, n_in=img.shape[2], bits=8*img.dtype.itemsize, grey=bool(np.ptp(px[::4,::4,:3], axis=2).mean()<3), light=is_light(px),
                 contrast=float(light[fg].mean()-light[bg].mean()) if fg.any() and bg.any() else None,
-                objects=_sizes(fg), edge=float(cv2.morphologyEx(fg.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3,3), np.uint8)).mean()),
-                pixels=np.bincount(msk.ravel(), minlength=256)[:codes.n_cls])
+                objects=_sizes(fg), pixels=np.bincount(msk.ravel(), minlength=256)[:codes.n_cls])
 
 def _sizes(fg): # √area of the connected areas, in pixels
     n,_,stats,_ = cv2.connectedComponentsWithStats(fg.astype(np.uint8), connectivity=4)
@@ -54,7 +53,7 @@ def fingerprint(
     return dict(images=len(trn), looked_at=len(seen), size=[_middle([o['sz'][i] for o in seen]) for i in (0,1)], largest=max(max(o['sz']) for o in seen),
                 channels=Counter(o['n_in'] for o in seen).most_common(1)[0][0], bits=max(o['bits'] for o in seen), **_tones(seen),
                 objects=_middle([len(o['objects']) for o in seen]), object_size=_middle([np.median(o['objects']) for o in seen if len(o['objects'])]),
-                edge=_share([o['edge'] for o in seen]), classes=_classes(items.codes, px))
+                classes=_classes(items.codes, px))
 
 def _tones(seen): # shares of images; how many of the light ones have objects darker than their surroundings, and of the dark ones
     darker = lambda os: _share([o['contrast']<0 for o in os if o['contrast'] is not None])
@@ -91,14 +90,8 @@ def _batch(crop, dev):
     return int(np.clip(n*(_CROP/crop)**2, n, 4*n)),'on a CPU more steps are worth more than larger ones' if dev.type=='cpu' else 'fills a GPU'
 
 # %% ../nbs/14_plan.ipynb #c020
-_FINE = 0.1 # share of pixels at an outline
 _WIDTHS = dict(half=None, full=[128,64,32,24,16]) # channels of the decoder; None: as `create_unet` has it
 _RATE = dict(cpu=20, cuda=250, mps=60) # crops of 256² a second, roughly: to guess how often an image will be seen
-
-def _decoder(f, size):
-    edge = f['edge']*(max(f['size'])/size if size else 1)
-    if edge<_FINE: return 'half','masks of half size, enlarged smoothly: outlines are few'
-    return 'full',f'{edge:.0%} of the pixels lie at an outline'
 
 def _passes(f, v, dev, minutes, steps, epochs): # how often an image will be seen; None where nobody said
     if epochs: return epochs*max(1, 64/f['images'])
@@ -151,13 +144,13 @@ def fit(self:Plan)->dict:
     return {k:self[k] for k in _FIT}
 
 # %% ../nbs/14_plan.ipynb #c028
-_USUAL = dict(encoder='tf_efficientnet_lite0', weights='auto', loss='ce_dice', class_weights=False, opt='adamw', lr=3e-3, enc_lr=None, sched='one_cycle',
+_USUAL = dict(encoder='tf_efficientnet_lite0', weights='auto', decoder='half', loss='ce_dice', class_weights=False, opt='adamw', lr=3e-3, enc_lr=None, sched='one_cycle',
               warmup=.15, ema=None, clip=None, elastic=0., invert=0., paste=0.)
 
-def _rules(f, items, dev, time, classic): # (setting, what gives value and reason, from the values before it)
+def _rules(f, items, dev, time): # (setting, what gives value and reason, from the values before it)
     n_in = choose_prep(items).n_in
     return [('size', lambda v: _scale(f, items)), ('n_in', lambda v: (n_in, 'channels of the images' if n_in not in (1,3) else 'as the pretrained encoder wants it')),
-            ('norm', lambda v: _norm(f)), ('crop', lambda v: _crop(f, v['size'])), ('bs', lambda v: _batch(v['crop'], dev)), ('decoder', lambda v: ('full','the classic one has no other') if classic else _decoder(f, v['size'])),
+            ('norm', lambda v: _norm(f)), ('crop', lambda v: _crop(f, v['size'])), ('bs', lambda v: _batch(v['crop'], dev)),
             ('oversample', lambda v: _oversample(f)), ('aug', lambda v: _aug(_passes(f, v, dev, *time))),
             ('flips', lambda v: ('h','photos have an up and a down') if v['size'] else ('all','seen from above, all directions are alike'))]
 
@@ -171,7 +164,7 @@ def make_plan(
 )->Plan:
     "Settings that suit the data, and why"
     f,dev = fingerprint(items),torch.device(pick_device(device))
-    rules = _rules(f, items, dev, (minutes, steps, epochs), given.get('encoder')=='classic')
+    rules = _rules(f, items, dev, (minutes, steps, epochs))
     if odd := set(given)-{k for k,_ in rules}-set(_USUAL): raise DataError(f'unknown setting {min(odd)!r}', f'There are {", ".join([k for k,_ in rules]+[*_USUAL])}')
     v,why = {},{}
     for k,rule in rules: v[k],why[k] = (given[k],'given') if k in given else rule(v)

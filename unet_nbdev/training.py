@@ -26,7 +26,7 @@ from fastcore.basics import patch
 from .core import *
 from .data import SegDL, class_weights
 from .model import UNet, create_unet, input_stats, pick_device, unet_groups
-from .losses import create_loss
+from .losses import DeepLoss, create_loss
 from .postprocessing import PostProcess
 from .checkpoint import load_train, save_unet
 from .report import RunFolder, ScoreValid, gathered, learn2ckpt, net, score_metrics, tell
@@ -56,7 +56,7 @@ def _slow_in_bf16(m): return isinstance(m, nn.Conv2d) and m.groups==m.in_channel
 def _autocast_cpu(model): # bf16 on the CPU, float32 out
     if getattr(model, 'in_bf16', False): return model # a second learner with the same network
     model.in_bf16 = True
-    _around(model, True, lambda x: x, lambda y: y.float())
+    _around(model, True, lambda x: x, lambda y: [o.float() for o in y] if isinstance(y, list) else y.float())
     for m in model.modules():
         if _slow_in_bf16(m): _around(m, False, lambda x: x.float(), lambda y: y.bfloat16())
     return model
@@ -88,7 +88,7 @@ def seg_learner(
     weigh=None,               # class weights of the loss: one number a class, background first; 'auto' from the data, see `class_weights`
     post:PostProcess|None=None, # cleaning that is saved with the model
     cbs=None,                 # further fastai callbacks
-    **kwargs                  # for `create_unet`: widths, norm, residual, up, dropout, width, depth
+    **kwargs                  # for `create_unet`: widths, norm, residual, up, dropout, width, depth, deep
 )->Learner:
     "A fastai `Learner` that trains a U-Net on `dls`"
     set_seed(seed)
@@ -105,6 +105,7 @@ def seg_learner(
     if prec=='bf16' and dev.type=='cpu': _autocast_cpu(model)
     amp = [MixedPrecision(prec)] if prec!='fp32' and dev.type=='cuda' else []
     if isinstance(loss, str): loss = create_loss(loss, weight=class_weights(dls.train.dataset.samples) if weigh=='auto' else weigh)
+    if model.cfg.get('deep') and not isinstance(loss, DeepLoss): loss = DeepLoss(loss)
     learn = _Learner(dls, model.to(dev, memory_format=torch.channels_last), loss_func=loss.to(dev), opt_func=_OPTS[opt], splitter=unet_groups,
                      metrics=score_metrics(lambda: learn.scores), cbs=[ScoreValid(), *amp, *(cbs or [])], wd=0.01)
     learn.post,learn.precision,learn.seed,learn.opt_name = post or PostProcess(),prec,seed,opt
