@@ -86,11 +86,12 @@ def _move_aside(path, run): # an earlier model and its run folder: unet.pth → 
     if old: print(f'moved aside: {", ".join(f"{o} → {to[o].name}" for o in old)}', file=sys.stderr)
 
 # %% ../nbs/24_cli.ipynb #c015
-def _read(data, coco, images, masks, classes=None, strict=False, names=None, void=None, codes=None):
+def _read(data, coco, images, masks, classes=None, strict=False, names=None, void=None, codes=None, multilabel=False):
     from unet_nbdev.items import read_items
     _check_data(data, coco, images, masks, names, void)
     if codes and void is not None: codes,void = _with_void(codes, void),None
-    return read_items(data, coco=coco, images=images, masks=masks, classes=classes, strict=strict, names=names, void=void, codes=codes)
+    return read_items(data, coco=coco, images=images, masks=masks, classes=classes, strict=strict, names=names, void=void, codes=codes,
+                      multilabel=multilabel)
 
 def _check_data(data, coco, images, masks, names, void):
     if not (data or coco or images):
@@ -104,7 +105,7 @@ def _with_void(codes, void): # a model's codes, and one more value that is not s
     if void in codes.void: return codes
     means = {**dict.fromkeys([codes.bg, *codes.rest], 'background'), **dict(zip(codes.ids, codes.names))}
     if void in means: raise DataError(f'--void {void} is {means[void]!r} to the model', 'Leave it out')
-    return Codes(codes.names, codes.ids, [*codes.void, void], codes.bg, codes.crowd, codes.rest)
+    return Codes(codes.names, codes.ids, [*codes.void, void], codes.bg, codes.crowd, codes.rest, codes.multilabel)
 
 def _void(s): # '255' or '255,255,255' → int or colour
     parts = s.split(',') if s else []
@@ -162,7 +163,7 @@ def unet_doctor(argv=None): return _command(doctor, 'unet_doctor', 'unet_doctor 
 
 # %% ../nbs/24_cli.ipynb #c022
 def _train_items(o): # `o`: the options of `train`
-    items = _read(o.data, o.coco, o.images, o.masks, o.classes, o.strict, o.names, _void(o.void))
+    items = _read(o.data, o.coco, o.images, o.masks, o.classes, o.strict, o.names, _void(o.void), multilabel=getattr(o, 'multilabel', False))
     _name_bad(items.bad)
     if o.folds: return items
     if o.fold: return _fold(items, *o.fold, o.seed)
@@ -274,6 +275,7 @@ def train(
     classes:str=None,       # only these, in this order: 'person,traffic light'
     names:str=None,         # for masks: names of the classes in the order of their values
     void:str=None,          # for masks: value or colour 'r,g,b' that is neither learned nor scored
+    multilabel=False,       # classes may overlap: each gets a mask of its own
     valid:str=None,         # images for validation, by file name: 'val_*'
     valid_pct:float=None,   # or the share of them, by chance
     folds:int=None,         # cross-validation: so many models, each without another part of the images, in the time of one; predict with all of them
@@ -463,8 +465,8 @@ def score_items(
     "Score a model on images at their own size; unreadable images come back as errors"
     from fastprogress import progress_bar
     from unet_nbdev.items import item2mask
-    from unet_nbdev.metrics import Scores
-    scores,bad = Scores(seg.codes.n_cls, boundary),[]
+    from unet_nbdev.metrics import scores_for
+    scores,bad = scores_for(seg.codes, boundary),[]
     for o in progress_bar(items, leave=False) if progress and sys.stdout.isatty() else items:
         try:
             pred,msk = seg(open_image(o.img, o.sz), clean),item2mask(o, items.codes)
@@ -526,14 +528,14 @@ def evaluate(
     elif not all_images: items = _chosen(items, seg.info, dict(coco=coco, images=images, masks=masks, data=data), valid, valid_pct)
     calib,found = Calibration(),[]
     def also(o, pred, msk):
-        calib.update(pred.probs, msk)
+        if not seg.codes.multilabel: calib.update(pred.probs, msk)
         if objects: found.extend(to_coco(pred.mask, seg.codes, o.id, pred.probs))
     if objects and not any(o.anns for o in items): raise DataError('--objects, and the masks do not say which pixels are one object', 'Give COCO annotations')
     scores,bad = score_items(seg, items, not raw, boundary=boundary, also=also)
     _name_bad(items.bad+bad)
-    res = dict(scores.to_dict(seg.codes.vocab), calibration_error=calib.ece, **(dict(objects=instance_ap(items, found)) if objects else {}))
+    res = dict(scores.to_dict(seg.codes.outputs), **({} if seg.codes.multilabel else dict(calibration_error=calib.ece)), **(dict(objects=instance_ap(items, found)) if objects else {}))
     if json: write_json(json, dict(model=str(model) if isinstance(model, (str,Path)) else [str(o) for o in model], **res))
-    print(scores.table(seg.codes.vocab))
+    print(scores.table(seg.codes.outputs))
     print(f'{res["images"]} of {n} images; mean Dice {_num(res["mean_dice"])} (an image and a class at a time), '
           'the classes pooled over all pixels')
     for k,v in _more_scores(res).items(): print(f'{k}: {v}')
@@ -543,7 +545,7 @@ def evaluate(
 def _more_scores(res): # in words
     span = lambda o: ' to '.join(map(_num, o)) if o else '–'
     said = {'95 % interval over images': f'mean Dice {span(res["ci95"]["mean_dice"])}, mean IoU {span(res["ci95"]["pooled_iou"])}'}
-    said['calibration error'] = f'{_num(res["calibration_error"])}, how far on average a probability is from the share that is right'
+    if 'calibration_error' in res: said['calibration error'] = f'{_num(res["calibration_error"])}, how far on average a probability is from the share that is right'
     if 'objects' in res: said['objects'] = ', '.join(f'{k.upper()} {_num(res["objects"][k])}' for k in ('ap','ap50','ap75'))+f' of {res["objects"]["objects"]}'
     return said
 
@@ -554,14 +556,14 @@ def _write_eval(path, seg, items, scores, res, clean, n=6): # a page
     worst = scores.images.worst(n)
     some = [next(o for o in items if o.img.name==name) for name,_ in worst]
     imgs = [open_image(o.img, o.sz) for o in some]
-    pics = dict(confusion=plot_confusion(scores.confusion.matrix, seg.codes.vocab),
-                worst=show_masks(imgs, [item2mask(o, items.codes) for o in some], seg.codes, preds=[seg(o, clean).mask for o in imgs], errors=True,
+    pics = dict(worst=show_masks(imgs, [item2mask(o, items.codes) for o in some], seg.codes, preds=[seg(o, clean).mask for o in imgs], errors=True,
                                  titles=[f'{name}, Dice {d:.3f}' for name,d in worst]))
+    if not seg.codes.multilabel: pics['confusion'] = plot_confusion(scores.confusion.matrix, seg.codes.vocab)
     with tempfile.TemporaryDirectory() as d:
         tags = {k:img_tag(save_fig(f, f'{d}/{k}.png', 110, small=True) or f'{d}/{k}.png', k, True) for k,f in pics.items()}
     said = ''.join(f'<p>{html.escape(k)}: {html.escape(v)}</p>' for k,v in _more_scores(res).items())
     body = (f'<h1>{res["images"]} images</h1><p>mean Dice {_num(res["mean_dice"])} (image by image), pooled IoU {_num(res["pooled_iou"])}</p>{said}'
-            f'{html_table(res["classes"])}<h2>What is taken for what</h2>{tags["confusion"]}<h2>The worst images</h2>{tags["worst"]}')
+            f'{html_table(res["classes"])}{"<h2>What is taken for what</h2>"+tags["confusion"] if "confusion" in tags else ""}<h2>The worst images</h2>{tags["worst"]}')
     write_page(path, 'Evaluation', body)
 
 def unet_eval(argv=None): return _command(evaluate, 'unet_eval', "unet_eval --model models/unet.pth --images photos --masks masks", argv)
@@ -590,9 +592,13 @@ def _write_prediction(to, seg, pred, img, legend):
     import numpy as np
     from unet_nbdev.show import overlay
     write_image(to[''], overlay(img, pred.mask, seg.codes, legend=legend))
-    if 'mask' in to: write_image(to['mask'], pred.mask)
+    if 'mask' in to: _write_mask(to['mask'], pred.mask, seg.codes)
     if 'probs' in to:
         with atomic(to['probs']) as p: np.save(p, pred.probs.astype(np.float16))
+
+def _write_mask(path, msk, codes): # of classes that overlap a file for each: stem_mask_NAME.png
+    if msk.ndim==2: return write_image(path, msk)
+    for name,layer in zip(codes.names, msk): write_image(path.with_name(f'{path.stem}_{"".join(c if c.isalnum() else "_" for c in name)}.png'), layer*255)
 
 def _image_ids(names): # numbers where all files are called by different ones, else the names without suffix
     stems = [str(Path(n).with_suffix('').as_posix()) for n in names]
@@ -638,7 +644,7 @@ def predict(
 def unet_predict(argv=None):
     return _command(predict, 'unet_predict', "unet_predict --input data/image.png --model models/unet_v1.pth --output output.png", argv)
 
-# %% ../nbs/24_cli.ipynb #c071
+# %% ../nbs/24_cli.ipynb #c073
 def demo(
     out:str='demo',      # folder to write to
     steps:int=300,       # training batches

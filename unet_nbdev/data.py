@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['split_items', 'fold_items', 'load_sample', 'Samples', 'aug_tfms', 'TrainSet', 'ValidSet', 'paste_objects', 'SegDL',
-           'choose_prep', 'seg_dls', 'class_balance', 'class_weights', 'rare_weights']
+           'choose_prep', 'seg_dls', 'count_pixels', 'class_balance', 'class_weights', 'rare_weights']
 
 # %% ../nbs/08_data.ipynb #c002
 import os, fnmatch, warnings
@@ -67,7 +67,7 @@ def load_sample(
     item:Item,
     codes:Codes,
     prep:Prep,
-)->tuple: # (H,W,n_in) uint8 and (H,W) uint8 label map, at the network's scale
+)->tuple: # (H,W,n_in) uint8 and (H,W) uint8 label map, or layers (C,H,W), at the network's scale
     "Image and mask of an item"
     try: img = prep.pixels(open_image(item.img, item.sz))
     except DataError as e: raise e if e.file else DataError(e.what, e.fix, item.img) from None
@@ -139,8 +139,9 @@ def _first_good(f, ks): # what is not kept in memory may turn out unreadable onl
         warnings.warn(f'left out: {err}')
     raise err
 
-def _tensors(img, msk): # (H,W,C) and (H,W) → (C,H,W) uint8 and (H,W) int64
-    return torch.from_numpy(np.ascontiguousarray(img.transpose(2,0,1))),torch.from_numpy(np.ascontiguousarray(msk)).long()
+def _tensors(img, msk): # (H,W,C) and (H,W) → (C,H,W) uint8 and (H,W) int64; layers stay uint8
+    y = torch.from_numpy(np.ascontiguousarray(msk))
+    return torch.from_numpy(np.ascontiguousarray(img.transpose(2,0,1))),y if y.ndim==3 else y.long()
 
 # %% ../nbs/08_data.ipynb #c023
 class TrainSet:
@@ -184,13 +185,14 @@ class TrainSet:
     def _augmented(self, i, s): # image `i` by the chance `s`
         self.tfm.set_random_seed(s)
         img,msk = self._window(*self.samples[i], np.random.default_rng(s))
-        o = self.tfm(image=img, mask=msk)
-        return o['image'],o['mask']
+        if msk.ndim==2: o = self.tfm(image=img, mask=msk)
+        else: o = self.tfm(image=img, mask=np.ascontiguousarray(msk.transpose(1,2,0)))
+        return o['image'],o['mask'] if msk.ndim==2 else o['mask'].reshape(*o['image'].shape[:2], -1).transpose(2,0,1)
 
     def _window(self, img, msk, rng):
         if not self.win: return img,msk
-        t,l = (int(rng.integers(max(0, n-self.win)+1)) for n in msk.shape)
-        return img[t:t+self.win,l:l+self.win],msk[t:t+self.win,l:l+self.win]
+        t,l = (int(rng.integers(max(0, n-self.win)+1)) for n in img.shape[:2])
+        return img[t:t+self.win,l:l+self.win],msk[...,t:t+self.win,l:l+self.win]
 
 # %% ../nbs/08_data.ipynb #c024
 class ValidSet:
@@ -205,9 +207,9 @@ class ValidSet:
 
     def _sample(self, k):
         img,msk = self.samples[self.order[k]]
-        t,l = (max(0, s-self.limit)//2 for s in msk.shape)
-        cut = np.s_[t:t+self.limit,l:l+self.limit]
-        return _tensors(*self.samples.prep.padded(img[cut], msk[cut]))
+        t,l = (max(0, s-self.limit)//2 for s in img.shape[:2])
+        part = lambda a: a[...,t:t+self.limit,l:l+self.limit]
+        return _tensors(*self.samples.prep.padded(np.moveaxis(part(np.moveaxis(img, -1, 0)), 0, -1), part(msk)))
 
 # %% ../nbs/08_data.ipynb #c028
 def paste_objects(
@@ -219,14 +221,15 @@ def paste_objects(
     share:float=.5, # of the objects
 )->tuple: # new (img, msk)
     "Lay objects of `src` over `img`"
-    n,parts = cv2.connectedComponents(((src_msk>0)&(src_msk!=IGNORE)).astype(np.uint8), connectivity=4)
+    there = (src_msk>0)&(src_msk!=IGNORE)
+    n,parts = cv2.connectedComponents((there if there.ndim==2 else there.any(0)).astype(np.uint8), connectivity=4)
     take = (rng.random(n)<share) & (np.arange(n)>0) # number 0 is what is no object
     sel = take[parts]
     return np.where(sel[...,None], src, img),np.where(sel, src_msk, msk)
 
-# %% ../nbs/08_data.ipynb #c031
+# %% ../nbs/08_data.ipynb #c033
 def _pad_batch(b): # samples of different sizes → one batch; what is added is `IGNORE`
-    h,w = (max(o[1].shape[d] for o in b) for d in (0,1))
+    h,w = (max(o[1].shape[d] for o in b) for d in (-2,-1))
     pad = lambda t,v: torch.nn.functional.pad(t, (0, w-t.shape[-1], 0, h-t.shape[-2]), value=v)
     return tuple(torch.stack(o) for o in zip(*[(pad(x, 0), pad(y, IGNORE)) for x,y in b]))
 
@@ -257,7 +260,7 @@ class SegDL(TfmdDL):
         mean,std = (x.new_tensor(o).view(-1,1,1) for o in (self.prep.mean,self.prep.std))
         return list(((x*std+mean)*255).round().clamp(0,255).byte().permute(0,2,3,1).cpu().numpy())
 
-# %% ../nbs/08_data.ipynb #c032
+# %% ../nbs/08_data.ipynb #c034
 @patch
 def show_batch(self:SegDL, b=None, max_n=6, **kwargs):
     "Images of a batch with their masks"
@@ -271,7 +274,7 @@ def show_results(self:SegDL, b, out, max_n=4, **kwargs):
     return show_masks(self.images(x[:max_n]), list(y[:max_n].cpu().numpy().astype(np.uint8)), self.codes,
                       preds=list(out[:max_n].cpu().numpy().astype(np.uint8)), **kwargs)
 
-# %% ../nbs/08_data.ipynb #c034
+# %% ../nbs/08_data.ipynb #c036
 def choose_prep(
     items:Items,          # from `read_items`
     size:int|None=None,   # long side in pixels; None: own scale or 384, by the images
@@ -290,7 +293,7 @@ def _readable(items):
         try: yield open_image(o.img, o.sz)
         except DataError: pass # named when it is loaded for training
 
-# %% ../nbs/08_data.ipynb #c037
+# %% ../nbs/08_data.ipynb #c039
 def seg_dls(
     items:Items,            # from `read_items`
     prep:Prep|None=None,    # how images reach the network; None: see `choose_prep`
@@ -331,10 +334,18 @@ def _subset(samples, idxs):
     res.cache = [samples.cache[i] for i in idxs if i<len(samples.cache)]
     return res
 
-# %% ../nbs/08_data.ipynb #c046
+# %% ../nbs/08_data.ipynb #c048
 def _pixels(samples, most=1000): # (n, n_cls): pixels of each class in each image
     ks = np.unique(np.linspace(0, len(samples)-1, most).round().astype(int))
-    return np.stack([np.bincount(samples[int(k)][1].ravel(), minlength=256)[:samples.codes.n_cls] for k in ks])
+    return np.stack([count_pixels(samples[int(k)][1], samples.codes) for k in ks])
+
+def count_pixels(
+    msk,         # (H,W) label map, or layers (C,H,W)
+    codes:Codes, # its classes
+)->np.ndarray: # (1+classes,) int64, background first
+    "Pixels of each class in a mask; of classes that overlap a pixel counts for each"
+    if msk.ndim==2: return np.bincount(msk.ravel(), minlength=256)[:len(codes.names)+1]
+    return np.array([((msk==0).all(0)).sum(), *(msk==1).sum((1,2))])
 
 def class_balance(samples:Samples)->list: # one dict a class: name, pixels (share), images (share)
     "Share of the pixels and of the images that show each class, background first; `IGNORE` is not counted"
@@ -342,17 +353,17 @@ def class_balance(samples:Samples)->list: # one dict a class: name, pixels (shar
     px,im = counts.sum(0)/max(1, counts.sum()),(counts>0).mean(0)
     return [dict(name=n, pixels=round(float(p), 5), images=round(float(i), 5)) for n,p,i in zip(samples.codes.vocab, px, im)]
 
-# %% ../nbs/08_data.ipynb #c049
+# %% ../nbs/08_data.ipynb #c051
 def class_weights(samples:Samples)->list: # n_cls numbers, background first, for `create_loss`
     "Weights that let rare classes count for more: √(median share of pixels / own share), 0.1 to 10; 1 for a class that is not there"
-    px = _pixels(samples).sum(0)
+    px = _pixels(samples).sum(0)[int(samples.codes.multilabel):]
     mid = np.median(px[px>0])
     return [round(float(np.clip((mid/p)**.5, .1, 10)), 4) if p else 1. for p in px]
 
 def _shown(samples): # the classes of each image, by index; what annotations say is quicker than to look
     idx = {c:i+1 for i,c in enumerate(samples.codes.ids)}
     for k,o in enumerate(samples.items):
-        yield {idx[a['category_id']] for a in o.anns if a.get('category_id') in idx} if o.anns else set(np.unique(samples[k][1]))-{0,IGNORE}
+        yield {idx[a['category_id']] for a in o.anns if a.get('category_id') in idx} if o.anns else set(np.flatnonzero(count_pixels(samples[k][1], samples.codes)))-{0}
 
 def rare_weights(samples:Samples)->np.ndarray: # (n,): 1 for an image without rare classes, more with them
     "How often each image should come so that rare classes are seen: the largest √(median share of images / share) of its classes"

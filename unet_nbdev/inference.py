@@ -14,13 +14,14 @@ from fastcore.basics import patch
 from .core import *
 from .prep import windows, window_weight
 from .model import pick_device
+from .postprocessing import PostProcess
 from .checkpoint import Checkpoint, load_unet
 
 # %% ../nbs/17_inference.ipynb #c007
 @dataclass
 class Prediction:
     "What a network says of an image, at the image's own size"
-    mask:np.ndarray  # (H,W) uint8 label map, cleaned
+    mask:np.ndarray  # (H,W) uint8 label map, cleaned; layers (C,H,W) where classes may overlap
     probs:np.ndarray # (n_cls,H,W) float32, as the network gave them
     codes:Codes      # names and colours of the classes
 
@@ -44,7 +45,11 @@ class Segmenter:
     def __call__(self, img, clean:bool=True)->Prediction:
         "Segment `img`: a path, a PIL image or an array; `clean` applies the model's post-processing"
         probs = self.probs(img)
-        return Prediction(self.post(probs) if clean else probs.argmax(0).astype(np.uint8), probs, self.codes)
+        return Prediction(self._decide(probs, clean), probs, self.codes)
+
+    def _decide(self, probs, clean):
+        post = self.post if clean else PostProcess()
+        return post.layers(probs) if self.codes.multilabel else post(probs)
 
     def __repr__(self):
         more = [f'{n} {s}' for n,s in ((len(self.members), 'models'), (self.views, 'views')) if n>1]
@@ -95,12 +100,13 @@ def _member(self:Segmenter, model, prep, arr): # what one model says
 @patch
 def _forward(self:Segmenter, model, x): # (n_in,H,W) → (n_cls,H,W)
     with torch.inference_mode():
-        return _mean(_unseen(self._logits(model, _seen(x, k)).softmax(0).cpu().numpy(), k) for k in range(self.views))
+        return _mean(_unseen(self._probs(model, _seen(x, k)), k) for k in range(self.views))
 
 @patch
-def _logits(self:Segmenter, model, x):
+def _probs(self:Segmenter, model, x):
     xb = torch.from_numpy(np.ascontiguousarray(x))[None].to(self.device, memory_format=torch.channels_last)
-    return model(xb)[0].float()
+    y = model(xb)[0].float()
+    return (y.sigmoid() if self.codes.multilabel else y.softmax(0)).cpu().numpy()
 
 def _mean(arrs): # one at a time, so that memory does not grow with their number
     total,n = next(arrs),1

@@ -26,8 +26,9 @@ from .masks import _read_pairs, _subset
 def item2mask(
     item:Item,   # with COCO annotations or a mask file
     codes:Codes, # what its ids or values mean
-)->np.ndarray: # (H,W) uint8 label map
+)->np.ndarray: # (H,W) uint8 label map; where classes may overlap (C,H,W) uint8, a layer for each
     "The label map of an item, however it is annotated"
+    if codes.multilabel: return np.stack([item2mask(item, o) for o in codes.apart()])
     if item.msk is not None: return open_mask(item.msk, codes, item.sz)
     if item.anns is None: raise DataError('image without annotations or mask', 'Read it with read_items', item.img)
     return anns2mask(item.anns, item.sz, codes)
@@ -570,12 +571,19 @@ def read_items(
     void=None,              # for masks: value or colour that becomes `IGNORE`
     crowd:str='ignore',     # for COCO: crowd regions, see `Codes`
     codes:Codes|None=None,  # classes of a trained model, to which the data must fit
+    multilabel:bool=False,  # classes may overlap: a mask has a layer for each
     strict:bool=False,      # stop at the first thing that cannot be used instead of leaving it out
     limit:float=0.05,       # share of bad ones above which it stops
 )->Items: # the whole data set
     "A data set from wherever it lies: COCO, masks, Pascal VOC, labelme, one mask an object, run lengths in a csv"
-    if codes is not None and classes is None: classes,crowd = codes.names,codes.crowd
-    ask = _Ask(classes, names, void, crowd, codes, strict, limit)
+    if codes is not None:
+        if classes is None: classes,crowd = codes.names,codes.crowd
+        codes,multilabel = codes.as_layers(False),codes.multilabel
+    res = _read_any(root, coco, images, masks, _Ask(classes, names, void, crowd, codes, strict, limit))
+    if multilabel: res.codes = res.codes.as_layers()
+    return res
+
+def _read_any(root, coco, images, masks, ask):
     if coco is not None: return _read_cocos(find_coco(coco, images), ask)
     if masks is not None and images is None: images = root
     if root is None and images is None: raise DataError('no data given', f'Give a folder, {_WAYS}')

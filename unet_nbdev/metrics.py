@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Confusion', 'image_dice', 'ImageDice', 'boundary_f1', 'surface_dice', 'hd95', 'bootstrap_ci', 'Scores',
-           'MultiConfusion', 'MultiScores', 'instance_ap', 'Calibration']
+           'MultiConfusion', 'MultiScores', 'scores_for', 'instance_ap', 'Calibration']
 
 # %% ../nbs/11_metrics.ipynb #c002
 import io, math
@@ -507,6 +507,13 @@ class MultiScores(Scores):
     "Pooled and per-image scores of classes that may overlap, from layers (n_cls,H,W) of 0, 1 and 255"
     _count,_axes = MultiConfusion,'(C,H,W)'
     def _pairs(self, pred, targ): return _layer_pairs(pred, targ)
+
+def scores_for(
+    codes,         # `Codes` of the data
+    boundary=None, # score outlines too: pixels within which they count as met
+)->Scores: # `MultiScores` where classes may overlap
+    "The scores that suit the classes"
+    return (MultiScores if codes.multilabel else Scores)(codes.n_cls, boundary)
 
 # %% ../nbs/11_metrics.ipynb #c076
 def _objects(anns, places, cats): # annotations or results → what COCOeval reads; ids count from 1, where it holds 0 for no match

@@ -16,7 +16,7 @@ from .core import *
 from .items import item2mask
 from .show import html_table
 from .prep import Prep, is_light
-from .data import aug_tfms, choose_prep
+from .data import aug_tfms, choose_prep, count_pixels
 from .model import pick_device
 from .losses import create_loss
 
@@ -26,11 +26,13 @@ def _look(item, codes): # numbers of one image; None where it cannot be read
     except DataError: return None
     img = img[...,None] if img.ndim==2 else img
     px = Prep(n_in=img.shape[2], mean=[.5]*img.shape[2], std=[.5]*img.shape[2]).pixels(img)
+    counts = count_pixels(msk, codes)
+    if codes.multilabel: msk = layers2map(msk)
     fg,bg = (msk>0)&(msk!=IGNORE),msk==0
     light = px.mean(2)
     return dict(sz=msk.shape, n_in=img.shape[2], bits=8*img.dtype.itemsize, grey=bool(np.ptp(px[::4,::4,:3], axis=2).mean()<3), light=is_light(px),
                 contrast=float(light[fg].mean()-light[bg].mean()) if fg.any() and bg.any() else None,
-                objects=_sizes(fg), pixels=np.bincount(msk.ravel(), minlength=256)[:codes.n_cls])
+                objects=_sizes(fg), pixels=counts)
 
 def _sizes(fg): # √area of the connected areas, in pixels
     n,_,stats,_ = cv2.connectedComponentsWithStats(fg.astype(np.uint8), connectivity=4)
@@ -99,7 +101,7 @@ def _passes(f, v, dev, minutes, steps, epochs): # how often an image will be see
     return crops and crops/f['images']
 
 def _aug(passes):
-    if passes is None or passes<40: return 'light','crops and flips'+('' if passes is None else f': an image is seen {passes:.0f} times or so')
+    if passes is None or passes<100: return 'light','crops and flips'+('' if passes is None else f': an image is seen {passes:.0f} times or so')
     return 'medium',f'an image is seen {passes:.0f} times or so, and should not look the same each time'
 
 # %% ../nbs/14_plan.ipynb #c023
@@ -169,6 +171,7 @@ def make_plan(
     v,why = {},{}
     for k,rule in rules: v[k],why[k] = (given[k],'given') if k in given else rule(v)
     for k,x in _USUAL.items(): v[k],why[k] = given.get(k, x),'given' if given.get(k, x)!=x else 'usual'
+    if items.codes.multilabel and 'loss' not in given: v['loss'],why['loss'] = 'bce_dice','classes may overlap: a yes or no for each'
     _check_values(v)
     return Plan(v, why, f)
 

@@ -181,6 +181,14 @@ def __call__(self:PostProcess,
     return clean_mask(probs2mask(x, t), len(x), **how) if np.ndim(x)==3 else clean_mask(x, **how)
 
 @patch
+def layers(self:PostProcess,
+    probs, # (C,H,W) probabilities of classes that may overlap
+)->np.ndarray: # (C,H,W) uint8, a layer of 0 and 1 for each
+    "Decide and clean each class for itself; without a threshold at 0.5"
+    one = lambda k: PostProcess(**{n:v[k] if isinstance(v, list) else v for n,v in asdict(self).items()})
+    return np.stack([one(k)(np.stack([1-p, p])) for k,p in enumerate(np.asarray(probs))])
+
+@patch
 def to_dict(self:PostProcess)->dict:
     "Plain values, for json"
     return asdict(self)
@@ -208,14 +216,16 @@ def _score(lab, o, probs):
     return round(float(probs[o['idx'], y:y+h, x:x+w][lab[y:y+h, x:x+w]==o['n']].mean()), 4)
 
 def to_coco(
-    msk:np.ndarray,  # (H,W) uint8 label map
+    msk:np.ndarray,  # (H,W) uint8 label map, or layers (C,H,W)
     codes:Codes,     # its classes
     image_id,        # COCO id of the image
     probs=None,      # (n_cls,H,W) probabilities for the score; None: 1.0
     tol:float=0.,    # how far an outline may stray, in pixels; 0: exact
 )->list: # dicts with image_id, category_id, segmentation, bbox, area, score
     "COCO results, one for each connected object"
-    lab,objs = components(msk)
     ids = [i if isinstance(i, int) else k for k,i in enumerate(codes.ids, 1)]
+    if np.ndim(msk)==3: return [{**o, 'category_id':i} for i,layer,p,c in zip(ids, msk, msk if probs is None else probs, codes.apart())
+                                for o in to_coco(layer, c, image_id, None if probs is None else np.stack([1-p, p]), tol)]
+    lab,objs = components(msk)
     return [dict(image_id=image_id, category_id=ids[o['idx']-1], segmentation=_segm(lab, o, tol), bbox=o['bbox'],
                  area=o['area'], score=1. if probs is None else _score(lab, o, probs)) for o in objs]

@@ -91,10 +91,12 @@ def scaled(self:Prep,
     r = self.size/max(h, w)
     return max(1, round(h*r)),max(1, round(w*r))
 
+def _each(f, msk): return None if msk is None else np.stack([f(o) for o in msk]) if msk.ndim==3 else f(msk) # a label map, or layers
+
 @patch
 def resize(self:Prep,
     img:np.ndarray, # (H,W,C)
-    msk=None,       # (H,W) label map of the same size
+    msk=None,       # (H,W) label map of the same size, or layers (C,H,W)
 )->tuple: # (img, msk) at the network's scale
     "Scale an image, and its mask with nearest labels"
     h,w = self.scaled(img.shape[:2])
@@ -102,7 +104,7 @@ def resize(self:Prep,
     how = cv2.INTER_AREA if h*w<img.shape[0]*img.shape[1] else cv2.INTER_LINEAR
     part = lambda o: cv2.resize(np.ascontiguousarray(o), (w,h), interpolation=how).reshape(h, w, -1) # OpenCV averages 4 channels at most
     img = np.concatenate([part(img[...,c:c+4]) for c in range(0, img.shape[2], 4)], 2)
-    return img,None if msk is None else cv2.resize(msk, (w,h), interpolation=cv2.INTER_NEAREST_EXACT)
+    return img,_each(lambda o: cv2.resize(o, (w,h), interpolation=cv2.INTER_NEAREST_EXACT), msk)
 
 # %% ../nbs/07_prep.ipynb #c020
 _pad_mode = lambda sz,h,w: cv2.BORDER_REFLECT_101 if h-sz[0]<sz[0] and w-sz[1]<sz[1] else cv2.BORDER_REPLICATE
@@ -117,7 +119,7 @@ def padded(self:Prep,
     h,w = (-(-s//self.multiple)*self.multiple for s in sz)
     if (h,w)==sz: return img,msk
     pad = (0, h-sz[0], 0, w-sz[1])
-    if msk is not None: msk = cv2.copyMakeBorder(msk, *pad, cv2.BORDER_CONSTANT, value=IGNORE)
+    msk = _each(lambda o: cv2.copyMakeBorder(o, *pad, cv2.BORDER_CONSTANT, value=IGNORE), msk)
     add = lambda o: cv2.copyMakeBorder(np.ascontiguousarray(o), *pad, _pad_mode(sz, h, w)).reshape(h, w, -1)
     return np.concatenate([add(img[...,c:c+4]) for c in range(0, img.shape[2], 4)], 2),msk
 

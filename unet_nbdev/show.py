@@ -39,12 +39,15 @@ def to_rgb(
 # %% ../nbs/04_show.ipynb #c011
 _GREY,_DARK = (190,190,190),(70,70,70) # hatching of `IGNORE`
 
+def _flat(msk): return layers2map(msk) if np.ndim(msk)==3 else np.asarray(msk) # of overlapping classes the smaller on top
+
 def _check_mask(img, msk, codes):
-    msk = np.asarray(msk)
+    msk = _flat(msk)
     if msk.shape!=img.shape[:2]:
         raise DataError(f'mask of shape {msk.shape} for an image of {img.shape[:2]}', 'Give one class index for each pixel')
-    odd = sorted(set(np.unique(msk).tolist())-set(range(codes.n_cls))-{IGNORE})
-    if odd: raise DataError(f'mask values {odd[:5]}, {codes.n_cls-1} classes have 0 to {codes.n_cls-1} and {IGNORE}',
+    top = len(codes.names)
+    odd = sorted(set(np.unique(msk).tolist())-set(range(top+1))-{IGNORE})
+    if odd: raise DataError(f'mask values {odd[:5]}, {top} classes have 0 to {top} and {IGNORE}',
                             'Convert the mask with `open_mask`')
     return msk.astype(np.uint8)
 
@@ -116,7 +119,7 @@ def _strip(entries, width, fs=None): # (h, ≥width, 3) uint8: swatches and name
 # %% ../nbs/04_show.ipynb #c016
 def overlay(
     img,                 # image of any kind, (H,W) or (H,W,C)
-    msk,                 # (H,W) label map
+    msk,                 # (H,W) label map, or layers (C,H,W), of which the smaller are drawn on top
     codes:Codes,         # names and colours of the classes
     alpha:float=.4,      # strength of the fill, 0 to 1
     outline:bool=True,   # draw the edges of regions
@@ -190,7 +193,7 @@ def _tiles(img, msk, pred, codes, errors, px, alpha): # {heading: picture} for o
 # %% ../nbs/04_show.ipynb #c033
 def show_masks(
     imgs,             # images of any kind
-    msks,             # their label maps; None if only predictions are known
+    msks,             # their label maps, or layers; None if only predictions are known
     codes:Codes,      # names and colours of the classes
     preds=None,       # predicted label maps, beside the truth
     titles=None,      # a line above each image
@@ -204,7 +207,7 @@ def show_masks(
     none = [None]*len(imgs)
     msks,preds = [none if o is None else o for o in (msks, preds)]
     groups = [_tiles(*o, codes, errors, int(size*200), alpha) for o in zip(imgs, msks, preds)]
-    names = _present([np.asarray(m) for m in [*msks, *preds] if m is not None], codes)
+    names = _present([_flat(m) for m in [*msks, *preds] if m is not None], codes)
     if 'errors' in groups[0]: names += [(k, c, False) for k,c in _ERR.items()]
     n_cols = min(n_cols or (4 if len(groups[0])==1 else 1), len(groups))
     with mpl.rc_context(_STYLE): return _grid(groups, titles, names, n_cols, size)

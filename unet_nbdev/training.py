@@ -98,12 +98,13 @@ def seg_learner(
     if weights and isinstance(encoder, str) and prep.mean==prep.std==[0.5]*prep.n_in: # nobody chose others
         mean,std = input_stats(encoder, prep.n_in)
         prep = dls.train.prep = dls.valid.prep = replace(prep, mean=mean, std=std)
-    model = encoder if isinstance(encoder, UNet) else create_unet(encoder, prep.n_in, codes.n_cls, weights=weights, **kwargs)
+    model = encoder if isinstance(encoder, UNet) else create_unet(encoder, prep.n_in, codes.n_cls, weights=weights, multilabel=codes.multilabel, **kwargs)
     _check_fit(model, prep, codes)
     prec = _precision(precision, dev)
     if dev.type=='cpu': _keep_memory()
     if prec=='bf16' and dev.type=='cpu': _autocast_cpu(model)
     amp = [MixedPrecision(prec)] if prec!='fp32' and dev.type=='cuda' else []
+    if codes.multilabel and loss=='ce_dice': loss = 'bce_dice' # a yes or no for each class
     if isinstance(loss, str): loss = create_loss(loss, weight=class_weights(dls.train.dataset.samples) if weigh=='auto' else weigh)
     if model.cfg.get('deep') and not isinstance(loss, DeepLoss): loss = DeepLoss(loss)
     learn = _Learner(dls, model.to(dev, memory_format=torch.channels_last), loss_func=loss.to(dev), opt_func=_OPTS[opt], splitter=unet_groups,
@@ -124,6 +125,7 @@ def _check_fit(model, prep, codes):
         raise DataError(f"the network takes {model.cfg['n_in']} channels and gives {model.cfg['n_cls']} classes, "
                         f"the data has {prep.n_in} and {codes.n_cls}",
                         f'Build it with n_in={prep.n_in}, n_cls={codes.n_cls}')
+    if model.cfg.get('multilabel', False)!=codes.multilabel: raise DataError(f'a network with multilabel={not codes.multilabel}', f'Build it with multilabel={codes.multilabel}')
 
 # %% ../nbs/16_training.ipynb #c015
 @patch
