@@ -89,7 +89,7 @@ def _crop(f, size): # → side in pixels
 
 def _batch(crop, dev):
     n = 4 if dev.type=='cpu' else 8
-    return int(np.clip(n*(_CROP/crop)**2, n, 4*n)),'on a CPU more steps are worth more than larger ones' if dev.type=='cpu' else 'fills a GPU'
+    return int(np.clip(n*2**np.floor(2*np.log2(_CROP/crop)), n, 4*n)),'on a CPU more steps are worth more than larger ones' if dev.type=='cpu' else 'fills a GPU'
 
 # %% ../nbs/14_plan.ipynb #c020
 _WIDTHS = dict(half=None, full=[128,64,32,24,16]) # channels of the decoder; None: as `create_unet` has it
