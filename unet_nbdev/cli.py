@@ -536,9 +536,9 @@ def evaluate(
     res = dict(scores.to_dict(seg.codes.outputs), **({} if seg.codes.multilabel else dict(calibration_error=calib.ece)), **(dict(objects=instance_ap(items, found)) if objects else {}))
     if json: write_json(json, dict(model=str(model) if isinstance(model, (str,Path)) else [str(o) for o in model], **res))
     print(scores.table(seg.codes.outputs))
+    for k,v in _more_scores(res).items(): print(f'{k}: {v}')
     print(f'{res["images"]} of {n} images; mean Dice {_num(res["mean_dice"])} (an image and a class at a time), '
           'the classes pooled over all pixels')
-    for k,v in _more_scores(res).items(): print(f'{k}: {v}')
     if html: _write_eval(html, seg, items, scores, res, not raw)
     print(f'mean IoU {_num(res["pooled_iou"])}')
 
