@@ -53,9 +53,13 @@ def fingerprint(
     if not seen: raise DataError('no image could be read', 'Run unet_doctor on the data')
     px = np.stack([o['pixels'] for o in seen])
     return dict(images=len(trn), looked_at=len(seen), size=[_middle([o['sz'][i] for o in seen]) for i in (0,1)], largest=max(max(o['sz']) for o in seen),
-                channels=Counter(o['n_in'] for o in seen).most_common(1)[0][0], bits=max(o['bits'] for o in seen), **_tones(seen),
+                channels=Counter(o['n_in'] for o in seen).most_common(1)[0][0], photos=_are_photos(trn, ks, seen), bits=max(o['bits'] for o in seen), **_tones(seen),
                 objects=_middle([len(o['objects']) for o in seen]), object_size=_middle([np.median(o['objects']) for o in seen if len(o['objects'])]),
                 classes=_classes(items.codes, px))
+
+def _are_photos(items, ks, seen): # coloured JPEGs of more than one size; tiles and slides come in one, or in other formats
+    jpg = _share([items[k].img.suffix.lower() in ('.jpg','.jpeg') for k in ks])>.5
+    return jpg and _share([o['grey'] for o in seen])<.5 and len({o['sz'] for o in seen})>1
 
 def _tones(seen): # shares of images; how many of the light ones have objects darker than their surroundings, and of the dark ones
     darker = lambda os: _share([o['contrast']<0 for o in os if o['contrast'] is not None])
@@ -71,7 +75,7 @@ _SMALL,_CROP,_MOST = 12,256,1024 # pixels: of an object that can still be learne
 def _scale(f, items): # → long side at which images are seen, None for their own
     long,obj,size = max(f['size']),f['object_size'] or 50,choose_prep(items).size
     if size is None: return (max(_CROP, _even(long*_CROP/2/obj)),'objects are larger than a crop') if obj>_CROP and long>3*_CROP else (None,'small images, or one channel: pixels as they are')
-    if obj*size/long>=_SMALL: return size,'photos: the same thing is near in one and far in the next'
+    if obj*size/long>=_SMALL: return size,'large coloured images: all scaled alike'
     return min(_MOST, _even(long), _even(long*_SMALL/obj)),f'objects of {obj:.0f} pixels must not get smaller than {_SMALL}'
 
 def _even(x, k=32): return max(k, int(-(-x//k)*k)) # up to a multiple
@@ -99,6 +103,9 @@ def _passes(f, v, dev, minutes, steps, epochs): # how often an image will be see
     if epochs: return epochs*max(1, 64/f['images'])
     crops = steps*v['bs'] if steps else minutes*60*_RATE[dev.type]*(_CROP/v['crop'])**2 if minutes else None
     return crops and crops/f['images']
+
+def _flips(f): return ('h','photos have an up and a down') if f['photos'] else ('all','no photos: all directions are alike')
+def _enc_lr(f): return (.1,'photos: the pretrained encoder knows such pictures, and changes little') if f['photos'] else (.3,'no photos: the pretrained encoder has to adapt')
 
 def _aug(passes):
     if passes is None or passes<100: return 'light','crops and flips'+('' if passes is None else f': an image is seen {passes:.0f} times or so')
@@ -146,15 +153,15 @@ def fit(self:Plan)->dict:
     return {k:self[k] for k in _FIT}
 
 # %% ../nbs/14_plan.ipynb #c028
-_USUAL = dict(encoder='tf_efficientnet_lite0', weights='auto', decoder='half', loss='ce_dice', class_weights=False, opt='adamw', lr=3e-3, enc_lr=None, sched='one_cycle',
+_USUAL = dict(encoder='tf_efficientnet_lite0', weights='auto', decoder='half', loss='ce_dice', class_weights=False, opt='adamw', lr=3e-3, sched='one_cycle',
               warmup=.15, ema=None, clip=None, elastic=0., invert=0., paste=0.)
 
-def _rules(f, items, dev, time): # (setting, what gives value and reason, from the values before it)
+def _rules(f, items, dev, time, pretrained): # (setting, what gives value and reason, from the values before it)
     n_in = choose_prep(items).n_in
     return [('size', lambda v: _scale(f, items)), ('n_in', lambda v: (n_in, 'channels of the images' if n_in not in (1,3) else 'as the pretrained encoder wants it')),
             ('norm', lambda v: _norm(f)), ('crop', lambda v: _crop(f, v['size'])), ('bs', lambda v: _batch(v['crop'], dev)),
             ('oversample', lambda v: _oversample(f)), ('aug', lambda v: _aug(_passes(f, v, dev, *time))),
-            ('flips', lambda v: ('h','photos have an up and a down') if v['size'] else ('all','seen from above, all directions are alike'))]
+            ('flips', lambda v: _flips(f)), ('enc_lr', lambda v: _enc_lr(f) if pretrained else (1.,'nothing is pretrained'))]
 
 def make_plan(
     items:Items,         # from `read_items`, with `split` where it is known
@@ -166,7 +173,7 @@ def make_plan(
 )->Plan:
     "Settings that suit the data, and why"
     f,dev = fingerprint(items),torch.device(pick_device(device))
-    rules = _rules(f, items, dev, (minutes, steps, epochs))
+    rules = _rules(f, items, dev, (minutes, steps, epochs), given.get('encoder')!='classic' and given.get('weights', 'auto') is not None)
     if odd := set(given)-{k for k,_ in rules}-set(_USUAL): raise DataError(f'unknown setting {min(odd)!r}', f'There are {", ".join([k for k,_ in rules]+[*_USUAL])}')
     v,why = {},{}
     for k,rule in rules: v[k],why[k] = (given[k],'given') if k in given else rule(v)
