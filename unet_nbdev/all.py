@@ -24,6 +24,7 @@ from .losses import *
 from .metrics import *
 from .postprocessing import *
 from .checkpoint import *
+from .plan import *
 from .report import *
 from .training import *
 from .inference import *
