@@ -334,6 +334,7 @@ def train(
     if o.folds: return _train_folds(items, path, o, plan)
     _fit_and_save(_learner(items, o, plan), path, run, o)
 
+# %% ../nbs/24_cli.ipynb #c025
 def _rescued(path, run): # a training that was killed after its last step, before its model file was there
     if path.exists() or not (run/'best.pth').is_file() or not _settings(run/'settings.json').get('finished'): return False
     from unet_nbdev.checkpoint import load_unet, save_unet
@@ -342,6 +343,7 @@ def _rescued(path, run): # a training that was killed after its last step, befor
     print(f'this training was complete; wrote {path}')
     return True
 
+# %% ../nbs/24_cli.ipynb #c026
 def _train_folds(items, path, o, plan): # one model a fold; what an earlier session has finished stays
     done,spent = [],dict(max_minutes=o.max_minutes, max_steps=o.max_steps)
     for k in range(o.folds):
@@ -368,6 +370,7 @@ def _tell_folds(done):
     print(f'cross-validation: mean Dice {mean(dice):.3f} ± {pstdev(dice):.3f}, pooled IoU {mean(iou):.3f} ± {pstdev(iou):.3f}\n'
           f'predict with all: unet_predict --model {" ".join(str(p) for p,_ in done)} --input … --output …')
 
+# %% ../nbs/24_cli.ipynb #c027
 def _options(o): # complete and checked
     if o.resume: o = _options_of_run(o, Path(o.resume))
     elif o.settings: o = _with_settings(o, _settings(o.settings))
@@ -394,7 +397,7 @@ def _with_settings(o, d): # options of a file, where the command says nothing el
 def unet_train(argv=None):
     return _command(train, 'unet_train', 'unet_train --images photos --masks masks --max_minutes 10 --out models/unet.pth', argv)
 
-# %% ../nbs/24_cli.ipynb #c044
+# %% ../nbs/24_cli.ipynb #c047
 def tune(
     coco:str=None,          # COCO data set: its folder, or a json file
     images:str=None,        # folder of images
@@ -431,7 +434,7 @@ def tune(
 
 def unet_tune(argv=None): return _command(tune, 'unet_tune', "unet_tune --images photos --masks masks --trials 20 --max_minutes 5", argv)
 
-# %% ../nbs/24_cli.ipynb #c045
+# %% ../nbs/24_cli.ipynb #c048
 def _tune(o): # → what was found
     from unet_nbdev.model import pick_device
     from unet_nbdev.tune import tune as search
@@ -453,7 +456,7 @@ def _tell_tuned(t, o):
     print(f'{done} of {o.trials} trials; best score {t.score:.3f} with '+', '.join(f'{k} {v:.3g}' if isinstance(v, float) else f'{k} {v}' for k,v in t.best.items()))
     print(f'pictures and table in {o.out}; train with it: unet_train --settings {quote(str(Path(o.out)/"best.json"))} {given}')
 
-# %% ../nbs/24_cli.ipynb #c048
+# %% ../nbs/24_cli.ipynb #c051
 def score_items(
     seg,         # a `Segmenter`
     items,       # from `read_items`
@@ -491,7 +494,7 @@ def _chosen(items, info, where, valid, valid_pct): # the images to score: as sai
         return items.new(o for o in split_items(items, valid_pct, s.get('seed', 0)) if o.split=='valid')
     return items
 
-# %% ../nbs/24_cli.ipynb #c049
+# %% ../nbs/24_cli.ipynb #c052
 def _of_nobody(items, valid): # images that none of the models of a cross-validation has trained on
     if valid: return _chosen(items, {}, {}, valid, None)
     if {o.split for o in items}>={'train','valid'}: return items.new(o for o in items if o.split=='valid')
@@ -568,7 +571,7 @@ def _write_eval(path, seg, items, scores, res, clean, n=6): # a page
 
 def unet_eval(argv=None): return _command(evaluate, 'unet_eval', "unet_eval --model models/unet.pth --images photos --masks masks", argv)
 
-# %% ../nbs/24_cli.ipynb #c061
+# %% ../nbs/24_cli.ipynb #c064
 def _outputs(files, input, output, suffixes): # the folder to write to, and for each image its name there and {what: path}
     out = Path(output)
     single = len(files)==1 and out.suffix!='' and not out.is_dir()
@@ -605,7 +608,7 @@ def _image_ids(names): # numbers where all files are called by different ones, e
     if not all(s.isascii() and s.isdigit() for s in stems) or len({int(s) for s in stems})<len(stems): return stems
     return [int(s) for s in stems]
 
-# %% ../nbs/24_cli.ipynb #c062
+# %% ../nbs/24_cli.ipynb #c065
 def predict(
     input:str,        # image file, folder, or pattern such as 'photos/*.jpg'
     model:list,       # model file, or several, whose probabilities are averaged
@@ -644,7 +647,7 @@ def predict(
 def unet_predict(argv=None):
     return _command(predict, 'unet_predict', "unet_predict --input data/image.png --model models/unet_v1.pth --output output.png", argv)
 
-# %% ../nbs/24_cli.ipynb #c073
+# %% ../nbs/24_cli.ipynb #c076
 def demo(
     out:str='demo',      # folder to write to
     steps:int=300,       # training batches

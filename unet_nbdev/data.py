@@ -328,13 +328,14 @@ def seg_dls(
     ds = TrainSet(trn, tfm, max(n_epoch or max(len(trn), 64), bs), seed, win, weights, paste)
     return DataLoaders(SegDL(ds, bs=bs, drop_last=True, **kw), SegDL(ValidSet(val), bs=max(1, bs//2), **kw), device=device)
 
+# %% ../nbs/08_data.ipynb #c040
 def _subset(samples, idxs):
     res = object.__new__(Samples)
     res.codes,res.prep,res.bad,res.items = samples.codes,samples.prep,samples.bad,samples.items[idxs]
     res.cache = [samples.cache[i] for i in idxs if i<len(samples.cache)]
     return res
 
-# %% ../nbs/08_data.ipynb #c048
+# %% ../nbs/08_data.ipynb #c049
 def _pixels(samples, most=1000): # (n, n_cls): pixels of each class in each image
     ks = np.unique(np.linspace(0, len(samples)-1, most).round().astype(int))
     return np.stack([count_pixels(samples[int(k)][1], samples.codes) for k in ks])
@@ -353,7 +354,7 @@ def class_balance(samples:Samples)->list: # one dict a class: name, pixels (shar
     px,im = counts.sum(0)/max(1, counts.sum()),(counts>0).mean(0)
     return [dict(name=n, pixels=round(float(p), 5), images=round(float(i), 5)) for n,p,i in zip(samples.codes.vocab, px, im)]
 
-# %% ../nbs/08_data.ipynb #c051
+# %% ../nbs/08_data.ipynb #c052
 def class_weights(samples:Samples)->list: # n_cls numbers, background first, for `create_loss`
     "Weights that let rare classes count for more: √(median share of pixels / own share), 0.1 to 10; 1 for a class that is not there"
     px = _pixels(samples).sum(0)[int(samples.codes.multilabel):]

@@ -25,6 +25,7 @@ class Prediction:
     probs:np.ndarray # (n_cls,H,W) float32, as the network gave them
     codes:Codes      # names and colours of the classes
 
+# %% ../nbs/17_inference.ipynb #c008
 class Segmenter:
     "Predict with a model file, a `Checkpoint`, or a list of them, whose probabilities are averaged"
     def __init__(self,
@@ -55,6 +56,7 @@ class Segmenter:
         more = [f'{n} {s}' for n,s in ((len(self.members), 'models'), (self.views, 'views')) if n>1]
         return f"Segmenter({', '.join([str(self.codes), self.prep.fit+(f' {self.prep.size}' if self.prep.size else ''), *more, str(self.device)])})"
 
+# %% ../nbs/17_inference.ipynb #c009
 def _turns(seg, tta): return tta=='all' or tta is True and seg.info.get('settings', {}).get('flips')=='all'
 
 def _agree(ckpts): # what one says for all
@@ -64,7 +66,7 @@ def _agree(ckpts): # what one says for all
         if b.codes.to_dict()!=a.codes.to_dict(): raise DataError(f'models of {a.codes} and of {b.codes}', 'Only models of the same classes can be averaged')
     return a.codes,a.prep,a.post,a.info
 
-# %% ../nbs/17_inference.ipynb #c009
+# %% ../nbs/17_inference.ipynb #c011
 def _seen(x, k): # (C,H,W): view `k` of 8
     x = np.rot90(x, k//2, (1,2))
     return x[:,:,::-1] if k%2 else x
@@ -72,7 +74,7 @@ def _seen(x, k): # (C,H,W): view `k` of 8
 def _unseen(y, k): # and back
     return np.rot90(y[:,:,::-1] if k%2 else y, -(k//2), (1,2))
 
-# %% ../nbs/17_inference.ipynb #c011
+# %% ../nbs/17_inference.ipynb #c013
 def _pixels(img): # anything → array, and its name for messages
     if isinstance(img, (str,Path)): return open_image(img),img
     if isinstance(img, np.ndarray): return img,None
