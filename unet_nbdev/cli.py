@@ -292,7 +292,7 @@ def train(
     crop:int=None,          # side of the squares that training sees; chosen from the data
     bs:int=None,            # images a step, of all processes together; chosen: on a CPU few, because there more steps are worth more than larger ones
     lr:float|str=3e-3,      # highest learning rate; auto looks for it
-    enc_lr:float=None,      # the encoder's rate as a share of it; by default 0.3 where it is pretrained
+    enc_lr:float=None,      # the encoder's rate as a share of it; chosen from the data
     warmup:float=.15,       # share of the steps in which the rate goes up
     sched:str='one_cycle',  # learning rate: one_cycle or flat_cos
     opt:str='adamw',        # or sgd
@@ -351,13 +351,21 @@ def _train_folds(items, path, o, plan): # one model a fold; what an earlier sess
         run = p.with_suffix('')
         mine = SimpleNamespace(**{**vars(o), 'out':str(p), 'folds':None, 'fold':[k,o.folds], **{n:v and v/o.folds for n,v in spent.items()}})
         if mine.max_steps: mine.max_steps = max(1, round(mine.max_steps))
-        if (run/'last.ckpt').is_file() and not o.overwrite: mine.resume = str(run)
+        if (run/'last.ckpt').is_file() and not o.overwrite:
+            _check_same(mine, plan, run)
+            mine.resume = str(run)
         print(f'fold {k+1} of {o.folds}')
         if not (mine.resume and (_rescued(p, run) or p.exists() and _settings(run/'settings.json').get('finished'))):
             _fit_and_save(_learner(_fold(items, k, o.folds, o.seed), mine, plan), p, run, mine)
             if not p.exists(): return # the session ends
         done.append((p, _best_score(p)))
     _tell_folds(done)
+
+def _check_same(o, plan, run): # what is there goes on, or stays, only if it was asked for in the same words
+    was = _settings(run/'settings.json')
+    now = {**{k:plan[k] for k in _PLANNED if k not in ('lr','weights')}, **{k:getattr(o, k) for k in 'fold coco images masks data classes seed max_minutes max_steps'.split()}}
+    for k,v in now.items():
+        if v!=was.get(k): raise DataError(f'was trained with {k} {was.get(k)}, not {v}', 'Ask for the same, or say --overwrite, or another --out', run)
 
 def _best_score(path):
     from unet_nbdev.checkpoint import load_unet

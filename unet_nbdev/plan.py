@@ -88,7 +88,7 @@ def _norm(f):
 
 # %% ../nbs/14_plan.ipynb #c017
 def _crop(f, size): # → side in pixels
-    side = max(f['size'])*(size/max(f['size']) if size else 1)
+    side = size or max(f['size'])
     return (_even(side),'images are no larger') if side<=_CROP-32 else (_CROP,'shows an object and what is around it')
 
 def _batch(crop, dev):

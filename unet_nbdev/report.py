@@ -23,6 +23,7 @@ from .core import *
 from .show import html_table, img_tag, plot_curves, save_fig, show_masks, write_page
 from .metrics import Scores, scores_for
 from .checkpoint import Checkpoint, load_unet, save_unet
+from .plan import Plan
 
 # %% ../nbs/15_report.ipynb #c007
 def gathered(o)->list: # one object a process, in the order of the processes
@@ -253,9 +254,6 @@ def _standing(self:RunFolder)->str: # how the run stands, in a line
     return (f'{how}: {self.steps}{of} steps in {_span(self.seconds())} of training. Best epoch {self.best_info["epoch"]} of 0 to {len(self.rows)-1}: '
             f'mean Dice {num(i["mean_dice"])} (image by image), pooled IoU {num(i["pooled_iou"])}, on {i["images"]} validation images at the network\'s scale.')
 
-def _reasons(plan): # of a `Plan` as plain values
-    return [dict(setting=k, value='own' if v is None else str(v), why=plan['why'][k]) for k,v in plan['values'].items() if plan['why'][k]!='usual']
-
 @patch
 def write_report(self:RunFolder):
     "The run as a page, `report.html`"
@@ -268,6 +266,6 @@ def write_report(self:RunFolder):
              f'<h2>Scores of each class, best epoch</h2>{html_table(scores["classes"])}',
              f'<h2>Where it is worst</h2>{pics["worst"]}<h2>Where it is best</h2>{pics["best"]}',
              f'<h2>Epochs</h2>{html_table(short, self.best_info["epoch"])}',
-             f'<h2>Why these settings</h2>{html_table(_reasons(self.settings["plan"]))}' if 'plan' in self.settings else '',
+             f'<h2>Why these settings</h2>{html_table(Plan.from_dict(self.settings["plan"]).rows())}' if 'plan' in self.settings else '',
              f'<h2>Settings</h2>{html_table([dict(setting=k, value="" if v is None else str(v)) for k,v in sorted(self.settings.items()) if k!="plan"])}']
     self.put('report.html', lambda p: write_page(p, f'Training {self.path.name}', ''.join(parts)))
