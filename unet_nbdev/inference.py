@@ -6,14 +6,17 @@
 __all__ = ['Prediction', 'Segmenter']
 
 # %% ../nbs/17_inference.ipynb #c002
-from dataclasses import dataclass
+import warnings
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 import numpy as np, torch
+from torch import nn
 from PIL import ImageOps
 from fastcore.basics import patch
 from .core import *
 from .prep import windows, window_weight
-from .model import pick_device
+from .model import fold_norms, pick_device, pick_precision
 from .postprocessing import PostProcess
 from .checkpoint import Checkpoint, load_unet
 
@@ -22,10 +25,37 @@ from .checkpoint import Checkpoint, load_unet
 class Prediction:
     "What a network says of an image, at the image's own size"
     mask:np.ndarray  # (H,W) uint8 label map, cleaned; layers (C,H,W) where classes may overlap
-    probs:np.ndarray # (n_cls,H,W) float32, as the network gave them
+    probs:np.ndarray|None # (n_cls,H,W) float32, as the network gave them; None for pictures above `limit` of `Segmenter`
     codes:Codes      # names and colours of the classes
 
-# %% ../nbs/17_inference.ipynb #c008
+# %% ../nbs/17_inference.ipynb #c009
+_TYPES = dict(bf16=torch.bfloat16, fp16=torch.float16)
+
+def _blobs(n_in): # (1,n_in,64,96): soft shapes, within the range of normalised pixels
+    x = torch.randn(1, n_in, 8, 12, generator=torch.Generator().manual_seed(0))
+    return torch.nn.functional.interpolate(x, scale_factor=8, mode='bilinear')
+
+class _Net: # a network made ready: (1,n_in,H,W) float32 → (n_cls,H,W) float32 probabilities
+    def __init__(self, model, n_in, device, precision, multilabel):
+        self.net,self.device,self.multilabel,self.precision = fold_norms(model).to(device, memory_format=torch.channels_last),device,multilabel,'fp32'
+        if precision!='fp32': self._shorten(model, _blobs(n_in).to(device), precision)
+
+    def _shorten(self, model, x, precision):
+        want = self(x)
+        for m in self.net.modules():
+            if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)): m.to(_TYPES[precision])
+        self.precision = precision
+        if (self(x)-want).abs().mean()<=.02: return # what is no number fails here too
+        warnings.warn(f'{precision} changes what this network says; float32 is used')
+        self.__init__(model, x.shape[1], self.device, 'fp32', self.multilabel)
+
+    def __call__(self, x):
+        short = self.precision!='fp32'
+        with torch.inference_mode(), torch.autocast(self.device.type, _TYPES.get(self.precision), enabled=short):
+            y = self.net(x.contiguous(memory_format=torch.channels_last))[0].float()
+            return y.sigmoid() if self.multilabel else y.softmax(0)
+
+# %% ../nbs/17_inference.ipynb #c011
 class Segmenter:
     "Predict with a model file, a `Checkpoint`, or a list of them, whose probabilities are averaged"
     def __init__(self,
@@ -34,29 +64,32 @@ class Segmenter:
         win:int=768,      # pictures with a side over twice this, at the network's scale, go through in windows of this side
         overlap:float=.25,# share of a window that its neighbour sees too
         tta=False,        # average over mirrored views: True as in training, 'h' for two views, 'all' for eight, mirrored and turned
+        precision:str='auto', # 'bf16', 'fp16', 'fp32', or the fastest that the device has, see `pick_precision`
+        limit:int=10**8,  # classes × pixels of the largest picture whose probabilities are kept; of larger ones the mask alone
     ):
         if tta not in (False,True,None,'h','all'): raise DataError(f'tta={tta!r}', "Choose True, False, 'h' or 'all'")
         self.device = pick_device(device)
         ckpts = [o if isinstance(o, Checkpoint) else load_unet(o) for o in (model if isinstance(model, (list,tuple)) else [model])]
         self.codes,self.prep,self.post,self.info = _agree(ckpts)
-        self.members = [(o.model.eval().to(self.device, memory_format=torch.channels_last), o.prep) for o in ckpts]
-        self.win,self.overlap = -(-win//self.prep.multiple)*self.prep.multiple,overlap
+        prec,self.limit = pick_precision(self.device, precision),limit
+        self.members = [(_Net(o.model, o.prep.n_in, self.device, prec, self.codes.multilabel), o.prep) for o in ckpts]
+        grid = max(o.prep.multiple for o in ckpts)
+        self.win,self.overlap = -(-win//grid)*grid,overlap
         self.views = (8 if _turns(self, tta) else 2) if tta else 1
 
     def __call__(self, img, clean:bool=True)->Prediction:
         "Segment `img`: a path, a PIL image or an array; `clean` applies the model's post-processing"
-        probs = self.probs(img)
-        return Prediction(self._decide(probs, clean), probs, self.codes)
-
-    def _decide(self, probs, clean):
-        post = self.post if clean else PostProcess()
-        return post.layers(probs) if self.codes.multilabel else post(probs)
+        arr,name = _pixels(img)
+        with _of(name):
+            if self.codes.n_cls*arr.shape[0]*arr.shape[1]>self.limit: return Prediction(self._label_map(arr, clean), None, self.codes)
+            probs = self._probs(arr)
+            return Prediction(_decide(self.post if clean else PostProcess(), probs, self.codes), probs, self.codes)
 
     def __repr__(self):
         more = [f'{n} {s}' for n,s in ((len(self.members), 'models'), (self.views, 'views')) if n>1]
         return f"Segmenter({', '.join([str(self.codes), self.prep.fit+(f' {self.prep.size}' if self.prep.size else ''), *more, str(self.device)])})"
 
-# %% ../nbs/17_inference.ipynb #c009
+# %% ../nbs/17_inference.ipynb #c012
 def _turns(seg, tta): return tta=='all' or tta is True and seg.info.get('settings', {}).get('flips')=='all'
 
 def _agree(ckpts): # what one says for all
@@ -66,15 +99,22 @@ def _agree(ckpts): # what one says for all
         if b.codes.to_dict()!=a.codes.to_dict(): raise DataError(f'models of {a.codes} and of {b.codes}', 'Only models of the same classes can be averaged')
     return a.codes,a.prep,a.post,a.info
 
-# %% ../nbs/17_inference.ipynb #c011
-def _seen(x, k): # (C,H,W): view `k` of 8
-    x = np.rot90(x, k//2, (1,2))
-    return x[:,:,::-1] if k%2 else x
+def _decide(post, x, codes): return post.layers(x) if codes.multilabel else post(x)
+
+@contextmanager
+def _of(name): # what is wrong with an image is said with its name
+    try: yield
+    except DataError as e: raise DataError(e.what, e.fix, name) from None
+
+# %% ../nbs/17_inference.ipynb #c014
+def _seen(x, k): # (…,H,W): view `k` of 8
+    x = torch.rot90(x, k//2, (-2,-1))
+    return x.flip(-1) if k%2 else x
 
 def _unseen(y, k): # and back
-    return np.rot90(y[:,:,::-1] if k%2 else y, -(k//2), (1,2))
+    return torch.rot90(y.flip(-1) if k%2 else y, -(k//2), (-2,-1))
 
-# %% ../nbs/17_inference.ipynb #c013
+# %% ../nbs/17_inference.ipynb #c016
 def _pixels(img): # anything → array, and its name for messages
     if isinstance(img, (str,Path)): return open_image(img),img
     if isinstance(img, np.ndarray): return img,None
@@ -90,39 +130,62 @@ def probs(self:Segmenter,
 )->np.ndarray: # (n_cls,H,W) float32
     "Probability of each class at each pixel, at the image's own size"
     arr,name = _pixels(img)
-    try: return _mean(self._member(model, prep, arr) for model,prep in self.members)
-    except DataError as e: raise DataError(e.what, e.fix, name) from None
-
-@patch
-def _member(self:Segmenter, model, prep, arr): # what one model says
-    x = prep.apply(arr)
-    see = self._windowed if max(x.shape[1:])>2*self.win else self._forward
-    return prep.undo(see(model, x), arr.shape[:2])
-
-@patch
-def _forward(self:Segmenter, model, x): # (n_in,H,W) → (n_cls,H,W)
-    with torch.inference_mode():
-        return _mean(_unseen(self._probs(model, _seen(x, k)), k) for k in range(self.views))
-
-@patch
-def _probs(self:Segmenter, model, x):
-    xb = torch.from_numpy(np.ascontiguousarray(x))[None].to(self.device, memory_format=torch.channels_last)
-    y = model(xb)[0].float()
-    return (y.sigmoid() if self.codes.multilabel else y.softmax(0)).cpu().numpy()
+    with _of(name): return self._probs(arr)
 
 def _mean(arrs): # one at a time, so that memory does not grow with their number
     total,n = next(arrs),1
     for o in arrs:
-        if n==1: total = total.copy()
-        total += o
+        total = total + o if n==1 else np.add(total, o, out=total)
         n += 1
     return total/n if n>1 else total
 
 @patch
-def _windowed(self:Segmenter, model, x): # the same, by windows whose overlaps are averaged
-    total,weight = np.zeros((self.codes.n_cls, *x.shape[1:]), np.float32),np.zeros(x.shape[1:], np.float32)
-    for t,l,h,w in windows(x.shape[1:], self.win, self.overlap):
-        g = window_weight(h, w)
-        total[:,t:t+h,l:l+w] += g*self._forward(model, x[:,t:t+h,l:l+w])
-        weight[t:t+h,l:l+w] += g
-    return total/weight
+def _probs(self:Segmenter, arr):
+    if any(max(prep.scaled(arr.shape[:2]))>2*self.win for _,prep in self.members): return np.concatenate([p for _,p in self.bands(arr)], 1)
+    return _mean(prep.undo(self._forward(net, prep, prep.padded(prep.resize(prep.pixels(arr))[0])[0]), arr.shape[:2]) for net,prep in self.members)
+
+@patch
+def _forward(self:Segmenter, net, prep, img): # (H,W,n_in) uint8, padded → (n_cls,H,W)
+    x = prep.normalise(torch.from_numpy(np.require(img, None, 'CW')).to(self.device).permute(2,0,1)[None])
+    views = (_unseen(net(_seen(x, k)), k) for k in range(self.views))
+    return (sum(views, next(views))/self.views if self.views>1 else next(views)).cpu().numpy()
+
+# %% ../nbs/17_inference.ipynb #c029
+@patch
+def _windowed(self:Segmenter, net, prep, arr, grid): # → (n_cls,h,W) from top to bottom: weighted means of windows that overlap
+    H,W = arr.shape[:2]
+    prep,todo = replace(prep, multiple=grid),windows((-(-H//grid)*grid, -(-W//grid)*grid), self.win, self.overlap, grid)
+    tops,g = sorted({t for t,*_ in todo}),window_weight(*todo[0][2:])
+    total = np.zeros((self.codes.n_cls+1, len(g), -(-W//grid)*grid), np.float32) # the last one: of the weights
+    for top,n in zip(tops, np.diff([*tops, H])):
+        for t,l,h,w in todo:
+            if t==top: total[:,:,l:l+w] += np.concatenate([g*self._forward(net, prep, prep.padded(prep.pixels(arr[t:t+h,l:l+w], arr))[0]), g[None]])
+        yield total[:-1,:n,:W]/total[-1,:n,:W]
+        total = np.concatenate([total[:,n:], np.zeros_like(total[:,:n])], 1)
+
+@patch
+def _enlarged(self:Segmenter, net, prep, arr, rows, grid): # the same, of a network that sees a small picture
+    small = prep.resize(prep.pixels(arr))[0]
+    if max(small.shape[:2])<=2*self.win: p = self._forward(net, prep, prep.padded(small)[0])
+    else: p = np.concatenate(list(self._windowed(net, replace(prep, fit='pad', norm='fixed'), small, grid)), 1)
+    for r in rows: yield prep.undo(p, arr.shape[:2], r)
+
+@patch
+def bands(self:Segmenter,
+    img, # as in `probs`
+): # yields (top row, (n_cls,h,W) float32), from top to bottom
+    "The probabilities of a large picture, some rows at a time"
+    arr,name = _pixels(img)
+    h,grid = arr.shape[0],max(prep.multiple for _,prep in self.members)
+    tops = sorted({t for t,*_ in windows((-(-h//grid)*grid, self.win), self.win, self.overlap, grid)})
+    rows = list(zip(tops, [*tops[1:], h]))
+    with _of(name):
+        parts = [self._windowed(net, prep, arr, grid) if prep.fit=='pad' else self._enlarged(net, prep, arr, rows, grid) for net,prep in self.members]
+        for t,*ps in zip(tops, *parts): yield t,_mean(iter(ps))
+
+@patch
+def _label_map(self:Segmenter, arr, clean): # (H,W) uint8, or layers
+    post = self.post if clean else PostProcess()
+    cut = PostProcess(post.threshold)
+    msk = np.concatenate([_decide(cut, p, self.codes) for _,p in self.bands(arr)], -2)
+    return msk if post==cut else _decide(post, msk.astype(np.float32) if msk.ndim==3 else msk, self.codes)

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['ZOO', 'conv_layer', 'ConvBlock', 'UpBlock', 'ClassicEncoder', 'TimmEncoder', 'UNet', 'create_unet', 'load_encoder',
-           'input_stats', 'unet_groups', 'pick_device']
+           'input_stats', 'unet_groups', 'pick_device', 'pick_precision', 'fold_norms']
 
 # %% ../nbs/09_model.ipynb #c002
-import importlib.util, os, warnings
+import copy, importlib.util, os, warnings
 from pathlib import Path
 import torch, torch.nn.functional as F
 from torch import nn, Tensor
@@ -251,6 +251,62 @@ def pick_device(
     return torch.device('cpu')
 
 # %% ../nbs/09_model.ipynb #c046
+def pick_precision(
+    device,           # a `torch.device`
+    name:str='auto',  # 'bf16', 'fp16' or 'fp32' where one is asked for
+)->str: # 'bf16', 'fp16' or 'fp32'
+    "The precision asked for, or the fastest that the device really has"
+    can = dict(cuda=('fp32','fp16','bf16'), cpu=('fp32','bf16')).get(device.type, ('fp32',))
+    if name in can: return name
+    if name!='auto': raise DataError(f'precision={name!r} on {device.type}', f"Use 'auto', or one of {', '.join(can)}")
+    if device.type=='cuda': return 'bf16' if torch.cuda.is_bf16_supported(including_emulation=False) else 'fp16'
+    has = lambda f: getattr(torch.cpu, f, lambda: False)()
+    return 'bf16' if device.type=='cpu' and (has('_is_avx512_bf16_supported') or has('_is_amx_tile_supported')) else 'fp32'
+
+# %% ../nbs/09_model.ipynb #c049
+def _bare(model): # a copy without the hooks that training adds, see `seg_learner`
+    net = copy.deepcopy(model).eval()
+    for m in net.modules():
+        for hooks in (m._forward_hooks, m._forward_pre_hooks):
+            for k in [k for k,f in hooks.items() if getattr(f, 'autocast', False)]: hooks.pop(k)
+    return net
+
+def _conv_norms(net, x): # → [(convolution, the norm it feeds)], output
+    outs,pairs = {},[]
+    kept = lambda m,args,out: outs.update({id(out): (m, out)})
+    met = lambda m,args: pairs.append((outs[id(args[0])][0], m)) if id(args[0]) in outs else None
+    hooks = [m.register_forward_hook(kept) if isinstance(m, nn.Conv2d) else m.register_forward_pre_hook(met)
+             for m in net.modules() if isinstance(m, (nn.Conv2d, nn.BatchNorm2d))]
+    y = net(x)
+    for h in hooks: h.remove()
+    return pairs,y
+
+def _fold(conv, norm):
+    scale = norm.weight*(norm.running_var+norm.eps).rsqrt()
+    bias = norm.bias + scale*((0 if conv.bias is None else conv.bias)-norm.running_mean)
+    conv.weight,conv.bias = (nn.Parameter(o) for o in (conv.weight*scale.view(-1,1,1,1), bias))
+
+def _without(net, norms): # what timm's have behind the norm, dropout and activation, stays
+    for m in list(net.modules()):
+        for k,c in m.named_children():
+            if c in norms: setattr(m, k, nn.Sequential(c.drop, c.act) if hasattr(c, 'act') else nn.Identity())
+    return net
+
+def fold_norms(
+    model:nn.Module, # stays as it is
+)->nn.Module: # in evaluation mode
+    "A copy for prediction: batch norms are folded into the convolutions before them"
+    net = _bare(model)
+    if not any(isinstance(m, nn.BatchNorm2d) for m in net.modules()): return net
+    p = next(net.parameters())
+    x = torch.rand(1, getattr(model, 'cfg', {}).get('n_in', 3), 32, 64, generator=torch.Generator().manual_seed(0)).to(p)
+    with torch.no_grad():
+        pairs,y = _conv_norms(net, x)
+        for conv,norm in pairs: _fold(conv, norm)
+        net = _without(net, {norm for _,norm in pairs})
+        return net if (net(x)-y).abs().max() <= 1e-3*y.abs().max() else _bare(model)
+
+# %% ../nbs/09_model.ipynb #c052
 ZOO = dict( # name → what `create_unet` is given
     classic=dict(encoder='classic', width=32),
     classic_residual=dict(encoder='classic', width=32, residual=True),

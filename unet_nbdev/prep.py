@@ -54,30 +54,34 @@ def _channels(img, n_in): # (H,W) or (H,W,C) → (H,W,n_in)
     raise DataError(f'image has {c} channels, the network takes {n_in}', f'Use images of {n_in} channels, or train with n_in={c}')
 
 # %% ../nbs/07_prep.ipynb #c012
-def _stretch(img): # (H,W,C) uint8 or uint16 → uint8
-    axis = None if img.shape[2]<=3 else (0,1)
-    step = max(1, int((img.shape[0]*img.shape[1]/65536)**0.5)) # percentiles of a grid of pixels are as good and much faster
-    lo,hi = np.percentile(img[::step,::step], (0.5,99.5), axis=axis)
+def _grid(img): # some 65,000 pixels of it: their percentiles are as good, and much faster
+    step = max(1, int((img.shape[0]*img.shape[1]/65536)**0.5))
+    return img[::step,::step]
+
+def _stretch(img, like): # (H,W,C) uint8 or uint16 → uint8
+    lo,hi = np.percentile(_grid(like), (0.5,99.5), axis=None if img.shape[2]<=3 else (0,1))
     lo,hi = np.float32(lo),np.float32(np.maximum(hi, lo+1))
     return (np.clip((img-lo)/(hi-lo), 0, 1)*255+0.5).astype(np.uint8)
 
 @patch
 def pixels(self:Prep,
     img:np.ndarray, # (H,W) or (H,W,C), uint8 or uint16
+    like=None,      # what `img` is a part of: the whole decides on light, dark and range
 )->np.ndarray: # (H,W,n_in) uint8
     "The network's channels and intensity range, still at the image's size"
     if img.dtype not in (np.uint8, np.uint16): raise DataError(f'pixels are {img.dtype}', 'Use uint8 or uint16')
     if img.ndim not in (2,3) or not img.size: raise DataError(f'an array of shape {img.shape}', 'Give an image (H,W) or (H,W,C)')
     img = _channels(img, self.n_in)
-    if self.norm=='image' or img.dtype==np.uint16: img = _stretch(img)
-    return 255-img if self.norm=='dark' and is_light(img) else img
+    if self.norm=='fixed' and img.dtype==np.uint8: return img
+    like = img if like is None else _channels(_grid(like), self.n_in)
+    if self.norm=='image' or img.dtype==np.uint16: img,like = _stretch(img, like),_stretch(_grid(like), like)
+    return 255-img if self.norm=='dark' and is_light(like) else img
 
 def is_light(
     img:np.ndarray, # (H,W) or (H,W,C) uint8
 )->bool: # is the median over 127?
     "Whether most of an image is light"
-    step = max(1, int((img.shape[0]*img.shape[1]/65536)**0.5))
-    return bool(np.median(img[::step,::step])>127)
+    return bool(np.median(_grid(img))>127)
 
 # %% ../nbs/07_prep.ipynb #c017
 @patch
@@ -149,25 +153,36 @@ def apply(self:Prep,
 def undo(self:Prep,
     probs:np.ndarray, # (n_cls,H',W') as the network gave them for `apply(img)`
     sz,               # (height, width) of the original image
+    rows=None,        # (top, bottom): these rows alone; None: all
 )->np.ndarray: # (n_cls,height,width) float32
     "Probabilities at the size of the original image"
     h,w = self.scaled(sz)
-    probs = np.ascontiguousarray(probs[:,:h,:w], np.float32)
-    if (h,w)==tuple(sz): return probs
+    probs,part = np.asarray(probs[:,:h,:w], np.float32),slice(*(rows or (0, sz[0])))
+    if (h,w)==tuple(sz): return np.ascontiguousarray(probs[:,part])
+    if rows and sz[0]>=h and sz[1]>=w: return _grown(probs, sz, part)
     how = cv2.INTER_AREA if sz[0]*sz[1]<h*w else cv2.INTER_LINEAR
-    return np.stack([cv2.resize(p, sz[::-1], interpolation=how) for p in probs])
+    return np.stack([cv2.resize(np.ascontiguousarray(p), tuple(sz[::-1]), interpolation=how) for p in probs])[:,part]
 
-# %% ../nbs/07_prep.ipynb #c030
+def _grown(probs, sz, part): # some rows of a linear enlargement, with memory for these only
+    y = ((np.arange(sz[0])[part]+.5)*probs.shape[1]/sz[0]-.5).clip(0, probs.shape[1]-1)
+    y0 = y.astype(int)
+    y1,f = np.minimum(y0+1, probs.shape[1]-1),(y-y0).astype(np.float32)[:,None]
+    some = probs[:,y0[0]:y1[-1]+1]
+    wide = np.stack([cv2.resize(np.ascontiguousarray(p), (sz[1], some.shape[1]), interpolation=cv2.INTER_LINEAR) for p in some])
+    return wide[:,y0-y0[0]]*(1-f) + wide[:,y1-y0[0]]*f
+
+# %% ../nbs/07_prep.ipynb #c032
 def windows(
     sz,              # (height, width) at the network's scale
     win:int=512,     # side of a window
     overlap:float=.25, # share of a window that its neighbour sees too
-)->list: # (top, left, height, width)
+    multiple:int=1,    # windows begin at multiples of this, but for the last ones
+)->list: # (top, left, height, width), row by row
     "Windows that cover a picture; the last ones are moved inwards rather than padded"
     def starts(n):
         if n<=win: return [0]
         k = int(np.ceil((n-win)/(win*(1-overlap))))+1
-        return np.linspace(0, n-win, k).round().astype(int).tolist()
+        return [int(s)//multiple*multiple for s in np.linspace(0, n-win, k).round()[:-1]] + [n-win]
     return [(t, l, min(win, sz[0]), min(win, sz[1])) for t in starts(sz[0]) for l in starts(sz[1])]
 
 def window_weight(h:int, w:int)->np.ndarray: # (h,w) float32, 1 in the middle
