@@ -7,9 +7,9 @@ __all__ = ['doctor', 'unet_doctor', 'train', 'unet_train', 'tune', 'unet_tune', 
            'unet_predict', 'demo', 'unet_demo']
 
 # %% ../nbs/24_cli.ipynb #c002
-import argparse, inspect, os, sys, time, warnings
-from json import loads as json_loads
-from collections import Counter
+import argparse, csv, inspect, os, sys, time, warnings
+from json import dumps as json_dumps, loads as json_loads
+from collections import Counter, deque
 from contextlib import nullcontext
 from fnmatch import fnmatch
 from itertools import count
@@ -17,7 +17,7 @@ from pathlib import Path
 from shlex import quote
 from types import SimpleNamespace
 from fastcore.docments import docments
-from .core import Codes, DataError, atomic, check_bad, image_files, open_image, write_image, write_json
+from .core import Codes, DataError, atomic, check_bad, image_files, open_image, write_image, write_json, write_text
 
 # %% ../nbs/24_cli.ipynb #c006
 def _parser(func, name, example):
@@ -539,7 +539,7 @@ def evaluate(
     elif not all_images: items = _chosen(items, seg.info, dict(coco=coco, images=images, masks=masks, data=data), valid, valid_pct)
     calib,found = Calibration(),[]
     def also(o, pred, msk):
-        if not seg.codes.multilabel: calib.update(pred.probs, msk)
+        if not seg.codes.multilabel and pred.probs is not None: calib.update(pred.probs, msk)
         if objects: found.extend(to_coco(pred.mask, seg.codes, o.id, pred.probs))
     if objects and not any(o.anns for o in items): raise DataError('--objects, and the masks do not say which pixels are one object', 'Give COCO annotations')
     scores,bad = score_items(seg, items, not raw, boundary=boundary, also=also)
@@ -605,7 +605,7 @@ def _write_prediction(to, seg, pred, img, legend):
     write_image(to[''], overlay(img, pred.mask, seg.codes, legend=legend))
     if 'mask' in to: _write_mask(to['mask'], pred.mask, seg.codes)
     if 'probs' in to:
-        with atomic(to['probs']) as p: np.save(p, pred.probs.astype(np.float16))
+        with atomic(to['probs']) as p: np.save(p, (seg.probs(img) if pred.probs is None else pred.probs).astype(np.float16))
 
 def _write_mask(path, msk, codes): # of classes that overlap a file for each: stem_mask_NAME.png
     if msk.ndim==2: return write_image(path, msk)
@@ -616,46 +616,123 @@ def _image_ids(names): # numbers where all files are called by different ones, e
     if not all(s.isascii() and s.isdigit() for s in stems) or len({int(s) for s in stems})<len(stems): return stems
     return [int(s) for s in stems]
 
-# %% ../nbs/24_cli.ipynb #c065
+# %% ../nbs/24_cli.ipynb #c066
+class _Journal:
+    "What was predicted, a line of json an image; each process writes its own file and reads all of them"
+    def __init__(self, folder, key, again=False):
+        self.folder,self.key = folder,json_dumps(key)
+        self.rank,self.world = (int(os.environ.get(*o)) for o in (('RANK',0), ('WORLD_SIZE',1)))
+        self.path = folder/f'.unet_predict.{self.rank}.jsonl'
+        mine = {} if again else self._rows(self.path)
+        write_text(self.path, '\n'.join([self.key, *map(json_dumps, mine.values())])+'\n') # without a line that was cut off
+        self.before = {} if again else self.rows()
+        self.file = open(self.path, 'a')
+
+    def _rows(self, path):
+        lines = path.read_text().split('\n') if path.exists() else ['']
+        if lines[0]!=self.key: return {}
+        return {o['file']:o for o in map(json_loads, lines[1:-1])} # the last one is empty, or cut off
+
+    def rows(self): return {k:o for f in sorted(self.folder.glob('.unet_predict.*.jsonl')) for k,o in self._rows(f).items()}
+
+    def add(self, row):
+        self.file.write(json_dumps(row)+'\n')
+        self.file.flush()
+
+def _stamp(f): return [f.stat().st_size, f.stat().st_mtime_ns]
+
+def _done(row, f, to): # was this very file predicted, and is all there?
+    return bool(row) and row['stamp']==_stamp(f) and all(p.exists() or k=='mask' and 'layers' in row for k,p in to.items())
+
+# %% ../nbs/24_cli.ipynb #c067
+def _row(f, name, image_id, seg, img, pred, coco): # a line of the journal
+    from unet_nbdev.postprocessing import to_coco
+    px = [int((pred.mask==k).sum()) for k in range(1, len(seg.codes.names)+1)] if pred.mask.ndim==2 else pred.mask.sum((1,2), dtype=int).tolist()
+    row = dict(file=name, stamp=_stamp(f), height=img.shape[0], width=img.shape[1], areas=px, sure=round(pred.sure, 4))
+    if pred.mask.ndim==3: row['layers'] = True
+    return {**row, **(dict(coco=to_coco(pred.mask, seg.codes, image_id, pred.probs)) if coco else {})}
+
+def _write_rows(folder, names, rows, codes, coco): # the table, and COCO results
+    with atomic(folder/'index.csv') as p, open(p, 'w', newline='', encoding='utf-8', errors='surrogateescape') as f:
+        out = csv.writer(f, lineterminator='\n')
+        out.writerow(['file','height','width','confidence', *(f'{n} (pixels)' for n in codes.names)])
+        for o in (rows[n] for n in names if n in rows): out.writerow([o['file'], o['height'], o['width'], o['sure'], *o['areas']])
+    if coco: write_json(folder/'results.json', [{**o, 'file_name':n} for n in names if n in rows for o in rows[n]['coco']], indent=None)
+
+def _predict_one(seg, f, name, image_id, to, clean, legend, coco): # → its line
+    img = open_image(f)
+    pred = seg(img, clean)
+    _write_prediction(to, seg, pred, img, legend)
+    return _row(f, name, image_id, seg, img, pred, coco)
+
+def _predict_all(seg, todo, journal, clean, legend, coco): # → what could not be read
+    from concurrent.futures import ThreadPoolExecutor
+    from fastprogress import progress_bar
+    def finish(f, name, image_id, to, img, pred): # beside the network's work on the next ones
+        _write_prediction(to, seg, pred, img, legend)
+        journal.add(_row(f, name, image_id, seg, img, pred, coco))
+    bad,waiting = [],deque()
+    got = zip(todo, seg.stream([o[0] for o in todo], clean))
+    with ThreadPoolExecutor(1) as ex:
+        for o,(f,img,pred) in progress_bar(got, total=len(todo), leave=False) if sys.stdout.isatty() else got:
+            if isinstance(pred, DataError): bad.append(_named(pred, f))
+            else: waiting.append(ex.submit(finish, *o, img, pred))
+            while len(waiting)>2: waiting.popleft().result() # memory for a few pictures only
+        for o in waiting: o.result()
+    return bad
+
+# %% ../nbs/24_cli.ipynb #c068
 def predict(
     input:str,        # image file, folder, or pattern such as 'photos/*.jpg'
     model:list,       # model file, or several, whose probabilities are averaged
-    output:str,       # file for one image, else a folder
+    output:str,       # file for one image, else a folder; what is there already, by the same model and options, is not done again
     mask=False,       # write OUT/stem_mask.png too: one channel, class indices
     json=False,       # write OUT/results.json too: COCO results, one entry an object
     probs=False,      # write OUT/stem_probs.npy too: float16 (classes, height, width)
     legend=False,     # add a strip with the class names to the picture
     raw=False,        # without post-processing
     tta=False,        # average over mirrored (and, as in training, turned) views: slower, a little better
+    again=False,      # do all images again
     device:str=None,  # cpu, cuda, mps; by default the best that works
+    precision:str='auto', # fp32, bf16, fp16; auto: the fastest that the device has
 ):
     "Draw what a model sees in images"
-    from fastprogress import progress_bar
     from unet_nbdev.inference import Segmenter
-    from unet_nbdev.postprocessing import to_coco
     files = image_files(input)
     more = {k:v for k,v,wanted in (('mask','_mask.png',mask), ('probs','_probs.npy',probs)) if wanted}
     folder,names,targets = _outputs(files, input, output, more)
-    seg,results,bad = Segmenter(model, device, tta=tta),[],[]
+    seg = Segmenter(model, device, tta=tta, precision=precision)
     todo = list(zip(files, names, _image_ids(names), targets))
-    for f,name,image_id,to in progress_bar(todo, leave=False) if len(files)>1 and sys.stdout.isatty() else todo:
-        try:
-            img = open_image(f)
-            pred = seg(img, clean=not raw)
-            _write_prediction(to, seg, pred, img, legend)
-            if json: results += [{**o, 'file_name':name} for o in to_coco(pred.mask, seg.codes, image_id, pred.probs)]
-        except DataError as e:
-            if len(files)==1: raise _named(e, f) from None
-            bad.append(_named(e, f))
-    if json: write_json(folder/'results.json', results, indent=None)
+    how = dict(clean=not raw, legend=legend, coco=json)
+    if len(files)==1 and Path(output).suffix and not Path(output).is_dir():
+        try: row = _predict_one(seg, *todo[0], **how)
+        except DataError as e: raise _named(e, files[0]) from None
+        if json: write_json(folder/'results.json', [{**o, 'file_name':names[0]} for o in row['coco']], indent=None)
+        return print(f'1 of 1 images, written to {output}')
+    return _predict_folder(seg, todo, folder, dict(model=_prints(model), tta=tta, precision=precision, probs=probs, mask=mask, **how), again, how)
+
+def _prints(files): # of the model files: what was predicted with one is not what another would say
+    from hashlib import sha256
+    return [sha256(Path(f).read_bytes()).hexdigest() for f in ([files] if isinstance(files, (str,Path)) else files)]
+
+def _predict_folder(seg, todo, folder, key, again, how): # → exit code
+    journal = _Journal(folder, key, again)
+    mine = todo[journal.rank::journal.world]
+    new = [o for o in mine if not _done(journal.before.get(o[1]), o[0], o[3])]
+    bad = _predict_all(seg, new, journal, **how)
+    if len(todo)==1 and bad: raise bad[0]
+    rows,names = journal.rows(),[o[1] for o in todo]
+    _write_rows(folder, names, rows, seg.codes, how['coco'])
     _name_bad(bad)
-    print(f'{len(files)-len(bad)} of {len(files)} images, written to {output}')
+    there = f' ({len(mine)-len(new)} were there)' if len(new)<len(mine) else ''
+    share = f', share {journal.rank+1} of {journal.world}' if journal.world>1 else ''
+    print(f'{len(mine)-len(bad)} of {len(mine)} images{share}, written to {folder}{there}')
     return 1 if bad else 0
 
 def unet_predict(argv=None):
     return _command(predict, 'unet_predict', "unet_predict --input data/image.png --model models/unet_v1.pth --output output.png", argv)
 
-# %% ../nbs/24_cli.ipynb #c076
+# %% ../nbs/24_cli.ipynb #c082
 def demo(
     out:str='demo',      # folder to write to
     steps:int=300,       # training batches

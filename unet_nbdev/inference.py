@@ -7,6 +7,8 @@ __all__ = ['Prediction', 'Segmenter']
 
 # %% ../nbs/17_inference.ipynb #c002
 import warnings
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +29,7 @@ class Prediction:
     mask:np.ndarray  # (H,W) uint8 label map, cleaned; layers (C,H,W) where classes may overlap
     probs:np.ndarray|None # (n_cls,H,W) float32, as the network gave them; None for pictures above `limit` of `Segmenter`
     codes:Codes      # names and colours of the classes
+    sure:float=float('nan') # mean over the pixels: how probable the network finds what it says there, 0 to 1
 
 # %% ../nbs/17_inference.ipynb #c009
 _TYPES = dict(bf16=torch.bfloat16, fp16=torch.float16)
@@ -81,9 +84,9 @@ class Segmenter:
         "Segment `img`: a path, a PIL image or an array; `clean` applies the model's post-processing"
         arr,name = _pixels(img)
         with _of(name):
-            if self.codes.n_cls*arr.shape[0]*arr.shape[1]>self.limit: return Prediction(self._label_map(arr, clean), None, self.codes)
+            if self.codes.n_cls*arr.shape[0]*arr.shape[1]>self.limit: return self._label_map(arr, clean)
             probs = self._probs(arr)
-            return Prediction(_decide(self.post if clean else PostProcess(), probs, self.codes), probs, self.codes)
+            return Prediction(_decide(self.post if clean else PostProcess(), probs, self.codes), probs, self.codes, _sure(probs, self.codes))
 
     def __repr__(self):
         more = [f'{n} {s}' for n,s in ((len(self.members), 'models'), (self.views, 'views')) if n>1]
@@ -100,6 +103,7 @@ def _agree(ckpts): # what one says for all
     return a.codes,a.prep,a.post,a.info
 
 def _decide(post, x, codes): return post.layers(x) if codes.multilabel else post(x)
+def _sure(probs, codes): return float((np.maximum(probs, 1-probs) if codes.multilabel else probs.max(0)).mean(dtype=np.float64))
 
 @contextmanager
 def _of(name): # what is wrong with an image is said with its name
@@ -150,7 +154,28 @@ def _forward(self:Segmenter, net, prep, img): # (H,W,n_in) uint8, padded → (n_
     views = (_unseen(net(_seen(x, k)), k) for k in range(self.views))
     return (sum(views, next(views))/self.views if self.views>1 else next(views)).cpu().numpy()
 
-# %% ../nbs/17_inference.ipynb #c029
+# %% ../nbs/17_inference.ipynb #c021
+def _tried(f, *args):
+    try: return f(*args)
+    except DataError as e: return e
+
+@patch
+def stream(self:Segmenter,
+    files,       # image files
+    clean=True,  # with the model's post-processing
+    ahead:int=2, # pictures decoded before their turn
+): # yields (file, image or None, `Prediction` or `DataError`), in order
+    "Segment one file after the other"
+    files = list(files)
+    with ThreadPoolExecutor(ahead) as ex:
+        waiting = deque(ex.submit(_tried, open_image, f) for f in files[:ahead])
+        for f,later in zip(files, files[ahead:]+[None]*ahead):
+            img = waiting.popleft().result()
+            if later is not None: waiting.append(ex.submit(_tried, open_image, later))
+            if isinstance(img, DataError): yield f,None,img
+            else: yield f,img,_tried(self, img, clean)
+
+# %% ../nbs/17_inference.ipynb #c032
 @patch
 def _windowed(self:Segmenter, net, prep, arr, grid): # → (n_cls,h,W) from top to bottom: weighted means of windows that overlap
     H,W = arr.shape[:2]
@@ -184,8 +209,10 @@ def bands(self:Segmenter,
         for t,*ps in zip(tops, *parts): yield t,_mean(iter(ps))
 
 @patch
-def _label_map(self:Segmenter, arr, clean): # (H,W) uint8, or layers
+def _label_map(self:Segmenter, arr, clean): # → a `Prediction` without probabilities
     post = self.post if clean else PostProcess()
     cut = PostProcess(post.threshold)
-    msk = np.concatenate([_decide(cut, p, self.codes) for _,p in self.bands(arr)], -2)
-    return msk if post==cut else _decide(post, msk.astype(np.float32) if msk.ndim==3 else msk, self.codes)
+    parts = [(_decide(cut, p, self.codes), _sure(p, self.codes)*p.shape[1]) for _,p in self.bands(arr)]
+    msk = np.concatenate([m for m,_ in parts], -2)
+    if post!=cut: msk = _decide(post, msk.astype(np.float32) if msk.ndim==3 else msk, self.codes)
+    return Prediction(msk, None, self.codes, sum(s for _,s in parts)/arr.shape[0])
