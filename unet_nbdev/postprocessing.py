@@ -37,7 +37,7 @@ def probs2mask(
 _OPS = dict(open=cv2.MORPH_OPEN, close=cv2.MORPH_CLOSE, erode=cv2.MORPH_ERODE, dilate=cv2.MORPH_DILATE)
 
 def _present(msk): # object classes that occur
-    n = np.bincount(msk.ravel(), minlength=256)
+    n = cv2.calcHist([np.ascontiguousarray(msk, np.uint8)], [0], None, [256], [0,256]).ravel()
     return [k for k in range(1, IGNORE) if n[k]]
 
 def _top(msk): return max(_present(msk), default=0)
@@ -70,7 +70,7 @@ def _objects(msk): # (H,W) int32 labels; (N,6) class, x, y, width, height, area
     lab,rows,n = np.zeros(msk.shape, np.int32),[np.zeros((0,6), np.int64)],0
     for k in _present(msk):
         m,l,stats,_ = cv2.connectedComponentsWithStats((msk==k).astype(np.uint8), connectivity=8, ltype=cv2.CV_32S)
-        lab += np.where(l>0, l+n, 0)
+        lab = l if not n else lab + np.r_[0, n+1:n+m].astype(np.int32)[l]
         rows.append(np.c_[np.full(m-1, k), stats[1:]])
         n += m-1
     return lab,np.concatenate(rows)
@@ -95,13 +95,12 @@ def keep_objects(
     best = order[np.unique(cls[order], return_index=True)[1]]
     keep = area>=_table(min_size, _top(msk))[cls]
     keep &= (_table(largest, _top(msk))[cls]==0) | np.isin(np.arange(len(rows)), best)
-    return np.where(np.r_[True, keep][lab], msk, 0).astype(np.uint8)
+    return msk if keep.all() else np.r_[True, keep].astype(np.uint8)[lab]*msk
 
 # %% ../nbs/12_postprocessing.ipynb #c026
-def _votes(lab, msk): # hole numbers, and the class that most neighbours of each hole have
-    l,m = np.pad(lab, 1),np.pad(msk, 1)
-    pairs = [(l[1:-1,1:-1], m[i:i+lab.shape[0],j:j+lab.shape[1]]) for i,j in ((0,1),(2,1),(1,0),(1,2))]
-    keys = np.concatenate([a[ok]*256 + b[ok] for a,b in pairs if (ok := (a>0)&(b>0)&(b<IGNORE)).any()] or [np.zeros(0, int)])
+def _votes(lab, msk, y, x): # holes of the pixels at (y,x), none of them at the edge, and the class that most neighbours of each hole have
+    near = np.stack([msk[y-1,x], msk[y+1,x], msk[y,x-1], msk[y,x+1]])
+    keys = (lab[y,x].astype(np.int64)*256 + near)[(near>0)&(near<IGNORE)]
     keys,n = np.unique(keys, return_counts=True)
     first = np.lexsort((-n, keys//256))
     hole,at = np.unique(keys[first]//256, return_index=True)
@@ -114,12 +113,16 @@ def fill_small_holes(
     "Fill holes with the class around them"
     lim = _table(area, _top(msk))
     n,lab,stats,_ = cv2.connectedComponentsWithStats((msk==0).astype(np.uint8), connectivity=4, ltype=cv2.CV_32S)
-    shut = stats[:,4]<=lim.max()
-    shut[np.r_[0, lab[0], lab[-1], lab[:,0], lab[:,-1]]] = False
-    hole,cls = _votes(np.where(shut[lab], lab, 0), msk)
-    fill = np.zeros(n, np.uint8)
+    shut = (stats[:,4]<=lim.max()).astype(np.uint8)
+    shut[np.r_[0, lab[0], lab[-1], lab[:,0], lab[:,-1]]] = 0
+    at = cv2.findNonZero(shut[lab]) # few, as a rule
+    if at is None: return msk
+    x,y = at.reshape(-1, 2).T
+    hole,cls = _votes(lab, msk, y, x)
+    fill,out = np.zeros(n, np.uint8),msk.copy()
     fill[hole] = np.where(stats[hole,4]<=lim[cls], cls, 0)
-    return np.where(msk==0, fill[lab], msk).astype(np.uint8)
+    out[y,x] = fill[lab[y,x]]
+    return out
 
 # %% ../nbs/12_postprocessing.ipynb #c031
 def clean_mask(
@@ -139,10 +142,12 @@ def clean_mask(
     if shape and np.any(fill_holes): out = fill_small_holes(out, fill_holes)
     for op,r in shape.items(): out = morph_mask(out, op, r)
     if np.any(min_size) or np.any(largest): out = keep_objects(out, min_size, largest)
-    return fill_small_holes(out, fill_holes) if np.any(fill_holes) else out
+    if np.any(fill_holes): out = fill_small_holes(out, fill_holes)
+    return out.copy() if out is msk else out
 
 def _label_map(msk, n_cls=None):
     msk = np.asarray(msk)
+    if msk.dtype==np.uint8 and msk.ndim==2 and (n_cls is None or max(_present(msk), default=0)<n_cls): return np.ascontiguousarray(msk) # the usual case
     if msk.ndim!=2 or msk.dtype.kind not in 'iub':
         raise DataError(f'an array of shape {msk.shape} and type {msk.dtype}, a label map (H,W) of whole numbers is needed',
                         'Give class indices')
@@ -204,6 +209,40 @@ def from_dict(cls:PostProcess, d:dict)->PostProcess:
     return cls(**d)
 
 # %% ../nbs/12_postprocessing.ipynb #c044
+def _closed(n): # sizes of runs → for each element the place of the one before it, and after it; a run is a ring
+    end = np.cumsum(n); start,i = end-n,np.arange(end[-1])
+    prev,after = i-1,i+1
+    prev[start],after[end-1] = end-1,start
+    return prev,after
+
+def _rings(cs): # outlines in the twofold mask → (M,2) corners along pixel edges, and how many each has; `_edges` of room coco, for all at once
+    p,n = (np.concatenate(cs).reshape(-1, 2)+1)//2,np.array([len(c) for c in cs])
+    g = np.repeat(np.arange(len(n)), n)
+    for turns in (False,True): # points that are there twice go, then those on a straight line
+        prev,after = _closed(np.bincount(g, minlength=len(n)))
+        d = p-p[prev]
+        e = p[after]-p
+        ok = d[:,0]*e[:,1]!=d[:,1]*e[:,0] if turns else d.any(1)
+        p,g = p[ok],g[ok]
+    return p,np.bincount(g, minlength=len(n))
+
+def _outlines(lab, here, objs): # {number of an object: polygon} within `here`, of those without holes whose outline touches itself nowhere
+    big = cv2.resize(here.astype(np.uint8), None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST)
+    cs,tree = cv2.findContours(big, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    cs = [c for c,t in zip(cs, tree[0]) if t[3]<0] if cs else []
+    if not cs: return {}
+    ids,(p,n) = lab[tuple(np.array([c.reshape(-1, 2)[0] for c in cs]).T[::-1]//2)],_rings(cs)
+    x,y = p.astype(np.int64).T
+    after,end = _closed(n)[1],np.cumsum(n)
+    size = abs(np.add.reduceat(x*y[after]-x[after]*y, end-n))//2
+    key = (np.repeat(np.arange(len(n)), n)*(lab.shape[0]+1) + y)*(lab.shape[1]+1) + x
+    _,first,times = np.unique(key, return_index=True, return_counts=True)
+    twice = np.zeros(len(n), bool)
+    twice[np.searchsorted(end, first[times>1], 'right')] = True
+    good = (size==np.array([o['area'] for o in objs])[ids-1])&~twice
+    flat = p.ravel().tolist()
+    return {int(i):flat[2*(b-k):2*b] for i,b,k,ok in zip(ids, end.tolist(), n.tolist(), good) if ok}
+
 def _segm(lab, o, tol): # outline within a window one pixel wider than the object, then moved into place
     x,y,w,h = o['bbox']
     x0,y0 = max(x-1, 0),max(y-1, 0)
@@ -227,5 +266,7 @@ def to_coco(
     if np.ndim(msk)==3: return [{**o, 'category_id':i} for i,layer,p,c in zip(ids, msk, msk if probs is None else probs, codes.apart())
                                 for o in to_coco(layer, c, image_id, None if probs is None else np.stack([1-p, p]), tol)]
     lab,objs = components(msk)
-    return [dict(image_id=image_id, category_id=ids[o['idx']-1], segmentation=_segm(lab, o, tol), bbox=o['bbox'],
+    easy = {} if tol else {n:p for k in {o['idx'] for o in objs} for n,p in _outlines(lab, msk==k, objs).items()}
+    segm = lambda o: [easy[o['n']]] if o['n'] in easy else _segm(lab, o, tol)
+    return [dict(image_id=image_id, category_id=ids[o['idx']-1], segmentation=segm(o), bbox=o['bbox'],
                  area=o['area'], score=1. if probs is None else _score(lab, o, probs)) for o in objs]
