@@ -29,6 +29,7 @@ from .report import *
 from .training import *
 from .inference import *
 from .tune import *
+from .widgets import *
 
 # %% ../nbs/25_all.ipynb #c004
 __all__ = [o for o in dir() if not o.startswith('_')] # nbdev lists only what is defined here, which is nothing
