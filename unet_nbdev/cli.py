@@ -645,32 +645,54 @@ def _done(row, f, to): # was this very file predicted, and is all there?
     return bool(row) and row['stamp']==_stamp(f) and all(p.exists() or k=='mask' and 'layers' in row for k,p in to.items())
 
 # %% ../nbs/24_cli.ipynb #c067
-def _row(f, name, image_id, seg, img, pred, coco): # a line of the journal
+def _row(f, name, image_id, seg, img, pred, coco, kaggle): # a line of the journal
     from unet_nbdev.postprocessing import to_coco
     px = [int((pred.mask==k).sum()) for k in range(1, len(seg.codes.names)+1)] if pred.mask.ndim==2 else pred.mask.sum((1,2), dtype=int).tolist()
     row = dict(file=name, stamp=_stamp(f), height=img.shape[0], width=img.shape[1], areas=px, sure=round(pred.sure, 4))
     if pred.mask.ndim==3: row['layers'] = True
-    return {**row, **(dict(coco=to_coco(pred.mask, seg.codes, image_id, pred.probs)) if coco else {})}
+    if coco: row['coco'] = to_coco(pred.mask, seg.codes, image_id, pred.probs)
+    if kaggle: row['kaggle'] = list(_run_lengths(pred.mask, kaggle))
+    return row
 
-def _write_rows(folder, names, rows, codes, coco): # the table, and COCO results
-    with atomic(folder/'index.csv') as p, open(p, 'w', newline='', encoding='utf-8', errors='surrogateescape') as f:
-        out = csv.writer(f, lineterminator='\n')
-        out.writerow(['file','height','width','confidence', *(f'{n} (pixels)' for n in codes.names)])
-        for o in (rows[n] for n in names if n in rows): out.writerow([o['file'], o['height'], o['width'], o['sure'], *o['areas']])
-    if coco: write_json(folder/'results.json', [{**o, 'file_name':n} for n in names if n in rows for o in rows[n]['coco']], indent=None)
+def _run_lengths(msk, each): # (index of a class, run lengths), for each class that is there or each object
+    from unet_nbdev.coco import mask2kaggle
+    from unet_nbdev.postprocessing import components
+    for k,m in enumerate(msk, 1) if msk.ndim==3 else ((k, msk==k) for k in range(1, int(msk.max())+1)):
+        if each=='objects':
+            lab,objs = components(m.astype('uint8'))
+            for o in objs: yield k,mask2kaggle(lab==o['n'])
+        elif m.any(): yield k,mask2kaggle(m)
 
-def _predict_one(seg, f, name, image_id, to, clean, legend, coco): # → its line
+def _write_csv(path, head, lines):
+    with atomic(path) as p, open(p, 'w', newline='', encoding='utf-8', errors='surrogateescape') as f:
+        csv.writer(f, lineterminator='\n').writerows([head, *lines])
+
+def _write_results(folder, rows, codes, json=False, annotations=False, kaggle=None): # of all images
+    if json: write_json(folder/'results.json', [{**o, 'file_name':r['file']} for r in rows for o in r['coco']], indent=None)
+    if annotations: write_json(folder/'annotations.json', _annotations(rows, codes), indent=None)
+    if kaggle:
+        lines = [(Path(r['file']).stem, k, s) for r in rows for k,s in r['kaggle'] or [('','')]] # Kaggle wants a row for an empty image too
+        few = len(codes.names)==1
+        _write_csv(folder/'kaggle.csv', ['ImageId',*([] if few else ['ClassId']),'EncodedPixels'], [(n,s) if few else (n,k,s) for n,k,s in lines])
+
+def _annotations(rows, codes): # a COCO data set that labelling tools open: ids are numbers, counted from 1 where they were not
+    cats = [i if isinstance(i, int) else k for k,i in enumerate(codes.ids, 1)]
+    images = [dict(id=k, file_name=r['file'], height=r['height'], width=r['width']) for k,r in enumerate(rows, 1)]
+    anns = [dict(id=n, iscrowd=0, **{**o, 'image_id':k}) for n,(k,o) in enumerate(((k,o) for k,r in enumerate(rows, 1) for o in r['coco']), 1)]
+    return dict(images=images, annotations=anns, categories=[dict(id=i, name=n) for i,n in zip(cats, codes.names)])
+
+def _predict_one(seg, f, name, image_id, to, clean, legend, **kw): # → its line
     img = open_image(f)
     pred = seg(img, clean)
     _write_prediction(to, seg, pred, img, legend)
-    return _row(f, name, image_id, seg, img, pred, coco)
+    return _row(f, name, image_id, seg, img, pred, **kw)
 
-def _predict_all(seg, todo, journal, clean, legend, coco): # → what could not be read
+def _predict_all(seg, todo, journal, clean, legend, **kw): # → what could not be read
     from concurrent.futures import ThreadPoolExecutor
     from fastprogress import progress_bar
     def finish(f, name, image_id, to, img, pred): # beside the network's work on the next ones
         _write_prediction(to, seg, pred, img, legend)
-        journal.add(_row(f, name, image_id, seg, img, pred, coco))
+        journal.add(_row(f, name, image_id, seg, img, pred, **kw))
     bad,waiting = [],deque()
     got = zip(todo, seg.stream([o[0] for o in todo], clean))
     with ThreadPoolExecutor(1) as ex:
@@ -688,6 +710,8 @@ def predict(
     output:str,       # file for one image, else a folder; what is there already, by the same model and options, is not done again
     mask=False,       # write OUT/stem_mask.png too: one channel, class indices
     json=False,       # write OUT/results.json too: COCO results, one entry an object
+    annotations=False, # write OUT/annotations.json too: a COCO data set that labelling tools open
+    kaggle:str=None,  # write OUT/kaggle.csv too: run lengths, a row for each of 'classes' or 'objects'
     probs=False,      # write OUT/stem_probs.npy too: float16 (classes, height, width)
     legend=False,     # add a strip with the class names to the picture
     raw=False,        # without post-processing
@@ -703,26 +727,30 @@ def predict(
     folder,names,targets = _outputs(files, input, output, more)
     seg = Segmenter(model, device, tta=tta, precision=precision)
     todo = list(zip(files, names, _image_ids(names), targets))
-    how = dict(clean=not raw, legend=legend, coco=json)
+    if kaggle not in (None,'classes','objects'): raise DataError(f'--kaggle {kaggle}', "Choose 'classes' or 'objects'")
+    how,out = dict(clean=not raw, legend=legend, coco=json or annotations, kaggle=kaggle),dict(json=json, annotations=annotations, kaggle=kaggle)
     if len(files)==1 and Path(output).suffix and not Path(output).is_dir():
         try: row = _predict_one(seg, *todo[0], **how)
         except DataError as e: raise _named(e, files[0]) from None
-        if json: write_json(folder/'results.json', [{**o, 'file_name':names[0]} for o in row['coco']], indent=None)
+        _write_results(folder, [row], seg.codes, **out)
         return print(f'1 of 1 images, written to {output}')
-    return _predict_folder(seg, todo, folder, dict(model=_prints(model), tta=tta, precision=precision, probs=probs, mask=mask, **how), again, how)
+    return _predict_folder(seg, todo, folder, dict(model=_prints(model), tta=tta, precision=precision, probs=probs, mask=mask, **how), again, how, out)
 
 def _prints(files): # of the model files: what was predicted with one is not what another would say
     from hashlib import sha256
     return [sha256(Path(f).read_bytes()).hexdigest() for f in ([files] if isinstance(files, (str,Path)) else files)]
 
-def _predict_folder(seg, todo, folder, key, again, how): # → exit code
+def _predict_folder(seg, todo, folder, key, again, how, out): # → exit code
     journal = _Journal(folder, key, again)
     mine = todo[journal.rank::journal.world]
     new = [o for o in mine if not _done(journal.before.get(o[1]), o[0], o[3])]
     bad = _predict_all(seg, new, journal, **how)
     if len(todo)==1 and bad: raise bad[0]
-    rows,names = journal.rows(),[o[1] for o in todo]
-    _write_rows(folder, names, rows, seg.codes, how['coco'])
+    found = journal.rows()
+    rows = [found[o[1]] for o in todo if o[1] in found]
+    lines = [(o['file'], o['height'], o['width'], o['sure'], *o['areas']) for o in rows]
+    _write_csv(folder/'index.csv', ['file','height','width','confidence', *(f'{n} (pixels)' for n in seg.codes.names)], lines)
+    _write_results(folder, rows, seg.codes, **out)
     _name_bad(bad)
     there = f' ({len(mine)-len(new)} were there)' if len(new)<len(mine) else ''
     share = f', share {journal.rank+1} of {journal.world}' if journal.world>1 else ''
@@ -732,7 +760,7 @@ def _predict_folder(seg, todo, folder, key, again, how): # → exit code
 def unet_predict(argv=None):
     return _command(predict, 'unet_predict', "unet_predict --input data/image.png --model models/unet_v1.pth --output output.png", argv)
 
-# %% ../nbs/24_cli.ipynb #c082
+# %% ../nbs/24_cli.ipynb #c084
 def demo(
     out:str='demo',      # folder to write to
     steps:int=300,       # training batches
