@@ -247,15 +247,23 @@ def _crowd_fault(a):
     if a.get('iscrowd') in (0,1,None): return None
     return 'annotation entry', f'iscrowd {_say(a["iscrowd"])}, 0 or 1 is needed'
 
-def _layers(anns, sz, codes):
+def _layers(anns, sz, codes, to):
     idx = {i:k for k,i in enumerate(_cat_ids(codes), 1)}
     for a in anns:
         if not _among(a.get('category_id'), idx): continue
         if f := _crowd_fault(a): raise _error(f, ids=_ids(a))
         crowd = codes.crowd if a.get('iscrowd') else ''
         if crowd=='drop': continue
-        r,void = _ann_rle(a, sz),crowd=='ignore'
+        r,void = _ann_rle(a, sz) if to==sz else _rle_at(a, sz, to),crowd=='ignore'
         yield (not void, -int(_mu.area(r))), IGNORE if void else idx[a['category_id']], r
+
+def _sampled(msk, to): return msk if to in (None, msk.shape) else cv2.resize(msk, to[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+
+def _rle_at(a, sz, to): # polygons in an image of `sz`, drawn at the size `to`
+    segm,k = a.get('segmentation'),np.array([to[1]/sz[1], to[0]/sz[0]])
+    if f := _fault(segm, sz): raise _error(f, ids=_ids(a))
+    r = _unite(_mu.frPyObjects([(np.reshape(p, (-1,2))*k).ravel() for p in segm], *to))
+    return r if _mu.area(r) else _mu.encode(np.asfortranarray(_sampled(ann2mask(a, sz), to)))
 
 # %% ../nbs/01_coco.ipynb #c038
 def _paint(flat, rle, v): # `flat` is column after column, as run lengths are
@@ -268,13 +276,16 @@ def anns2mask(
     anns:list,   # COCO annotations of one image
     sz:tuple,    # (height, width) of the image
     codes:Codes, # categories that are not in it are background
+    to:tuple|None=None, # (height, width) to draw at; None: `sz`
 )->np.ndarray: # (H,W) uint8 label map
     "Annotations of one image as a label map: smaller objects on top, crowds `IGNORE` where nothing else lies"
-    msk = np.zeros(sz[::-1], np.uint8)                          # (W,H)
-    for _,v,rle in sorted(_layers(anns, sz, codes), key=lambda o:o[0]): _paint(msk.reshape(-1), rle, v)
+    sz = tuple(sz); to = sz if to is None else tuple(to)
+    if to!=sz and any(isinstance(a.get('segmentation'), dict) for a in anns): return _sampled(anns2mask(anns, sz, codes), to)
+    msk = np.zeros(to[::-1], np.uint8)                          # (W,H)
+    for _,v,rle in sorted(_layers(anns, sz, codes, to), key=lambda o:o[0]): _paint(msk.reshape(-1), rle, v)
     return cv2.transpose(msk)
 
-# %% ../nbs/01_coco.ipynb #c044
+# %% ../nbs/01_coco.ipynb #c046
 def _parts(m, per_object): # (mask one pixel wider than the object, x and y of its corner) of each object
     if not per_object: return [(np.pad(m, 1), -1, -1)] if m.any() else []
     n,lab,stats,_ = cv2.connectedComponentsWithStats(m, connectivity=8, ltype=cv2.CV_32S)
@@ -287,7 +298,7 @@ def _placed(m, x, y, sz, tol): # the segmentation of a part, in the whole image
     full[y+1:y+m.shape[0]-1, x+1:x+m.shape[1]-1] = m[1:-1,1:-1]
     return mask2rle(full)
 
-# %% ../nbs/01_coco.ipynb #c045
+# %% ../nbs/01_coco.ipynb #c047
 def _number(v): return _num(v) and -1e18<v<1e18
 def _box(v): return isinstance(v, (list,tuple,np.ndarray)) and len(v)==4 and all(map(_number, v))
 
@@ -297,7 +308,7 @@ def _fill(ann, rle): # an annotation with everything that COCO asks for
     if not _box(ann.get('bbox')): new['bbox'] = _mu.toBbox(rle).tolist()
     return ann | new
 
-# %% ../nbs/01_coco.ipynb #c046
+# %% ../nbs/01_coco.ipynb #c048
 def masks2anns(
     msk:np.ndarray,       # (H,W) label map
     codes:Codes,          # its classes
@@ -321,7 +332,7 @@ def _check_labels(msk, codes):
         raise DataError(f"IGNORE pixels would not come back, crowd={codes.crowd!r}", "Use codes with crowd='ignore'")
     return there
 
-# %% ../nbs/01_coco.ipynb #c050
+# %% ../nbs/01_coco.ipynb #c052
 _MEND = "Mend 'categories' in the json"
 
 def _load(ann_file): # the json, with its structure and categories checked
@@ -340,7 +351,7 @@ def _load(ann_file): # the json, with its structure and categories checked
     if f := _cats_fault(d['categories']): raise DataError(f[1], _MEND, ann_file, kind=f[0])
     return d
 
-# %% ../nbs/01_coco.ipynb #c051
+# %% ../nbs/01_coco.ipynb #c053
 def _cat_fault(c):
     if isinstance(c, dict) and type(c.get('id')) is int and _is_text(c.get('name')): return None
     return 'category entry', f'category {_say(c)}, a whole number "id" and a "name" are needed'
@@ -357,7 +368,7 @@ def _is_text(s): # that can be printed and be a file's name
     try: return isinstance(s, str) and b'\0' not in s.encode()
     except UnicodeEncodeError: return False
 
-# %% ../nbs/01_coco.ipynb #c053
+# %% ../nbs/01_coco.ipynb #c055
 def _entry_fault(o):
     f = _entry_words(o)
     return ('image entry', f) if f else None
@@ -383,7 +394,7 @@ def _image_faults(images): # a fault or None for each entry
         for k in ks[alike:] if len(ks)>1 else (): fs[k] = fs[k] or f
     return fs
 
-# %% ../nbs/01_coco.ipynb #c055
+# %% ../nbs/01_coco.ipynb #c057
 def _listing(d):
     try: return set(os.listdir(d))
     except (OSError, ValueError): return set()
@@ -403,7 +414,7 @@ def _split(path): # 'train', 'valid', 'test' or '', from the name of a file, els
     m = [re.search('(?:^|[^a-z])(train|val|test)', o.lower()) for o in (path.stem, path.parent.name)]
     return {'val':'valid'}.get(k := next((o[1] for o in m if o), ''), k)
 
-# %% ../nbs/01_coco.ipynb #c056
+# %% ../nbs/01_coco.ipynb #c058
 def _img_dirs(ann_file): # where the images of a COCO file usually lie
     p = Path(ann_file).absolute()
     root = p.parent.parent if p.parent.name.lower().startswith('ann') else p.parent
@@ -418,7 +429,7 @@ def _find_img_dir(ann_file, names):
     what = f'found no folder with its images ({names[0]} …), looked in {", ".join(f"{d.name}/" for d in dirs)}'
     raise DataError(what, 'Say where they are with img_dir', ann_file)
 
-# %% ../nbs/01_coco.ipynb #c057
+# %% ../nbs/01_coco.ipynb #c059
 def _drop_root(d): # Roboflow lists its project as category 0, "of supercategory none", which no annotation has
     supers = {s for c in d['categories'] if isinstance(s := c.get('supercategory'), str)}
     roots = {c['id'] for c in d['categories'] if c.get('supercategory')=='none' and c['name'] in supers}
@@ -437,7 +448,7 @@ def _coco_codes(d, classes, crowd, file):
     try: return Codes([c['name'] for c in cats], ids, bg=min(ids)-1 if 0 in ids else 0, crowd=crowd).subset(classes)
     except DataError as e: raise DataError(e.what, e.fix, file) from None
 
-# %% ../nbs/01_coco.ipynb #c059
+# %% ../nbs/01_coco.ipynb #c061
 def _szs(images, faults): # id → (height, width), None where the entry is left out
     out = {o['id']:None for o in images if isinstance(o, dict) and _is_id(o.get('id'))}
     return out | {o['id']:(int(o['height']), int(o['width'])) for o,f in zip(images, faults) if not f}
@@ -459,7 +470,7 @@ def _meta(d, codes, classes):
     by,rest = {c['id']:c for c in d['categories']},{k:v for k,v in d.items() if k not in ('images','annotations')}
     return rest if classes is None else rest | {'categories':[by[i] for i in codes.ids]}
 
-# %% ../nbs/01_coco.ipynb #c060
+# %% ../nbs/01_coco.ipynb #c062
 def _ann_fault(a, szs, cats, want): # `szs`: id → size of an image, `cats`: all category ids, `want`: those in use
     if f := _entry_lacks(a): return 'annotation entry', f
     img,cat = a['image_id'],a['category_id']
@@ -479,7 +490,7 @@ def _twin(v, known): # is the id there, written otherwise?
         return f', {int(v)} is (a number, not text)'
     return f", '{v}' is (text, not a number)" if type(v) is int and abs(v)<2**62 and str(v) in known else ''
 
-# %% ../nbs/01_coco.ipynb #c061
+# %% ../nbs/01_coco.ipynb #c063
 def _hand_out(d, szs, items, codes, file): # give each item its annotations; what is broken comes back
     by_id,bad = {o.id:o for o in items},[]
     cats,want = {c['id'] for c in d['categories']},set(codes.ids)
@@ -488,7 +499,7 @@ def _hand_out(d, szs, items, codes, file): # give each item its annotations; wha
         elif a['category_id'] in want and a['image_id'] in by_id: by_id[a['image_id']].anns.append(a)
     return bad
 
-# %% ../nbs/01_coco.ipynb #c062
+# %% ../nbs/01_coco.ipynb #c064
 def read_coco(
     ann_file,           # COCO json with instances
     img_dir=None,       # folder with the images; None looks in the usual places around the json
@@ -512,7 +523,7 @@ def read_coco(
     check_bad([e for e in wrong if e.kind!='image left out'], len(d['annotations']), 'annotations', strict, limit)
     return Items(items, codes, bad+wrong, _meta(d, codes, classes))
 
-# %% ../nbs/01_coco.ipynb #c076
+# %% ../nbs/01_coco.ipynb #c078
 _PLACES = ('annotations/instances_*.json', 'instances_*.json', '*/_annotations.coco.json', '_annotations.coco.json',
            '*/annotations/instances_*.json', 'annotations/*.json', '*.json')
 
@@ -531,7 +542,7 @@ def _guess_dir(file):
     except ValueError: return None                                 # reading it will say what is wrong
     return _find_img_dir(file, names) if names else None
 
-# %% ../nbs/01_coco.ipynb #c077
+# %% ../nbs/01_coco.ipynb #c079
 def _coco_files(root): # [(json file, split)] of a folder, [] if it has none
     fs = next(filter(None, (sorted(filter(_looks_coco, root.glob(p))) for p in _PLACES)), [])
     by = {}
@@ -552,7 +563,7 @@ def find_coco(
     if not fs: raise DataError(f'no COCO json found, looked for {", ".join(_PLACES)}', 'Give the json file itself', root)
     return [(f, img_dir or _guess_dir(f), s) for f,s in fs]
 
-# %% ../nbs/01_coco.ipynb #c081
+# %% ../nbs/01_coco.ipynb #c083
 def _fresh(ids): # as they are; a new number for one that is missing or a repetition
     ids = [int(i) if isinstance(i, np.integer) else i for i in ids]
     seen,top,out = set(),max((i for i in ids if isinstance(i, int)), default=0),[]
@@ -574,7 +585,7 @@ def _within(img, root):
     except ValueError:
         raise DataError(f'lies outside of {root.name}/', 'Give the img_dir that holds all of the images', img) from None
 
-# %% ../nbs/01_coco.ipynb #c082
+# %% ../nbs/01_coco.ipynb #c084
 def _checked(a, itm, ids): # an annotation, and its RLE to compare with later
     if a.get('category_id') not in ids:
         what = f'category_id {_say(a.get("category_id"))} is not in the codes'
@@ -593,7 +604,7 @@ def _full_cats(codes, known, meta): # of `codes`, and those of the source that n
     names = {i:{'name':n} for i,n in zip(ids, codes.names)}
     return [old.get(i, {'id':i}) | names.get(i, {}) for i in order]
 
-# %% ../nbs/01_coco.ipynb #c083
+# %% ../nbs/01_coco.ipynb #c085
 def _to_dict(items, codes, img_dir):
     if itm := next((o for o in items if o.msk), None):
         raise DataError('a mask file, no annotations', 'Give it anns=masks2anns(mask, codes) in place of msk', itm.img)
@@ -607,7 +618,7 @@ def _to_dict(items, codes, img_dir):
     cats = _full_cats(codes, getattr(items, 'codes', None) or codes, meta)
     return meta | dict(images=images, annotations=anns, categories=cats),[r for _,r in pairs]
 
-# %% ../nbs/01_coco.ipynb #c085
+# %% ../nbs/01_coco.ipynb #c087
 def _plain_value(o): # NumPy's numbers, pycocotools' bytes
     if isinstance(o, bytes): return o.decode()
     if hasattr(o, 'tolist'): return o.tolist()
@@ -634,7 +645,7 @@ def _read_back(file, rles):
 
 def _same(a, b): return a==b or a['size']==b['size'] and np.array_equal(_counts(a['counts']), _counts(b['counts']))
 
-# %% ../nbs/01_coco.ipynb #c086
+# %% ../nbs/01_coco.ipynb #c088
 def write_coco(
     path,                  # json file to write
     items:Items,           # images with COCO annotations
