@@ -7,12 +7,16 @@ __all__ = ['poly2mask', 'rle2mask', 'ann2mask', 'mask2rle', 'mask2polys', 'mask2
            'masks2anns', 'read_coco', 'find_coco', 'write_coco']
 
 # %% ../nbs/01_coco.ipynb #c002
-import os, re, json, math, mmap, reprlib
+import os, re, json, math, mmap, reprlib, gc
+from array import array
 from collections import Counter
-from itertools import islice
+from collections.abc import Sequence
+from contextlib import contextmanager
+from itertools import islice, chain, compress
 from pathlib import Path
 import numpy as np, cv2
 from pycocotools import mask as _mu
+from pydantic_core import from_json
 from .core import *
 
 # %% ../nbs/01_coco.ipynb #c006
@@ -335,15 +339,21 @@ def _check_labels(msk, codes):
 # %% ../nbs/01_coco.ipynb #c052
 _MEND = "Mend 'categories' in the json"
 
-def _load(ann_file): # the json, with its structure and categories checked
-    try: d = json.loads(Path(ann_file).read_bytes())
+def _parse(s): # json as Python's own reader takes it, which is asked where the faster one declines
+    try: return from_json(s, cache_strings='keys')
+    except ValueError: return json.loads(s)
+
+def _load(ann_file, parts=False): # the json, with its structure and categories checked; `parts`: annotations may stay text
+    try:
+        raw = Path(ann_file).read_bytes()
+        d = parts and len(raw)>_LARGE and _apart(raw) or _parse(raw)
     except FileNotFoundError: raise DataError('no such file', 'Check the path', ann_file, kind='missing file') from None
     except IsADirectoryError: raise DataError('is a folder, a json file is needed', 'Name the file', ann_file) from None
     except OSError as e: raise DataError(f'cannot be opened ({e.strerror})', 'Check its permissions', ann_file) from None
     except (ValueError, RecursionError) as e:
         raise DataError(f'not json ({e})', 'Export or download it again', ann_file) from None
     need = 'images','annotations','categories'
-    if not isinstance(d, dict) or any(not isinstance(d.get(k), list) for k in need):
+    if not isinstance(d, dict) or any(not isinstance(d.get(k), (list,_Text)) for k in need):
         keys = ', '.join(_say(o).strip("'") for o in list(d)[:8]) or '(none)' if isinstance(d, dict) else ''
         got = f'a json with the keys {keys}' if keys else f'a json {type(d).__name__}'
         raise DataError(f'{got}; COCO has the lists {", ".join(need)}', 'Give the COCO instances file', ann_file)
@@ -376,6 +386,7 @@ def _entry_fault(o):
 def _entry_words(o):
     need = 'id','file_name','height','width'
     if not isinstance(o, dict): return f'{_say(o)} among the images, an entry with {", ".join(need)} is needed'
+    if type(o.get('id')) is int and o.get('file_name') and _is_text(o['file_name']) and _is_size(o.get('height'), o.get('width')): return ''
     who = f'image {_say(o.get("id", o.get("file_name", "")))}'
     if lost := [k for k in need if o.get(k) in (None, '')]: return f'{who} without {", ".join(lost)}'
     if not _is_id(o['id']) or not _is_text(str(o['id'])): return f'{who}: the id is neither a whole number nor text'
@@ -387,11 +398,11 @@ def _image_faults(images): # a fault or None for each entry
     fs,same = [_entry_fault(o) for o in images],{}
     for i,o in enumerate(images):
         if isinstance(o, dict) and _is_id(o.get('id')): same.setdefault(o['id'], []).append(i)
-    for ks in same.values():
+    for ks in (o for o in same.values() if len(o)>1):
         alike = all(images[k]==images[ks[0]] for k in ks[1:])
         how = 'given twice with the same content, used once' if alike else 'given to different images'
         f = 'duplicate image id', f'image id {_say(images[ks[0]]["id"])} {how}'
-        for k in ks[alike:] if len(ks)>1 else (): fs[k] = fs[k] or f
+        for k in ks[alike:]: fs[k] = fs[k] or f
     return fs
 
 # %% ../nbs/01_coco.ipynb #c057
@@ -402,12 +413,12 @@ def _listing(d):
 def _locate(img_dir, names): # path of each file name, None where there is none
     seen = {}
     def has(d, n):
-        if d not in seen: seen[d] = _listing(d)
-        return n in seen[d]
+        if d not in seen: seen[d] = Path(d),_listing(d)
+        return n in seen[d][1]
     def find(n):
         sub,base = os.path.split(n.replace('\\', '/'))
         dirs = [os.path.join(img_dir, sub), str(img_dir)] if sub else [str(img_dir)]
-        return next((Path(d, base) for d in dirs if base and has(d, base)), None)
+        return next((seen[d][0]/base for d in dirs if base and has(d, base)), None)
     return [find(n) for n in names]
 
 def _split(path): # 'train', 'valid', 'test' or '', from the name of a file, else of its folder
@@ -494,12 +505,116 @@ def _twin(v, known): # is the id there, written otherwise?
 def _hand_out(d, szs, items, codes, file): # give each item its annotations; what is broken comes back
     by_id,bad = {o.id:o for o in items},[]
     cats,want = {c['id'] for c in d['categories']},set(codes.ids)
+    if isinstance(d['annotations'], _Text): return _hand_text(d['annotations'], szs, items, cats, want, file)
     for a in d['annotations']:
         if f := _ann_fault(a, szs, cats, want): bad.append(_error(f, file, _ids(a) if isinstance(a, dict) else {}))
         elif a['category_id'] in want and a['image_id'] in by_id: by_id[a['image_id']].anns.append(a)
     return bad
 
-# %% ../nbs/01_coco.ipynb #c064
+# %% ../nbs/01_coco.ipynb #c065
+_LARGE = 2**26 # bytes of a file whose annotations stay text
+_CUT,_END = re.compile(rb'\}\s*,\s*\{'),re.compile(rb'\}\s*\]')
+
+class _Odd(Exception): "A file that cannot be read in parts"
+
+@contextmanager
+def _no_gc():
+    on = gc.isenabled(); gc.disable()
+    try: yield
+    finally:
+        if on: gc.enable()
+
+def _apart(raw): # the json without its annotations, which stay text; None if they are not where they usually are
+    if not (m := re.search(rb'"annotations"\s*:\s*\[\s*(?=\{)', raw)): return None
+    for stop in islice(_ends(raw, m.end()), 9):
+        rest = raw[:m.end()]+raw[raw.find(b']', stop):]
+        try: d = _parse(rest)
+        except (ValueError, RecursionError): continue
+        if not isinstance(d, dict) or d.get('annotations')!=[] or len(re.findall(rb'"annotations"\s*:', rest))>1: return None
+        return dict(d, annotations=_Text(raw, m.end(), stop))
+
+def _ends(raw, at): # where the list could end; the plain search is the quicker one
+    if (k := raw.find(b'}]', at))>=0: yield k+1
+    yield from (m.start()+1 for m in _END.finditer(raw, at))
+
+# %% ../nbs/01_coco.ipynb #c066
+def _spans(s, n): # (n,2): where each of `n` objects of a list begins and ends in its text
+    if b'\\' in s: s = s.replace(b'\\\\', b'__').replace(b'\\"', b'__')
+    a = np.frombuffer(s, np.uint8)
+    quotes,at = np.flatnonzero(a==34),[np.flatnonzero(a==c) for c in b'{}']
+    on,off = (o[np.searchsorted(quotes, o)%2==0] for o in at)            # not in a string
+    k = np.argsort(np.concatenate([on, off]), kind='stable')
+    where,depth = np.concatenate([on, off])[k],np.cumsum(np.where(k<len(on), 1, -1))
+    first,last = where[(depth==1)&(a[where]==123)],where[depth==0]+1
+    if len(first)!=n or len(last)!=n: raise _Odd
+    return np.stack([first, last], 1)
+
+class _Text: # the annotations of a large file
+    def __init__(self, raw, start, stop): self.raw,self.start,self.stop,self.n = raw,start,stop,0
+    def __len__(self): return self.n
+    def __iter__(self): return chain.from_iterable(anns for anns,_,_ in self.parts())
+
+    def parts(self, size=2**16): # (annotations, (n,2) where they stand, text)
+        a,self.n = self.start,0
+        while a<self.stop:
+            b,anns,s = a,None,b''
+            while anns is None:
+                if b==self.stop: raise _Odd
+                m = _CUT.search(self.raw, b+size-1, self.stop)
+                b = m.start()+1 if m else self.stop
+                s = self.raw[a:b]
+                try: anns = _parse(b'['+s+b']')
+                except (ValueError, RecursionError): size *= 2
+            self.n += len(anns)
+            yield anns,_spans(s, len(anns))+a,s
+            a,size = m.end()-1 if m else self.stop,2**16
+
+# %% ../nbs/01_coco.ipynb #c067
+class _Anns(Sequence): # annotations of one image, text until they are asked for
+    __slots__ = 'raw','at'
+    def __init__(self, raw, at): self.raw,self.at = raw,at # the file; (n,2) where each begins and ends
+    def __len__(self): return len(self.at)
+    def __getitem__(self, k): return list(self)[k]
+    def __iter__(self): return iter(_parse(b'['+self.text()+b']'))
+    def __eq__(self, o): return isinstance(o, (list,tuple,_Anns)) and list(self)==list(o)
+    def __repr__(self): return repr(list(self))
+    def text(self): return b','.join(self.raw[a:b] for a,b in self.at)
+
+def _plain(anns, s, fars, want): # (n,) bool: polygons without any doubt; `fars`: id → longer side of an image
+    if b'true' in s or b'false' in s: return False
+    try:
+        ids,cats,segms = ([a[k] for a in anns] for k in ('image_id','category_id','segmentation'))
+        if set(map(type, ids))|set(map(type, cats))!={int} or not {a.get('iscrowd') for a in anns}<={0,1,None}: return False
+        far,ok = np.array([fars[i] for i in ids]),np.array([type(s) is list and s!=[] for s in segms])
+        if not want.issuperset(cats): ok &= [c in want for c in cats]
+        if not ok.all(): segms = list(compress(segms, ok))
+        polys,num = list(chain.from_iterable(segms)),np.array(list(map(len, segms)))
+        if set(map(type, polys))!={list} or not (n := np.array(list(map(len, polys)))).all(): return False
+        xs = np.frombuffer(array('d', list(chain.from_iterable(polys))))
+    except (TypeError, KeyError, ValueError, AttributeError, OverflowError): return False
+    lo,hi = (f.reduceat(xs, np.cumsum(n)-n) for f in (np.minimum, np.maximum))
+    far,first = np.repeat(far[ok], num),np.cumsum(num)-num
+    fine = (n>=6)&(n%2==0)&(lo>=-far)&(hi<=2*far)&((lo<0)|(hi>1))
+    ok[ok] = np.logical_and.reduceat(fine, first)&(np.add.reduceat(n, first)*far[first]<_LONGEST)
+    return ok
+
+def _hand_text(text, szs, items, cats, want, file): # as `_hand_out`, for text
+    row,bad,rows,spans = {o.id:k for k,o in enumerate(items)},[],[],[]
+    fars = {i:float(max(sz)) for i,sz in szs.items() if sz}
+    for anns,at,s in text.parts():
+        ok = np.broadcast_to(_plain(anns, s, fars, want), len(anns)).copy()
+        for k in np.flatnonzero(~ok):
+            a = anns[k]
+            if f := _ann_fault(a, szs, cats, want): bad.append(_error(f, file, _ids(a) if isinstance(a, dict) else {}))
+            else: ok[k] = a['category_id'] in want
+        ks = np.array([row.get(a['image_id'], -1) if o else -1 for a,o in zip(anns, ok)])
+        rows.append(ks[ks>=0]); spans.append(at[ks>=0])
+    rows,spans = np.concatenate(rows),np.concatenate(spans)
+    spans,ends = spans[np.argsort(rows, kind='stable')],np.cumsum(np.bincount(rows, minlength=len(items)))
+    for o,a,b in zip(items, [0, *ends.tolist()], ends.tolist()): o.anns = _Anns(text.raw, spans[a:b])
+    return bad
+
+# %% ../nbs/01_coco.ipynb #c068
 def read_coco(
     ann_file,           # COCO json with instances
     img_dir=None,       # folder with the images; None looks in the usual places around the json
@@ -510,7 +625,11 @@ def read_coco(
     limit:float=0.05,   # share of bad ones above which it stops
 )->Items: # all images, those without annotations too
     "Images and annotations of a COCO file; broken entries and missing images are left out and named in `bad`"
-    d = _load(ann_file)
+    with _no_gc():
+        try: return _read(_load(ann_file, parts=True), ann_file, img_dir, classes, crowd, split, strict, limit)
+        except _Odd: return _read(_load(ann_file), ann_file, img_dir, classes, crowd, split, strict, limit)
+
+def _read(d, ann_file, img_dir, classes, crowd, split, strict, limit):
     codes,faults,n = _coco_codes(d, classes, crowd, ann_file),_image_faults(d['images']),len(d['images'])
     images = [o for o,f in zip(d['images'], faults) if not f]
     bad = check_bad([_entry_error(o, f, ann_file) for o,f in zip(d['images'], faults) if f], n, 'images', strict, limit)
@@ -523,7 +642,7 @@ def read_coco(
     check_bad([e for e in wrong if e.kind!='image left out'], len(d['annotations']), 'annotations', strict, limit)
     return Items(items, codes, bad+wrong, _meta(d, codes, classes))
 
-# %% ../nbs/01_coco.ipynb #c078
+# %% ../nbs/01_coco.ipynb #c084
 _PLACES = ('annotations/instances_*.json', 'instances_*.json', '*/_annotations.coco.json', '_annotations.coco.json',
            '*/annotations/instances_*.json', 'annotations/*.json', '*.json')
 
@@ -542,7 +661,7 @@ def _guess_dir(file):
     except ValueError: return None                                 # reading it will say what is wrong
     return _find_img_dir(file, names) if names else None
 
-# %% ../nbs/01_coco.ipynb #c079
+# %% ../nbs/01_coco.ipynb #c085
 def _coco_files(root): # [(json file, split)] of a folder, [] if it has none
     fs = next(filter(None, (sorted(filter(_looks_coco, root.glob(p))) for p in _PLACES)), [])
     by = {}
@@ -563,7 +682,7 @@ def find_coco(
     if not fs: raise DataError(f'no COCO json found, looked for {", ".join(_PLACES)}', 'Give the json file itself', root)
     return [(f, img_dir or _guess_dir(f), s) for f,s in fs]
 
-# %% ../nbs/01_coco.ipynb #c083
+# %% ../nbs/01_coco.ipynb #c089
 def _fresh(ids): # as they are; a new number for one that is missing or a repetition
     ids = [int(i) if isinstance(i, np.integer) else i for i in ids]
     seen,top,out = set(),max((i for i in ids if isinstance(i, int)), default=0),[]
@@ -585,7 +704,7 @@ def _within(img, root):
     except ValueError:
         raise DataError(f'lies outside of {root.name}/', 'Give the img_dir that holds all of the images', img) from None
 
-# %% ../nbs/01_coco.ipynb #c084
+# %% ../nbs/01_coco.ipynb #c090
 def _checked(a, itm, ids): # an annotation, and its RLE to compare with later
     if a.get('category_id') not in ids:
         what = f'category_id {_say(a.get("category_id"))} is not in the codes'
@@ -604,7 +723,7 @@ def _full_cats(codes, known, meta): # of `codes`, and those of the source that n
     names = {i:{'name':n} for i,n in zip(ids, codes.names)}
     return [old.get(i, {'id':i}) | names.get(i, {}) for i in order]
 
-# %% ../nbs/01_coco.ipynb #c085
+# %% ../nbs/01_coco.ipynb #c091
 def _to_dict(items, codes, img_dir):
     if itm := next((o for o in items if o.msk), None):
         raise DataError('a mask file, no annotations', 'Give it anns=masks2anns(mask, codes) in place of msk', itm.img)
@@ -618,7 +737,7 @@ def _to_dict(items, codes, img_dir):
     cats = _full_cats(codes, getattr(items, 'codes', None) or codes, meta)
     return meta | dict(images=images, annotations=anns, categories=cats),[r for _,r in pairs]
 
-# %% ../nbs/01_coco.ipynb #c087
+# %% ../nbs/01_coco.ipynb #c093
 def _plain_value(o): # NumPy's numbers, pycocotools' bytes
     if isinstance(o, bytes): return o.decode()
     if hasattr(o, 'tolist'): return o.tolist()
@@ -645,7 +764,7 @@ def _read_back(file, rles):
 
 def _same(a, b): return a==b or a['size']==b['size'] and np.array_equal(_counts(a['counts']), _counts(b['counts']))
 
-# %% ../nbs/01_coco.ipynb #c088
+# %% ../nbs/01_coco.ipynb #c094
 def write_coco(
     path,                  # json file to write
     items:Items,           # images with COCO annotations
