@@ -7,10 +7,11 @@ __all__ = ['poly2mask', 'rle2mask', 'ann2mask', 'mask2rle', 'mask2polys', 'mask2
            'masks2anns', 'read_coco', 'find_coco', 'write_coco']
 
 # %% ../nbs/01_coco.ipynb #c002
-import os, re, json, math, mmap, reprlib, gc
+import os, re, sys, json, math, mmap, reprlib, gc, warnings, multiprocessing as mp
 from array import array
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from itertools import islice, chain, compress
 from pathlib import Path
@@ -517,6 +518,20 @@ _CUT,_END = re.compile(rb'\}\s*,\s*\{'),re.compile(rb'\}\s*\]')
 
 class _Odd(Exception): "A file that cannot be read in parts"
 
+_PIECE,_task = 2**24,None # bytes that are worth a process of their own; what such processes do
+
+def _do(k): return _task(k)
+
+def _side_by_side(f, xs): # [f(x)], in processes that share this one's memory, where there are such
+    global _task
+    if len(xs)<2 or sys.platform!='linux' or mp.current_process().daemon: return [f(x) for x in xs]
+    _task = lambda k: f(xs[k])
+    try:
+        with warnings.catch_warnings(), ProcessPoolExecutor(len(xs), mp.get_context('fork')) as ex:
+            warnings.simplefilter('ignore', DeprecationWarning)             # forking beside threads: these only parse and count
+            return list(ex.map(_do, range(len(xs))))
+    finally: _task = None
+
 @contextmanager
 def _no_gc():
     on = gc.isenabled(); gc.disable()
@@ -552,9 +567,15 @@ def _spans(s, n): # (n,2): where each of `n` objects of a list begins and ends i
 class _Text: # the annotations of a large file
     def __init__(self, raw, start, stop): self.raw,self.start,self.stop,self.n = raw,start,stop,0
     def __len__(self): return self.n
-    def __iter__(self): return chain.from_iterable(anns for anns,_,_ in self.parts())
+    def __iter__(self): return chain.from_iterable(anns for anns,_ in self.parts())
 
-    def parts(self, size=2**16): # (annotations, (n,2) where they stand, text)
+    def pieces(self): # about as many as there are processors
+        n = min(16, os.cpu_count() or 1, 1+(self.stop-self.start)//_PIECE)
+        cuts = [m.start()+1 for k in range(1, n) if (m := _CUT.search(self.raw, self.start+k*(self.stop-self.start)//n, self.stop))]
+        first = [self.start, *(self.raw.index(b'{', c) for c in cuts)]
+        return [_Text(self.raw, a, b) for a,b in zip(first, [*cuts, self.stop]) if a<b]
+
+    def parts(self, size=2**16): # (annotations, (n,2) where they stand)
         a,self.n = self.start,0
         while a<self.stop:
             b,anns,s = a,None,b''
@@ -566,7 +587,7 @@ class _Text: # the annotations of a large file
                 try: anns = _parse(b'['+s+b']')
                 except (ValueError, RecursionError): size *= 2
             self.n += len(anns)
-            yield anns,_spans(s, len(anns))+a,s
+            yield anns,_spans(s, len(anns))+a
             a,size = m.end()-1 if m else self.stop,2**16
 
 # %% ../nbs/01_coco.ipynb #c067
@@ -580,36 +601,46 @@ class _Anns(Sequence): # annotations of one image, text until they are asked for
     def __repr__(self): return repr(list(self))
     def text(self): return b','.join(self.raw[a:b] for a,b in self.at)
 
-def _plain(anns, s, fars, want): # (n,) bool: polygons without any doubt; `fars`: id → longer side of an image
-    if b'true' in s or b'false' in s: return False
+def _plain(anns, known, fars, want): # (n,) bool: polygons without any doubt; `known`: image id → place in `fars`, its longer side
     try:
         ids,cats,segms = ([a[k] for a in anns] for k in ('image_id','category_id','segmentation'))
         if set(map(type, ids))|set(map(type, cats))!={int} or not {a.get('iscrowd') for a in anns}<={0,1,None}: return False
-        far,ok = np.array([fars[i] for i in ids]),np.array([type(s) is list and s!=[] for s in segms])
+        far,ok = fars[np.fromiter(map(known.__getitem__, ids), int, len(ids))],np.array([t is list for t in map(type, segms)])
         if not want.issuperset(cats): ok &= [c in want for c in cats]
         if not ok.all(): segms = list(compress(segms, ok))
         polys,num = list(chain.from_iterable(segms)),np.array(list(map(len, segms)))
-        if set(map(type, polys))!={list} or not (n := np.array(list(map(len, polys)))).all(): return False
+        n = np.array(list(map(len, polys)))
+        if set(map(type, polys))!={list} or not num.all() or not n.all(): return False
         xs = np.frombuffer(array('d', list(chain.from_iterable(polys))))
     except (TypeError, KeyError, ValueError, AttributeError, OverflowError): return False
-    lo,hi = (f.reduceat(xs, np.cumsum(n)-n) for f in (np.minimum, np.maximum))
-    far,first = np.repeat(far[ok], num),np.cumsum(num)-num
-    fine = (n>=6)&(n%2==0)&(lo>=-far)&(hi<=2*far)&((lo<0)|(hi>1))
-    ok[ok] = np.logical_and.reduceat(fine, first)&(np.add.reduceat(n, first)*far[first]<_LONGEST)
+    ok[ok] = _sound(xs, polys, n, num, far[ok])
     return ok
 
+def _sound(xs, polys, n, num, far): # for each of the objects of `num` polygons, with `n` of the coordinates `xs` each: no fault?
+    start,first = np.cumsum(n)-n,np.cumsum(num)-num
+    lo,hi = (f.reduceat(xs, start) for f in (np.minimum, np.maximum))
+    far = np.repeat(far, num)
+    fine = (n>=6)&(n%2==0)&(lo>=-far)&(hi<=2*far)&((lo<0)|(hi>1))                 # false for NaN
+    for k in np.flatnonzero(np.logical_or.reduceat((xs==0)|(xs==1), start)): fine[k] &= bool not in map(type, polys[k])
+    return np.logical_and.reduceat(fine, first)&(np.add.reduceat(n, first)*far[first]<_LONGEST)
+
 def _hand_text(text, szs, items, cats, want, file): # as `_hand_out`, for text
-    row,bad,rows,spans = {o.id:k for k,o in enumerate(items)},[],[],[]
-    fars = {i:float(max(sz)) for i,sz in szs.items() if sz}
-    for anns,at,s in text.parts():
-        ok = np.broadcast_to(_plain(anns, s, fars, want), len(anns)).copy()
-        for k in np.flatnonzero(~ok):
-            a = anns[k]
-            if f := _ann_fault(a, szs, cats, want): bad.append(_error(f, file, _ids(a) if isinstance(a, dict) else {}))
-            else: ok[k] = a['category_id'] in want
-        ks = np.array([row.get(a['image_id'], -1) if o else -1 for a,o in zip(anns, ok)])
-        rows.append(ks[ks>=0]); spans.append(at[ks>=0])
-    rows,spans = np.concatenate(rows),np.concatenate(spans)
+    known = {i:k for k,i in enumerate(i for i,sz in szs.items() if sz)}
+    fars,row = np.array([max(szs[i]) for i in known], float),np.full(len(known), -1)
+    row[[known[o.id] for o in items]] = np.arange(len(items))
+    def digest(t):
+        bad,rows,spans = [],[],[]
+        for anns,at in t.parts():
+            ok = np.broadcast_to(_plain(anns, known, fars, want), len(anns)).copy()
+            for k in np.flatnonzero(~ok):
+                a = anns[k]
+                if f := _ann_fault(a, szs, cats, want): bad.append(_error(f, file, _ids(a) if isinstance(a, dict) else {}))
+                else: ok[k] = a['category_id'] in want
+            ks = row[np.fromiter((known[a['image_id']] for a in compress(anns, ok)), int)]
+            rows.append(ks[ks>=0]); spans.append(at[ok][ks>=0])
+        return bad,np.concatenate(rows),np.concatenate(spans),t.n
+    bad,rows,spans,ns = zip(*_side_by_side(digest, text.pieces()))
+    bad,rows,spans,text.n = list(chain.from_iterable(bad)),np.concatenate(rows),np.concatenate(spans),sum(ns)
     spans,ends = spans[np.argsort(rows, kind='stable')],np.cumsum(np.bincount(rows, minlength=len(items)))
     for o,a,b in zip(items, [0, *ends.tolist()], ends.tolist()): o.anns = _Anns(text.raw, spans[a:b])
     return bad
