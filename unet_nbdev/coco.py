@@ -537,7 +537,7 @@ def _no_gc():
     on = gc.isenabled(); gc.disable()
     try: yield
     finally:
-        if on: gc.enable()
+        if on: gc.collect(1); gc.enable()                                    # once, and not in three rounds
 
 def _apart(raw): # the json without its annotations, which stay text; None if they are not where they usually are
     if not (m := re.search(rb'"annotations"\s*:\s*\[\s*(?=\{)', raw)): return None
@@ -553,16 +553,21 @@ def _ends(raw, at): # where the list could end; the plain search is the quicker 
     yield from (m.start()+1 for m in _END.finditer(raw, at))
 
 # %% ../nbs/01_coco.ipynb #c066
-def _spans(s, n): # (n,2): where each of `n` objects of a list begins and ends in its text
-    if b'\\' in s: s = s.replace(b'\\\\', b'__').replace(b'\\"', b'__')
-    a = np.frombuffer(s, np.uint8)
-    quotes,at = np.flatnonzero(a==34),[np.flatnonzero(a==c) for c in b'{}']
-    on,off = (o[np.searchsorted(quotes, o)%2==0] for o in at)            # not in a string
+def _spans(s, anns): # (n,2): where each of `anns` begins and ends in their text
+    a,n = np.frombuffer(s, np.uint8),len(anns)
+    on,off = (np.flatnonzero(a==c) for c in b'{}')
+    least = n+sum(type(o) is dict and type(o.get('segmentation')) is dict for o in anns)
+    if not len(on)==len(off)==least: on,off = _unquoted(s, on, off)      # as many as there must be: none is in a string
     k = np.argsort(np.concatenate([on, off]), kind='stable')
     where,depth = np.concatenate([on, off])[k],np.cumsum(np.where(k<len(on), 1, -1))
     first,last = where[(depth==1)&(a[where]==123)],where[depth==0]+1
     if len(first)!=n or len(last)!=n: raise _Odd
     return np.stack([first, last], 1)
+
+def _unquoted(s, *ks): # of places in a text those that are in no string
+    if b'\\' in s: s = s.replace(b'\\\\', b'__').replace(b'\\"', b'__')
+    quotes = np.flatnonzero(np.frombuffer(s, np.uint8)==34)
+    return [k[np.searchsorted(quotes, k)%2==0] for k in ks]
 
 class _Text: # the annotations of a large file
     def __init__(self, raw, start, stop): self.raw,self.start,self.stop,self.n = raw,start,stop,0
@@ -587,7 +592,7 @@ class _Text: # the annotations of a large file
                 try: anns = _parse(b'['+s+b']')
                 except (ValueError, RecursionError): size *= 2
             self.n += len(anns)
-            yield anns,_spans(s, len(anns))+a
+            yield anns,_spans(s, anns)+a
             a,size = m.end()-1 if m else self.stop,2**16
 
 # %% ../nbs/01_coco.ipynb #c067
