@@ -124,7 +124,9 @@ class Samples:
         except DataError as e: return e
 
     def __len__(self): return len(self.items)
-    def __getitem__(self, i): return self._make(i) if get_worker_info() or not (o := self.ahead.pop(int(self.rows[i]), None)) else o.result()
+    def __getitem__(self, i):
+        o = None if get_worker_info() else self.ahead.pop(int(self.rows[i]), None)
+        return o.result() if o else self._make(i)
     def __getstate__(self): # for worker processes that share nothing: a copy of what is complete
         d = dict(self.__dict__, ahead={}, pool=[])
         return d if (self.state[:self.n_keep]==_KEPT).all() else d | dict(n_keep=0, mem=self.mem[:0], state=0*self.state)
@@ -296,7 +298,9 @@ class TrainSet:
         return self._nth(p, i),int(np.random.SeedSequence([self.seed, p, i]).generate_state(1)[0])
 
     def _nth(self, p, i): # item `i` of pass `p`
-        if p not in self.orders: self.orders = {q:o for q,o in self.orders.items() if abs(q-p)<2} | {p:self._shuffled(np.random.default_rng([self.seed, p]))}
+        if p not in self.orders:
+            near = {q:o for q,o in self.orders.items() if abs(q-p)<2}            # two are in use where a pass ends
+            self.orders = near | {p:self._shuffled(np.random.default_rng([self.seed, p]))}
         return int(self.orders[p][i])
 
     def _shuffled(self, rng): # with weights each image comes as often as they say, to less than one
