@@ -7,12 +7,17 @@ __all__ = ['poly2mask', 'rle2mask', 'ann2mask', 'mask2rle', 'mask2polys', 'mask2
            'masks2anns', 'read_coco', 'find_coco', 'write_coco']
 
 # %% ../nbs/01_coco.ipynb #c002
-import os, re, json, math, mmap, reprlib
+import os, re, sys, json, math, mmap, reprlib, gc, warnings, multiprocessing as mp
+from array import array
 from collections import Counter
-from itertools import islice
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from itertools import islice, chain, compress
 from pathlib import Path
 import numpy as np, cv2
 from pycocotools import mask as _mu
+from pydantic_core import from_json
 from .core import *
 
 # %% ../nbs/01_coco.ipynb #c006
@@ -247,15 +252,23 @@ def _crowd_fault(a):
     if a.get('iscrowd') in (0,1,None): return None
     return 'annotation entry', f'iscrowd {_say(a["iscrowd"])}, 0 or 1 is needed'
 
-def _layers(anns, sz, codes):
+def _layers(anns, sz, codes, to):
     idx = {i:k for k,i in enumerate(_cat_ids(codes), 1)}
     for a in anns:
         if not _among(a.get('category_id'), idx): continue
         if f := _crowd_fault(a): raise _error(f, ids=_ids(a))
         crowd = codes.crowd if a.get('iscrowd') else ''
         if crowd=='drop': continue
-        r,void = _ann_rle(a, sz),crowd=='ignore'
+        r,void = _ann_rle(a, sz) if to==sz else _rle_at(a, sz, to),crowd=='ignore'
         yield (not void, -int(_mu.area(r))), IGNORE if void else idx[a['category_id']], r
+
+def _sampled(msk, to): return msk if to in (None, msk.shape) else cv2.resize(msk, to[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+
+def _rle_at(a, sz, to): # polygons in an image of `sz`, drawn at the size `to`
+    segm,k = a.get('segmentation'),np.array([to[1]/sz[1], to[0]/sz[0]])
+    if f := _fault(segm, sz): raise _error(f, ids=_ids(a))
+    r = _unite(_mu.frPyObjects([(np.reshape(p, (-1,2))*k).ravel() for p in segm], *to))
+    return r if _mu.area(r) else _mu.encode(np.asfortranarray(_sampled(ann2mask(a, sz), to)))
 
 # %% ../nbs/01_coco.ipynb #c038
 def _paint(flat, rle, v): # `flat` is column after column, as run lengths are
@@ -268,13 +281,16 @@ def anns2mask(
     anns:list,   # COCO annotations of one image
     sz:tuple,    # (height, width) of the image
     codes:Codes, # categories that are not in it are background
+    to:tuple|None=None, # (height, width) to draw at; None: `sz`
 )->np.ndarray: # (H,W) uint8 label map
     "Annotations of one image as a label map: smaller objects on top, crowds `IGNORE` where nothing else lies"
-    msk = np.zeros(sz[::-1], np.uint8)                          # (W,H)
-    for _,v,rle in sorted(_layers(anns, sz, codes), key=lambda o:o[0]): _paint(msk.reshape(-1), rle, v)
+    sz = tuple(sz); to = sz if to is None else tuple(to)
+    if to!=sz and any(isinstance(a.get('segmentation'), dict) for a in anns): return _sampled(anns2mask(anns, sz, codes), to)
+    msk = np.zeros(to[::-1], np.uint8)                          # (W,H)
+    for _,v,rle in sorted(_layers(anns, sz, codes, to), key=lambda o:o[0]): _paint(msk.reshape(-1), rle, v)
     return cv2.transpose(msk)
 
-# %% ../nbs/01_coco.ipynb #c044
+# %% ../nbs/01_coco.ipynb #c046
 def _parts(m, per_object): # (mask one pixel wider than the object, x and y of its corner) of each object
     if not per_object: return [(np.pad(m, 1), -1, -1)] if m.any() else []
     n,lab,stats,_ = cv2.connectedComponentsWithStats(m, connectivity=8, ltype=cv2.CV_32S)
@@ -287,7 +303,7 @@ def _placed(m, x, y, sz, tol): # the segmentation of a part, in the whole image
     full[y+1:y+m.shape[0]-1, x+1:x+m.shape[1]-1] = m[1:-1,1:-1]
     return mask2rle(full)
 
-# %% ../nbs/01_coco.ipynb #c045
+# %% ../nbs/01_coco.ipynb #c047
 def _number(v): return _num(v) and -1e18<v<1e18
 def _box(v): return isinstance(v, (list,tuple,np.ndarray)) and len(v)==4 and all(map(_number, v))
 
@@ -297,7 +313,7 @@ def _fill(ann, rle): # an annotation with everything that COCO asks for
     if not _box(ann.get('bbox')): new['bbox'] = _mu.toBbox(rle).tolist()
     return ann | new
 
-# %% ../nbs/01_coco.ipynb #c046
+# %% ../nbs/01_coco.ipynb #c048
 def masks2anns(
     msk:np.ndarray,       # (H,W) label map
     codes:Codes,          # its classes
@@ -321,18 +337,24 @@ def _check_labels(msk, codes):
         raise DataError(f"IGNORE pixels would not come back, crowd={codes.crowd!r}", "Use codes with crowd='ignore'")
     return there
 
-# %% ../nbs/01_coco.ipynb #c050
+# %% ../nbs/01_coco.ipynb #c052
 _MEND = "Mend 'categories' in the json"
 
-def _load(ann_file): # the json, with its structure and categories checked
-    try: d = json.loads(Path(ann_file).read_bytes())
+def _parse(s): # json as Python's own reader takes it, which is asked where the faster one declines
+    try: return from_json(s, cache_strings='keys')
+    except ValueError: return json.loads(s)
+
+def _load(ann_file, parts=False): # the json, with its structure and categories checked; `parts`: annotations may stay text
+    try:
+        raw = Path(ann_file).read_bytes()
+        d = parts and len(raw)>_LARGE and _apart(raw) or _parse(raw)
     except FileNotFoundError: raise DataError('no such file', 'Check the path', ann_file, kind='missing file') from None
     except IsADirectoryError: raise DataError('is a folder, a json file is needed', 'Name the file', ann_file) from None
     except OSError as e: raise DataError(f'cannot be opened ({e.strerror})', 'Check its permissions', ann_file) from None
     except (ValueError, RecursionError) as e:
         raise DataError(f'not json ({e})', 'Export or download it again', ann_file) from None
     need = 'images','annotations','categories'
-    if not isinstance(d, dict) or any(not isinstance(d.get(k), list) for k in need):
+    if not isinstance(d, dict) or any(not isinstance(d.get(k), (list,_Text)) for k in need):
         keys = ', '.join(_say(o).strip("'") for o in list(d)[:8]) or '(none)' if isinstance(d, dict) else ''
         got = f'a json with the keys {keys}' if keys else f'a json {type(d).__name__}'
         raise DataError(f'{got}; COCO has the lists {", ".join(need)}', 'Give the COCO instances file', ann_file)
@@ -340,7 +362,7 @@ def _load(ann_file): # the json, with its structure and categories checked
     if f := _cats_fault(d['categories']): raise DataError(f[1], _MEND, ann_file, kind=f[0])
     return d
 
-# %% ../nbs/01_coco.ipynb #c051
+# %% ../nbs/01_coco.ipynb #c053
 def _cat_fault(c):
     if isinstance(c, dict) and type(c.get('id')) is int and _is_text(c.get('name')): return None
     return 'category entry', f'category {_say(c)}, a whole number "id" and a "name" are needed'
@@ -357,7 +379,7 @@ def _is_text(s): # that can be printed and be a file's name
     try: return isinstance(s, str) and b'\0' not in s.encode()
     except UnicodeEncodeError: return False
 
-# %% ../nbs/01_coco.ipynb #c053
+# %% ../nbs/01_coco.ipynb #c055
 def _entry_fault(o):
     f = _entry_words(o)
     return ('image entry', f) if f else None
@@ -365,6 +387,7 @@ def _entry_fault(o):
 def _entry_words(o):
     need = 'id','file_name','height','width'
     if not isinstance(o, dict): return f'{_say(o)} among the images, an entry with {", ".join(need)} is needed'
+    if type(o.get('id')) is int and o.get('file_name') and _is_text(o['file_name']) and _is_size(o.get('height'), o.get('width')): return ''
     who = f'image {_say(o.get("id", o.get("file_name", "")))}'
     if lost := [k for k in need if o.get(k) in (None, '')]: return f'{who} without {", ".join(lost)}'
     if not _is_id(o['id']) or not _is_text(str(o['id'])): return f'{who}: the id is neither a whole number nor text'
@@ -376,14 +399,14 @@ def _image_faults(images): # a fault or None for each entry
     fs,same = [_entry_fault(o) for o in images],{}
     for i,o in enumerate(images):
         if isinstance(o, dict) and _is_id(o.get('id')): same.setdefault(o['id'], []).append(i)
-    for ks in same.values():
+    for ks in (o for o in same.values() if len(o)>1):
         alike = all(images[k]==images[ks[0]] for k in ks[1:])
         how = 'given twice with the same content, used once' if alike else 'given to different images'
         f = 'duplicate image id', f'image id {_say(images[ks[0]]["id"])} {how}'
-        for k in ks[alike:] if len(ks)>1 else (): fs[k] = fs[k] or f
+        for k in ks[alike:]: fs[k] = fs[k] or f
     return fs
 
-# %% ../nbs/01_coco.ipynb #c055
+# %% ../nbs/01_coco.ipynb #c057
 def _listing(d):
     try: return set(os.listdir(d))
     except (OSError, ValueError): return set()
@@ -391,19 +414,19 @@ def _listing(d):
 def _locate(img_dir, names): # path of each file name, None where there is none
     seen = {}
     def has(d, n):
-        if d not in seen: seen[d] = _listing(d)
-        return n in seen[d]
+        if d not in seen: seen[d] = Path(d),_listing(d)
+        return n in seen[d][1]
     def find(n):
         sub,base = os.path.split(n.replace('\\', '/'))
         dirs = [os.path.join(img_dir, sub), str(img_dir)] if sub else [str(img_dir)]
-        return next((Path(d, base) for d in dirs if base and has(d, base)), None)
+        return next((seen[d][0]/base for d in dirs if base and has(d, base)), None)
     return [find(n) for n in names]
 
 def _split(path): # 'train', 'valid', 'test' or '', from the name of a file, else of its folder
     m = [re.search('(?:^|[^a-z])(train|val|test)', o.lower()) for o in (path.stem, path.parent.name)]
     return {'val':'valid'}.get(k := next((o[1] for o in m if o), ''), k)
 
-# %% ../nbs/01_coco.ipynb #c056
+# %% ../nbs/01_coco.ipynb #c058
 def _img_dirs(ann_file): # where the images of a COCO file usually lie
     p = Path(ann_file).absolute()
     root = p.parent.parent if p.parent.name.lower().startswith('ann') else p.parent
@@ -418,7 +441,7 @@ def _find_img_dir(ann_file, names):
     what = f'found no folder with its images ({names[0]} …), looked in {", ".join(f"{d.name}/" for d in dirs)}'
     raise DataError(what, 'Say where they are with img_dir', ann_file)
 
-# %% ../nbs/01_coco.ipynb #c057
+# %% ../nbs/01_coco.ipynb #c059
 def _drop_root(d): # Roboflow lists its project as category 0, "of supercategory none", which no annotation has
     supers = {s for c in d['categories'] if isinstance(s := c.get('supercategory'), str)}
     roots = {c['id'] for c in d['categories'] if c.get('supercategory')=='none' and c['name'] in supers}
@@ -437,7 +460,7 @@ def _coco_codes(d, classes, crowd, file):
     try: return Codes([c['name'] for c in cats], ids, bg=min(ids)-1 if 0 in ids else 0, crowd=crowd).subset(classes)
     except DataError as e: raise DataError(e.what, e.fix, file) from None
 
-# %% ../nbs/01_coco.ipynb #c059
+# %% ../nbs/01_coco.ipynb #c061
 def _szs(images, faults): # id → (height, width), None where the entry is left out
     out = {o['id']:None for o in images if isinstance(o, dict) and _is_id(o.get('id'))}
     return out | {o['id']:(int(o['height']), int(o['width'])) for o,f in zip(images, faults) if not f}
@@ -459,7 +482,7 @@ def _meta(d, codes, classes):
     by,rest = {c['id']:c for c in d['categories']},{k:v for k,v in d.items() if k not in ('images','annotations')}
     return rest if classes is None else rest | {'categories':[by[i] for i in codes.ids]}
 
-# %% ../nbs/01_coco.ipynb #c060
+# %% ../nbs/01_coco.ipynb #c062
 def _ann_fault(a, szs, cats, want): # `szs`: id → size of an image, `cats`: all category ids, `want`: those in use
     if f := _entry_lacks(a): return 'annotation entry', f
     img,cat = a['image_id'],a['category_id']
@@ -479,16 +502,155 @@ def _twin(v, known): # is the id there, written otherwise?
         return f', {int(v)} is (a number, not text)'
     return f", '{v}' is (text, not a number)" if type(v) is int and abs(v)<2**62 and str(v) in known else ''
 
-# %% ../nbs/01_coco.ipynb #c061
+# %% ../nbs/01_coco.ipynb #c063
 def _hand_out(d, szs, items, codes, file): # give each item its annotations; what is broken comes back
     by_id,bad = {o.id:o for o in items},[]
     cats,want = {c['id'] for c in d['categories']},set(codes.ids)
+    if isinstance(d['annotations'], _Text): return _hand_text(d['annotations'], szs, items, cats, want, file)
     for a in d['annotations']:
         if f := _ann_fault(a, szs, cats, want): bad.append(_error(f, file, _ids(a) if isinstance(a, dict) else {}))
         elif a['category_id'] in want and a['image_id'] in by_id: by_id[a['image_id']].anns.append(a)
     return bad
 
-# %% ../nbs/01_coco.ipynb #c062
+# %% ../nbs/01_coco.ipynb #c065
+_LARGE = 2**26 # bytes of a file whose annotations stay text
+_CUT,_END = re.compile(rb'\}\s*,\s*\{'),re.compile(rb'\}\s*\]')
+
+class _Odd(Exception): "A file that cannot be read in parts"
+
+_PIECE,_task = 2**24,None # bytes that are worth a process of their own; what such processes do
+
+def _do(k): return _task(k)
+
+def _side_by_side(f, xs): # [f(x)], in processes that share this one's memory, where there are such
+    global _task
+    if len(xs)<2 or sys.platform!='linux' or mp.current_process().daemon: return [f(x) for x in xs]
+    _task = lambda k: f(xs[k])
+    try:
+        with warnings.catch_warnings(), ProcessPoolExecutor(len(xs), mp.get_context('fork')) as ex:
+            warnings.simplefilter('ignore', DeprecationWarning)             # forking beside threads: these only parse and count
+            return list(ex.map(_do, range(len(xs))))
+    finally: _task = None
+
+@contextmanager
+def _no_gc():
+    on = gc.isenabled(); gc.disable()
+    try: yield
+    finally:
+        if on: gc.collect(1); gc.enable()                                    # once, and not in three rounds
+
+def _apart(raw): # the json without its annotations, which stay text; None if they are not where they usually are
+    if not (m := re.search(rb'"annotations"\s*:\s*\[\s*(?=\{)', raw)): return None
+    for stop in islice(_ends(raw, m.end()), 9):
+        rest = raw[:m.end()]+raw[raw.find(b']', stop):]
+        try: d = _parse(rest)
+        except (ValueError, RecursionError): continue
+        if not isinstance(d, dict) or d.get('annotations')!=[] or len(re.findall(rb'"annotations"\s*:', rest))>1: return None
+        return dict(d, annotations=_Text(raw, m.end(), stop))
+
+def _ends(raw, at): # where the list could end; the plain search is the quicker one
+    if (k := raw.find(b'}]', at))>=0: yield k+1
+    yield from (m.start()+1 for m in _END.finditer(raw, at))
+
+# %% ../nbs/01_coco.ipynb #c066
+def _spans(s, anns): # (n,2): where each of `anns` begins and ends in their text
+    a,n = np.frombuffer(s, np.uint8),len(anns)
+    on,off = (np.flatnonzero(a==c) for c in b'{}')
+    least = n+sum(type(o) is dict and type(o.get('segmentation')) is dict for o in anns)
+    if not len(on)==len(off)==least: on,off = _unquoted(s, on, off)      # as many as there must be: none is in a string
+    k = np.argsort(np.concatenate([on, off]), kind='stable')
+    where,depth = np.concatenate([on, off])[k],np.cumsum(np.where(k<len(on), 1, -1))
+    first,last = where[(depth==1)&(a[where]==123)],where[depth==0]+1
+    if len(first)!=n or len(last)!=n: raise _Odd
+    return np.stack([first, last], 1)
+
+def _unquoted(s, *ks): # of places in a text those that are in no string
+    if b'\\' in s: s = s.replace(b'\\\\', b'__').replace(b'\\"', b'__')
+    quotes = np.flatnonzero(np.frombuffer(s, np.uint8)==34)
+    return [k[np.searchsorted(quotes, k)%2==0] for k in ks]
+
+class _Text: # the annotations of a large file
+    def __init__(self, raw, start, stop): self.raw,self.start,self.stop,self.n = raw,start,stop,0
+    def __len__(self): return self.n
+    def __iter__(self): return chain.from_iterable(anns for anns,_ in self.parts())
+
+    def pieces(self): # about as many as there are processors
+        n = min(16, os.cpu_count() or 1, 1+(self.stop-self.start)//_PIECE)
+        cuts = [m.start()+1 for k in range(1, n) if (m := _CUT.search(self.raw, self.start+k*(self.stop-self.start)//n, self.stop))]
+        first = [self.start, *(self.raw.index(b'{', c) for c in cuts)]
+        return [_Text(self.raw, a, b) for a,b in zip(first, [*cuts, self.stop]) if a<b]
+
+    def parts(self, size=2**16): # (annotations, (n,2) where they stand)
+        a,self.n = self.start,0
+        while a<self.stop:
+            b,anns,s = a,None,b''
+            while anns is None:
+                if b==self.stop: raise _Odd
+                m = _CUT.search(self.raw, b+size-1, self.stop)
+                b = m.start()+1 if m else self.stop
+                s = self.raw[a:b]
+                try: anns = _parse(b'['+s+b']')
+                except (ValueError, RecursionError): size *= 2
+            self.n += len(anns)
+            yield anns,_spans(s, anns)+a
+            a,size = m.end()-1 if m else self.stop,2**16
+
+# %% ../nbs/01_coco.ipynb #c067
+class _Anns(Sequence): # annotations of one image, text until they are asked for
+    __slots__ = 'raw','at'
+    def __init__(self, raw, at): self.raw,self.at = raw,at # the file; (n,2) where each begins and ends
+    def __len__(self): return len(self.at)
+    def __getitem__(self, k): return list(self)[k]
+    def __iter__(self): return iter(_parse(b'['+self.text()+b']'))
+    def __eq__(self, o): return isinstance(o, (list,tuple,_Anns)) and list(self)==list(o)
+    def __repr__(self): return repr(list(self))
+    def text(self): return b','.join(self.raw[a:b] for a,b in self.at)
+
+def _plain(anns, known, fars, want): # (n,) bool: polygons without any doubt; `known`: image id → place in `fars`, its longer side
+    try:
+        ids,cats,segms = ([a[k] for a in anns] for k in ('image_id','category_id','segmentation'))
+        if set(map(type, ids))|set(map(type, cats))!={int} or not {a.get('iscrowd') for a in anns}<={0,1,None}: return False
+        far,ok = fars[np.fromiter(map(known.__getitem__, ids), int, len(ids))],np.array([t is list for t in map(type, segms)])
+        if not want.issuperset(cats): ok &= [c in want for c in cats]
+        if not ok.all(): segms = list(compress(segms, ok))
+        polys,num = list(chain.from_iterable(segms)),np.array(list(map(len, segms)))
+        n = np.array(list(map(len, polys)))
+        if set(map(type, polys))!={list} or not num.all() or not n.all(): return False
+        xs = np.frombuffer(array('d', list(chain.from_iterable(polys))))
+    except (TypeError, KeyError, ValueError, AttributeError, OverflowError): return False
+    ok[ok] = _sound(xs, polys, n, num, far[ok])
+    return ok
+
+def _sound(xs, polys, n, num, far): # for each of the objects of `num` polygons, with `n` of the coordinates `xs` each: no fault?
+    start,first = np.cumsum(n)-n,np.cumsum(num)-num
+    lo,hi = (f.reduceat(xs, start) for f in (np.minimum, np.maximum))
+    far = np.repeat(far, num)
+    fine = (n>=6)&(n%2==0)&(lo>=-far)&(hi<=2*far)&((lo<0)|(hi>1))                 # false for NaN
+    for k in np.flatnonzero(np.logical_or.reduceat((xs==0)|(xs==1), start)): fine[k] &= bool not in map(type, polys[k])
+    return np.logical_and.reduceat(fine, first)&(np.add.reduceat(n, first)*far[first]<_LONGEST)
+
+def _hand_text(text, szs, items, cats, want, file): # as `_hand_out`, for text
+    known = {i:k for k,i in enumerate(i for i,sz in szs.items() if sz)}
+    fars,row = np.array([max(szs[i]) for i in known], float),np.full(len(known), -1)
+    row[[known[o.id] for o in items]] = np.arange(len(items))
+    def digest(t):
+        bad,rows,spans = [],[],[]
+        for anns,at in t.parts():
+            ok = np.broadcast_to(_plain(anns, known, fars, want), len(anns)).copy()
+            for k in np.flatnonzero(~ok):
+                a = anns[k]
+                if f := _ann_fault(a, szs, cats, want): bad.append(_error(f, file, _ids(a) if isinstance(a, dict) else {}))
+                else: ok[k] = a['category_id'] in want
+            ks = row[np.fromiter((known[a['image_id']] for a in compress(anns, ok)), int)]
+            rows.append(ks[ks>=0]); spans.append(at[ok][ks>=0])
+        return bad,np.concatenate(rows),np.concatenate(spans),t.n
+    bad,rows,spans,ns = zip(*_side_by_side(digest, text.pieces()))
+    bad,rows,spans,text.n = list(chain.from_iterable(bad)),np.concatenate(rows),np.concatenate(spans),sum(ns)
+    spans,ends = spans[np.argsort(rows, kind='stable')],np.cumsum(np.bincount(rows, minlength=len(items)))
+    for o,a,b in zip(items, [0, *ends.tolist()], ends.tolist()): o.anns = _Anns(text.raw, spans[a:b])
+    return bad
+
+# %% ../nbs/01_coco.ipynb #c068
 def read_coco(
     ann_file,           # COCO json with instances
     img_dir=None,       # folder with the images; None looks in the usual places around the json
@@ -499,7 +661,11 @@ def read_coco(
     limit:float=0.05,   # share of bad ones above which it stops
 )->Items: # all images, those without annotations too
     "Images and annotations of a COCO file; broken entries and missing images are left out and named in `bad`"
-    d = _load(ann_file)
+    with _no_gc():
+        try: return _read(_load(ann_file, parts=True), ann_file, img_dir, classes, crowd, split, strict, limit)
+        except _Odd: return _read(_load(ann_file), ann_file, img_dir, classes, crowd, split, strict, limit)
+
+def _read(d, ann_file, img_dir, classes, crowd, split, strict, limit):
     codes,faults,n = _coco_codes(d, classes, crowd, ann_file),_image_faults(d['images']),len(d['images'])
     images = [o for o,f in zip(d['images'], faults) if not f]
     bad = check_bad([_entry_error(o, f, ann_file) for o,f in zip(d['images'], faults) if f], n, 'images', strict, limit)
@@ -512,7 +678,7 @@ def read_coco(
     check_bad([e for e in wrong if e.kind!='image left out'], len(d['annotations']), 'annotations', strict, limit)
     return Items(items, codes, bad+wrong, _meta(d, codes, classes))
 
-# %% ../nbs/01_coco.ipynb #c076
+# %% ../nbs/01_coco.ipynb #c084
 _PLACES = ('annotations/instances_*.json', 'instances_*.json', '*/_annotations.coco.json', '_annotations.coco.json',
            '*/annotations/instances_*.json', 'annotations/*.json', '*.json')
 
@@ -531,7 +697,7 @@ def _guess_dir(file):
     except ValueError: return None                                 # reading it will say what is wrong
     return _find_img_dir(file, names) if names else None
 
-# %% ../nbs/01_coco.ipynb #c077
+# %% ../nbs/01_coco.ipynb #c085
 def _coco_files(root): # [(json file, split)] of a folder, [] if it has none
     fs = next(filter(None, (sorted(filter(_looks_coco, root.glob(p))) for p in _PLACES)), [])
     by = {}
@@ -552,7 +718,7 @@ def find_coco(
     if not fs: raise DataError(f'no COCO json found, looked for {", ".join(_PLACES)}', 'Give the json file itself', root)
     return [(f, img_dir or _guess_dir(f), s) for f,s in fs]
 
-# %% ../nbs/01_coco.ipynb #c081
+# %% ../nbs/01_coco.ipynb #c089
 def _fresh(ids): # as they are; a new number for one that is missing or a repetition
     ids = [int(i) if isinstance(i, np.integer) else i for i in ids]
     seen,top,out = set(),max((i for i in ids if isinstance(i, int)), default=0),[]
@@ -574,7 +740,7 @@ def _within(img, root):
     except ValueError:
         raise DataError(f'lies outside of {root.name}/', 'Give the img_dir that holds all of the images', img) from None
 
-# %% ../nbs/01_coco.ipynb #c082
+# %% ../nbs/01_coco.ipynb #c090
 def _checked(a, itm, ids): # an annotation, and its RLE to compare with later
     if a.get('category_id') not in ids:
         what = f'category_id {_say(a.get("category_id"))} is not in the codes'
@@ -593,7 +759,7 @@ def _full_cats(codes, known, meta): # of `codes`, and those of the source that n
     names = {i:{'name':n} for i,n in zip(ids, codes.names)}
     return [old.get(i, {'id':i}) | names.get(i, {}) for i in order]
 
-# %% ../nbs/01_coco.ipynb #c083
+# %% ../nbs/01_coco.ipynb #c091
 def _to_dict(items, codes, img_dir):
     if itm := next((o for o in items if o.msk), None):
         raise DataError('a mask file, no annotations', 'Give it anns=masks2anns(mask, codes) in place of msk', itm.img)
@@ -607,7 +773,7 @@ def _to_dict(items, codes, img_dir):
     cats = _full_cats(codes, getattr(items, 'codes', None) or codes, meta)
     return meta | dict(images=images, annotations=anns, categories=cats),[r for _,r in pairs]
 
-# %% ../nbs/01_coco.ipynb #c085
+# %% ../nbs/01_coco.ipynb #c093
 def _plain_value(o): # NumPy's numbers, pycocotools' bytes
     if isinstance(o, bytes): return o.decode()
     if hasattr(o, 'tolist'): return o.tolist()
@@ -634,7 +800,7 @@ def _read_back(file, rles):
 
 def _same(a, b): return a==b or a['size']==b['size'] and np.array_equal(_counts(a['counts']), _counts(b['counts']))
 
-# %% ../nbs/01_coco.ipynb #c086
+# %% ../nbs/01_coco.ipynb #c094
 def write_coco(
     path,                  # json file to write
     items:Items,           # images with COCO annotations

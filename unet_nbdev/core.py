@@ -245,17 +245,35 @@ def _decode(path):
     raw = np.fromfile(path, np.uint8)
     img = cv2.imdecode(raw, cv2.IMREAD_UNCHANGED) if len(raw) else None
     if img is None: return None
-    if img.ndim==3 and img.shape[2]>=3: img[...,:3] = img[...,2::-1].copy() # BGR → RGB
+    if img.ndim==3 and img.shape[2]==3: return cv2.cvtColor(img, cv2.COLOR_BGR2RGB, dst=img)
+    if img.ndim==3 and img.shape[2]>3: img[...,:3] = img[...,2::-1].copy() # BGR → RGB
     return img
 
 _FLIPS = {2:lambda a:a[:,::-1], 3:lambda a:a[::-1,::-1], 4:lambda a:a[::-1], 5:lambda a:a.swapaxes(0,1),
           6:lambda a:a.swapaxes(0,1)[:,::-1], 7:lambda a:a[::-1,::-1].swapaxes(0,1), 8:lambda a:a.swapaxes(0,1)[::-1]}
+_same = lambda a: a
 
+def _reduced(path, sz, least): # a JPEG at 1/2, 1/4 or 1/8 of its size, not smaller than `least`; None where that is not to be had
+    k = next((k for k in (8,4,2) if all(n//k>=m for n,m in zip(sz, least))), None)
+    if k is None: return None
+    try:
+        with Image.open(path) as im: kind,own = (im.format, im.mode),im.size[::-1]
+    except Exception: return None
+    how = {('JPEG','RGB'):'COLOR', ('JPEG','L'):'GRAYSCALE'}.get(kind)
+    turn = _same if own==tuple(sz) else _FLIPS.get(_turn(path), _same)
+    if how is None or own!=tuple(sz) and (own[::-1]!=tuple(sz) or turn(np.empty(own)).shape!=tuple(sz)): return None
+    img = cv2.imdecode(np.fromfile(path, np.uint8), getattr(cv2, f'IMREAD_REDUCED_{how}_{k}') | cv2.IMREAD_IGNORE_ORIENTATION)
+    if img is None: return None
+    return np.ascontiguousarray(turn(cv2.cvtColor(img, cv2.COLOR_BGR2RGB, dst=img) if img.ndim==3 else img))
+
+# %% ../nbs/00_core.ipynb #c047
 def open_image(
-    path,               # image file, or .npy array (H,W) or (H,W,C)
-    sz:tuple|None=None, # (height, width) that the annotations were made for; None: upright, as a viewer shows it
+    path,                  # image file, or .npy array (H,W) or (H,W,C)
+    sz:tuple|None=None,    # (height, width) that the annotations were made for; None: upright, as a viewer shows it
+    least:tuple|None=None, # (height, width) with `sz`: a JPEG may come at 1/2, 1/4 or 1/8 of `sz` (rounded up) that is not smaller; None: whole
 )->np.ndarray: # (H,W) or (H,W,C), RGB order, uint8 or uint16
     "Pixels of an image file; a `DataError` names a file that cannot be read or does not fit `sz`"
+    if least is not None and (img := _reduced(path, sz, least)) is not None: return img
     try: img = _decode(path)
     except (OSError, EOFError, ValueError, cv2.error) as e: raise _unreadable(path, e) from None
     if img is None: raise _unreadable(path)
@@ -268,7 +286,7 @@ def open_image(
                         'Use the image that was annotated, or annotate this one', path, kind='size mismatch')
     return img
 
-# %% ../nbs/00_core.ipynb #c052
+# %% ../nbs/00_core.ipynb #c055
 def image_files(
     path, # file, folder (searched through its subfolders), or glob such as 'photos/*.jpg'
 )->list: # sorted paths
@@ -281,7 +299,7 @@ def image_files(
     if not fs: raise DataError('no image found', f'Images end in {" ".join(_IMG_EXTS)}', path)
     return sorted(fs)
 
-# %% ../nbs/00_core.ipynb #c055
+# %% ../nbs/00_core.ipynb #c058
 @contextmanager
 def atomic(path):
     "Give a temporary path to write to; on success it is flushed and becomes `path`, on failure nothing is left"

@@ -18,7 +18,7 @@ from .core import *
 from .coco import *
 from .masks import *
 from .core import _IMG_EXTS, _turn
-from .coco import _coco_files, _PLACES, _grep, _split, _rle, _say, _is_text, _is_size
+from .coco import _coco_files, _PLACES, _grep, _split, _rle, _say, _is_text, _is_size, _sampled
 from .masks import _MASK_TAG, _list, _raw, _show, _palette, _names, _misfit, _fit_size, _no_mask, _lone
 from .masks import _read_pairs, _subset
 
@@ -26,12 +26,13 @@ from .masks import _read_pairs, _subset
 def item2mask(
     item:Item,   # with COCO annotations or a mask file
     codes:Codes, # what its ids or values mean
+    to:tuple|None=None, # (height, width) that it should have; None: that of the image
 )->np.ndarray: # (H,W) uint8 label map; where classes may overlap (C,H,W) uint8, a layer for each
     "The label map of an item, however it is annotated"
-    if codes.multilabel: return np.stack([item2mask(item, o) for o in codes.apart()])
-    if item.msk is not None: return open_mask(item.msk, codes, item.sz)
+    if codes.multilabel: return np.stack([item2mask(item, o, to) for o in codes.apart()])
+    if item.msk is not None: return _sampled(open_mask(item.msk, codes, item.sz), to)
     if item.anns is None: raise DataError('image without annotations or mask', 'Read it with read_items', item.img)
-    return anns2mask(item.anns, item.sz, codes)
+    return anns2mask(item.anns, item.sz, codes, to)
 
 # %% ../nbs/03_items.ipynb #c012
 _Ask = namedtuple('_Ask', 'classes names void crowd codes strict limit', # what is asked for, as in `read_items`
