@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, asdict, fields
 import numpy as np, cv2
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from fastcore.basics import patch
 from .core import *
 from .show import figure, save_fig, to_rgb
@@ -168,11 +169,14 @@ def _pair(p, m, multilabel):
     if not (np.isfinite(p).all() and p.min(initial=0)>=0 and p.max(initial=0)<=1+1e-4): raise DataError('values that are no probabilities', 'Give those after softmax or sigmoid')
     return p,m
 
-def _all(samples): return np.concatenate([z for z,_ in samples], 1),np.concatenate([t for _,t in samples])
+def _all(samples, most=100_000): # of several images, every so-manieth
+    step = max(1, int(sum(len(t) for _,t in samples)/most))
+    return np.concatenate([z for z,_ in samples], 1)[:,::step],np.concatenate([t for _,t in samples])[::step]
 
-def _bins(samples, Ts): # reliability of images, each at its own temperature
+def _bins(samples, parts, Ts): # reliability of the images of each part, at the part's temperature
     res = Calibration()
-    for (z,t),T in zip(samples, Ts):
+    for o,T in zip(parts, Ts):
+        z,t = _all([samples[i] for i in o], math.inf)
         if len(t): res.update(_softmax(z/np.float32(T))[:,None], t[None])
     return res
 
@@ -198,17 +202,22 @@ def calibrate(
     return Calibrated(T, ns, risk, multilabel, dict(images=len(samples), folds=len(parts), **report, cover=_coverage([o[0] for o in losses], parts)))
 
 # %% ../nbs/18_calibrate.ipynb #c024
+def _held_out(samples, parts, Ts): # mean negative log-likelihood
+    pairs = [(*_all([samples[i] for i in o]), T) for o,T in zip(parts, Ts)]
+    return float(np.average([_nll(z, t, 1/T) if len(t) else 0. for z,t,T in pairs], weights=[len(t) for _,t,_ in pairs]))
+
 def _temperature(samples, parts): # → T, and what it does to images that it was not fitted to
     if not any(len(t) for _,t in samples): raise DataError('no pixel is known', 'Give masks with other values than IGNORE')
-    Ts = np.ones(len(samples))
-    for o in parts:
-        others = [samples[i] for i in sorted({*range(len(samples))}-{*o.tolist()})]
-        if any(len(t) for _,t in others): Ts[o] = _fit(*_all(others))
-    nll = [np.average([_nll(z, t, 1/T) if len(t) else 0 for (z,t),T in zip(samples, s)], weights=[len(t) for _,t in samples]) for s in (np.ones(len(Ts)), Ts)]
-    before,after = _bins(samples, np.ones(len(Ts))),_bins(samples, Ts)
+    Ts,one = np.ones(len(parts)),np.ones(len(parts))
+    for k,o in enumerate(parts):
+        z,t = _all([samples[i] for i in np.setdiff1d(np.arange(len(samples)), o)])
+        if len(t): Ts[k] = _fit(z, t)
+    before,after = _bins(samples, parts, one),_bins(samples, parts, Ts)
+    nll = [_held_out(samples, parts, o) for o in (one, Ts)]
     better = nll[1]<nll[0]
-    return (_fit(*_all(samples)) if better else 1.),dict(ece_before=before.ece, ece_after=(after if better else before).ece, nll_before=float(nll[0]),
-        nll_after=float(nll[1] if better else nll[0]), bins_before=before.rows(), bins_after=(after if better else before).rows())
+    if not better: after = before
+    return (_fit(*_all(samples)) if better else 1.),dict(ece_before=before.ece, ece_after=after.ece, nll_before=nll[0],
+        nll_after=nll[1] if better else nll[0], bins_before=before.rows(), bins_after=after.rows())
 
 def _coverage(losses, parts): # [{level, images, coverage}] of images that were not calibrated on; None where there are too few
     res,at = [],[[i for i in o if losses[i] is not None] for o in parts]
@@ -242,8 +251,9 @@ def plot_reliability(
         ax.plot([0,1], [0,1], color='.6', lw=1, ls=(0, (4,3)), zorder=1)
         _line(ax, r['bins_before'], f'as it came, off by {r["ece_before"]:.3f}', _ORANGE)
         _line(ax, r['bins_after'], f'temperature {cal.temperature:.2f}, off by {r["ece_after"]:.3f}', _BLUE)
-        low = min(o['confidence'] for o in r['bins_before']+r['bins_after'] if o['pixels'])
-        ax.set(xlabel='probability that the network gives', ylabel='share that is right', xlim=(max(0, low-.05), 1.02), ylim=(None, 1.03), title=f'{r["images"]} images')
+        x,y = (min(o[k] for o in r['bins_before']+r['bins_after'] if o['pixels']) for k in ('confidence','accuracy'))
+        ax.set(xlabel='probability that the network gives', ylabel='share that is right', xlim=(max(0, x-.05), 1.02), ylim=(max(0, min(x, y)-.05), 1.03),
+               title=f'{r["images"]} images')
         ax.legend(loc='upper left')
     if path: save_fig(fig, path)
     return fig
@@ -259,14 +269,17 @@ def cover_view(
     cal:Calibrated, # of the same model
     levels=(.8,.9,.95), # shares to cover; those that there are too few images for are left out
 )->np.ndarray: # (H,W,3) uint8
-    "The image in grey with the regions that cover more and more of the objects, from yellow to blue"
+    "The image in grey with the regions that cover more and more of the objects, from yellow to purple"
     pale = cv2.cvtColor(to_rgb(img), cv2.COLOR_RGB2GRAY)[...,None].repeat(3, 2)//2+100
-    for v,level in zip(np.linspace(.15, .95, len(levels)), sorted(levels, reverse=True)):
-        try: region = cal.cover(probs, level)
-        except DataError: continue
-        color = np.array(mpl.colormaps['cividis'](v)[:3])*255
-        pale[region] = (pale[region]*.35+color*.65).astype(np.uint8)
+    for level,color in reversed(_shades(cal, levels)):
+        region = cal.cover(probs, level)
+        pale[region] = (pale[region]*.35+np.array(color)*165).astype(np.uint8)
     return pale
+
+def _shades(cal, levels): # [(level, colour)] of those that can be promised
+    levels = sorted(levels)
+    colors = [mpl.colormaps['viridis'](v)[:3] for v in np.linspace(.98, .1, len(levels))]
+    return [(o, c) for o,c in zip(levels, colors) if 1/(cal.n[0]+1)<=1-o+1e-12]
 
 def plot_confidence(
     img,            # image of any kind, (H,W) or (H,W,C)
@@ -286,8 +299,8 @@ def plot_confidence(
         axs[0].imshow(rgb); axs[2].imshow(cover_view(img, probs, cal, levels))
         im = axs[1].imshow(sure, cmap='cividis', vmin=.5, vmax=1)
         fig.colorbar(im, ax=axs[1], shrink=.75, pad=.02).outline.set_visible(False)
-        names = ', '.join(f'{100*o:g}' for o in levels if 1/(cal.n[0]+1)<=1-o+1e-12)
-        for a,t in zip(axs, ('Outline', 'How sure', f'Covers {names} % of objects')): a.set_title(t); a.set_axis_off()
+        axs[2].legend(handles=[Patch(color=c, label=f'{100*o:g} %') for o,c in _shades(cal, levels)], loc='upper left', bbox_to_anchor=(1, 1), handlelength=1)
+        for a,t in zip(axs, ('Outline', 'How sure', 'Covers of the objects')): a.set_title(t); a.set_axis_off()
     if path: save_fig(fig, path)
     return fig
 
