@@ -149,7 +149,7 @@ def fill_small_holes(
 # %% ../nbs/12_postprocessing.ipynb #c032
 _NEAR = [(-1,-1),(-1,0),(-1,1),(0,-1),(0,1),(1,-1),(1,0),(1,1)] # neighbours, in the order in which they lie in memory
 
-def _basins(d): # (H,W) float32 heights, 0 outside → (N,) places of the others, (N,) which of them each flows to; of equal ones the last is higher
+def _basins(d): # (H,W) heights, 0 outside → (N,) places of the others, (N,) which of them each flows to; of equals the last is higher
     up,best,way = cv2.copyMakeBorder(d, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0),d.copy(),np.zeros(d.shape, np.int32)
     for i,j in _NEAR:
         o = up[1+i:1+i+d.shape[0],1+j:1+j+d.shape[1]]
@@ -377,8 +377,10 @@ def to_coco(
 )->list: # dicts with image_id, category_id, segmentation, bbox, area, score
     "COCO results, one for each object"
     ids = [i if isinstance(i, int) else k for k,i in enumerate(codes.ids, 1)]
-    if np.ndim(msk)==3: return [{**o, 'category_id':i} for i,layer,p,c,s in zip(ids, msk, msk if probs is None else probs, codes.apart(), _each(split, len(ids)))
-                                for o in to_coco(layer, c, image_id, None if probs is None else np.stack([1-p, p]), tol, s)]
+    if np.ndim(msk)==3:
+        layers = zip(ids, msk, msk if probs is None else probs, codes.apart(), _each(split, len(ids)))
+        return [{**o, 'category_id':i} for i,layer,p,c,s in layers
+                for o in to_coco(layer, c, image_id, None if probs is None else np.stack([1-p, p]), tol, s)]
     lab,objs = PostProcess(split=split).objects(msk)
     easy = {} if tol else {n:p for here in _groups(lab, objs, np.any(split)) for n,p in _outlines(lab, here, objs).items()}
     segm = lambda o: [easy[o['n']]] if o['n'] in easy else _segm(lab, o, tol)
@@ -413,7 +415,8 @@ def object_table(
     major,minor = (4*np.sqrt(np.maximum(xx+yy+s*gap, 0)/2) for s in (1,-1))
     cols = [cx, cy, major, minor, np.degrees(np.arctan2(-2*xy, xx-yy))/2, np.sqrt(4*area/np.pi)]
     rows = zip(objs, np.round(np.stack(cols, 1), 2).tolist(), p.round(4).tolist())
-    return [dict(zip(OBJECT_COLUMNS, (o['n'], codes.vocab[o['idx']], o['area'], *o['bbox'], *c, None if q!=q else q, _cut(*o['bbox'], h, w)))) for o,c,q in rows]
+    row = lambda o, c, q: (o['n'], codes.vocab[o['idx']], o['area'], *o['bbox'], *c, None if q!=q else q, _cut(*o['bbox'], h, w))
+    return [dict(zip(OBJECT_COLUMNS, row(*o))) for o in rows]
 
 def _cut(x, y, w, h, H, W): return x==0 or y==0 or x+w==W or y+h==H
 
@@ -448,7 +451,8 @@ def kaggle_rows(
     if not objects: return [row(k, layer(k)==1) for k in range(1, len(codes.names)+1)]
     if np.ndim(msk)==3: parts = [(k, *split_objects(layer(k)==1, s)) for k,s in enumerate(_each(split, len(msk)), 1)]
     else: parts = [(None, *PostProcess(split=split).objects(msk))]
-    return [row(k or o['idx'], lab==o['n']) for k,lab,objs in parts for o in objs] or [row(k, layer(k)*0) for k in range(1, len(codes.names)+1)]
+    found = [row(k or o['idx'], lab==o['n']) for k,lab,objs in parts for o in objs]
+    return found or [row(k, layer(k)*0) for k in range(1, len(codes.names)+1)]
 
 def write_kaggle(
     path,      # .csv
@@ -489,12 +493,14 @@ def _object_score(lab, truth): # numbered objects → mean of hits / (hits + mis
     return float(np.mean(hits/np.maximum(a+b-hits, 1))) if a+b else 1.
 
 # %% ../nbs/12_postprocessing.ipynb #c074
+def _key(post, objects=False): return json.dumps([post.to_dict(), objects], sort_keys=True)
+
 class _Trial: # scores of settings on all images, each looked up once: (N,K) for K object classes
     def __init__(self, pairs, n, score, progress):
         self.pairs,self.n,self.score,self.progress,self.seen = pairs,n,score,progress or (lambda done: None),{}
 
     def __call__(self, post, objects=False):
-        key = json.dumps([post.to_dict(), objects], sort_keys=True)
+        key = _key(post, objects)
         if key not in self.seen:
             self.seen[key] = np.stack([np.broadcast_to(self.one(post, objects, *o), self.n-1) for o in self.pairs])
             self.progress(len(self.seen))
@@ -509,7 +515,7 @@ class _Trial: # scores of settings on all images, each looked up once: (N,K) for
     def thresholds(self, start, ts): # in one pass
         if self.score or start!=PostProcess(): return
         rows = np.stack([_threshold_dice(np.asarray(p), m, ts) for p,m,*_ in self.pairs], 1)
-        for t,r in zip(ts, rows): self.seen[json.dumps([replace(start, threshold=_some([t]*(self.n-1))).to_dict(), False], sort_keys=True)] = r
+        self.seen |= {_key(replace(start, threshold=_some([t]*(self.n-1)))):r for t,r in zip(ts, rows)}
 
 def _some(vs): return vs[0] if len(vs)==1 else list(vs)
 
@@ -542,13 +548,14 @@ def _search(trial, grid, start, rows, objects): # the best settings for the imag
         if trial.score and trial.n>2: base,scores = (np.broadcast_to(o.mean(1, keepdims=True), o.shape) for o in (base, scores))
         top = scores.argmax(0)
         better = scores.max(0)>base[0]+1e-4
-        if better.any(): best = replace(best, **{name:_some([_fixed(values[i][k]) if b else _fixed(v) for k,(i,b,v) in enumerate(zip(top, better, now))])})
+        new = [_fixed(values[i][k] if b else v) for k,(i,b,v) in enumerate(zip(top, better, now))]
+        if better.any(): best = replace(best, **{name:_some(new)})
     return best
 
 def _fixed(v): return 0. if v is None else v # among several classes no threshold is a threshold of 0
 
 def tune_postprocess(
-    pairs,          # [(probs (n_cls,H,W), mask (H,W))] of images not trained on; with a third part, (H,W) numbered true objects, `split` too
+    pairs,          # [(probs (n_cls,H,W), mask (H,W))] of images not trained on; with a third part, (H,W) numbered objects, `split` too
     multilabel=False, # probs and masks are layers (C,H,W) of classes that may overlap
     score=None,     # (mask, true mask) → a number or one a class, the higher the better; None: Dice
     folds:int=5,    # parts of the images, for the honest gain
@@ -570,7 +577,8 @@ def tune_postprocess(
     tried,counts = gain()['gain'],_COUNTS if objects else ()
     if tried<=0: *chosen,best = [_with(start, o, counts) for o in (*chosen, best)]
     if objects and gain(True)['gain']<=0: *chosen,best = [_with(o, start, counts) for o in (*chosen, best)]
-    return best,dict(images=N, folds=len(parts), tried=tried, **gain(), **(dict(objects=gain(True)) if objects else {}), kept=best==start, settings=best.to_dict())
+    res = dict(images=N, folds=len(parts), tried=tried, **gain(), kept=best==start, settings=best.to_dict())
+    return best,res | (dict(objects=gain(True)) if objects else {})
 
 def _with(post, other, names): return replace(post, **{k:getattr(other, k) for k in names})
 
