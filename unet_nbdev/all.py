@@ -28,6 +28,7 @@ from .plan import *
 from .report import *
 from .training import *
 from .inference import *
+from .calibrate import *
 from .tune import *
 from .widgets import *
 
