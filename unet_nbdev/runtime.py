@@ -198,8 +198,8 @@ def _fields(buf): # yields (number, value) of a message: an int, or the bytes of
 def _str(v): return bytes(v).decode()
 
 # %% ../nbs/19_runtime.ipynb #c027
-_OPS = set('''Add AveragePool BatchNormalization Cast Ceil Clip Concat Constant Conv ConvTranspose DequantizeLinear Div Elu Erf Exp Floor Gather Gelu Gemm
-GlobalAveragePool GlobalMaxPool HardSigmoid HardSwish Identity InstanceNormalization LayerNormalization LeakyRelu MatMul Max MaxPool Min Mul Pad Pow PRelu
+_OPS = set('''Abs Add AveragePool BatchNormalization Cast Ceil Clip Concat Constant Conv ConvTranspose DequantizeLinear Div Elu Erf Exp Floor Gather Gelu Gemm
+GlobalAveragePool GlobalMaxPool HardSigmoid HardSwish Identity InstanceNormalization LayerNormalization LeakyRelu MatMul Max MaxPool Min Mul Neg Pad Pow PRelu
 QuantizeLinear ReduceMax ReduceMean ReduceSum Relu Reshape Resize Selu Shape Sigmoid Slice Softmax Softplus Split Sqrt Squeeze Sub Tanh Transpose
 Unsqueeze'''.split())
 _MOST = 2**31 # bytes: the format has no more
@@ -224,7 +224,7 @@ def _packed(buf):
 
 # %% ../nbs/19_runtime.ipynb #c028
 def _node(buf): # (operator, inputs, outputs, its tensor if it is a constant)
-    op,ins,outs,const = '',[],[],None
+    op,ins,outs,const = '',[],[],False
     for k,v in _fields(buf):
         if k==1: ins.append(_str(v))
         elif k==2: outs.append(_str(v))
@@ -234,6 +234,7 @@ def _node(buf): # (operator, inputs, outputs, its tensor if it is a constant)
             for j,a in _fields(v):
                 if j in (6,11,22,23): raise ValueError('graphs inside of operators')
                 if j in (5,10): const = _tensor(a)[1]
+    if op=='Constant' and const is False: raise ValueError('a constant that is no tensor')
     if op not in _OPS: raise ValueError(f'operator {op[:60]!r}')
     return op,ins,outs,const
 
@@ -290,10 +291,12 @@ class _Net: # an exported network: (1,n_in,H,W) float32 → (n_cls,H,W) float32 
                 raise DataError(f'its {what} is not (batch,{n},height,width) in float32', 'Use a file written by unet_export')
         self.name = self.sess.get_inputs()[0].name
 
-    def __call__(self, x):
-        y = self.sess.run(None, {self.name: x})[0][0]
-        if y.shape!=(self.n_cls,*x.shape[2:]): raise DataError(f'the network gave {y.shape} for {x.shape[2:]}', 'Export the model again')
+    def batch(self, x): # (B,n_in,H,W) → (B,n_cls,H,W)
+        y = self.sess.run(None, {self.name: x})[0]
+        if y.shape!=(len(x),self.n_cls,*x.shape[2:]): raise DataError(f'the network gave {y.shape} for {x.shape}', 'Export the model again')
         return y
+
+    def __call__(self, x): return self.batch(x)[0]
 
 # %% ../nbs/19_runtime.ipynb #c032
 def _member(path, threads): # → network, codes, prep, post, info
