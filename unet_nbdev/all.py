@@ -28,6 +28,8 @@ from .plan import *
 from .report import *
 from .training import *
 from .inference import *
+from .runtime import *
+from .export import *
 from .tune import *
 
 # %% ../nbs/25_all.ipynb #c004

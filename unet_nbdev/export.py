@@ -179,11 +179,12 @@ class _Reader: # gives the pictures to onnxruntime, one after the other
 def _int8(graph, ins):
     onnx = _installed('onnx')
     from onnxruntime.quantization import quantize_static, CalibrationDataReader, QuantFormat, QuantType
+    convs = [o.name for o in graph.graph.node if o.op_type=='Conv']
     reader = type('Reader', (_Reader,CalibrationDataReader), {})(ins)
     with tempfile.TemporaryDirectory() as d, _quiet():
         onnx.save(graph, f'{d}/a.onnx')
         quantize_static(f'{d}/a.onnx', f'{d}/b.onnx', reader, quant_format=QuantFormat.QDQ, per_channel=True, op_types_to_quantize=_WHOLE,
-                        activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8)
+                        nodes_to_exclude=[convs[0], convs[-1]], activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8)
         return onnx.load(f'{d}/b.onnx')
 
 _WHOLE = ['Conv','ConvTranspose','Add','Mul','Concat','Resize','MaxPool','Relu','Clip'] # operators that int8 tensors pass through
