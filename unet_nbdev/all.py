@@ -29,6 +29,8 @@ from .report import *
 from .training import *
 from .inference import *
 from .calibrate import *
+from .runtime import *
+from .export import *
 from .tune import *
 from .widgets import *
 

@@ -6,17 +6,17 @@
 __all__ = ['Checkpoint', 'save_unet', 'load_unet', 'load_train']
 
 # %% ../nbs/13_checkpoint.ipynb #c002
-import json, pickle, warnings
+import json, pickle, warnings, zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 import numpy as np, torch
 from . import __version__
-from .core import Codes, DataError, atomic
+from .core import Codes, DataError, atomic, check_config
 from .prep import Prep
 from .model import UNet, create_unet
 from .postprocessing import PostProcess
 
-# %% ../nbs/13_checkpoint.ipynb #c006
+# %% ../nbs/13_checkpoint.ipynb #c007
 _KEY = 'unet_nbdev' # the json text's name in a file
 
 @dataclass
@@ -28,7 +28,7 @@ class Checkpoint:
     post:PostProcess          # how masks are cleaned
     info:dict=field(default_factory=dict) # scores, settings and version it was written with
 
-# %% ../nbs/13_checkpoint.ipynb #c009
+# %% ../nbs/13_checkpoint.ipynb #c010
 def save_unet(
     path,            # .pth or .safetensors; .ckpt with `train`
     ckpt:Checkpoint, # what to save
@@ -60,11 +60,23 @@ def _plain(o): # NumPy's numbers as Python's: only those open without running co
     if isinstance(o, (list,tuple)): return [_plain(v) for v in o]
     return o.item() if isinstance(o, np.generic) else o.detach().cpu() if isinstance(o, torch.Tensor) else o
 
-# %% ../nbs/13_checkpoint.ipynb #c010
+# %% ../nbs/13_checkpoint.ipynb #c011
+_FIX = 'Use a file written by unet_nbdev'
+_CODE = DataError('not opened: it holds pickled objects, which may run code, or is no model file', f'{_FIX}; whole pickled models are not supported')
+
+def _check_zip(path): # nothing in it unfolds to more than it takes in the file
+    if not zipfile.is_zipfile(path):
+        with open(path, 'rb') as f: raise _CODE if f.read(1)==b'\x80' else ValueError
+    with zipfile.ZipFile(path) as z: parts = z.infolist()
+    if any(o.compress_type or o.file_size!=o.compress_size for o in parts) or sum(o.file_size for o in parts)>path.stat().st_size:
+        raise DataError('is packed, and might unfold to any size', _FIX)
+
 def _read_pth(path, mmap=False):
+    _check_zip(path)
     with warnings.catch_warnings():
         warnings.simplefilter('ignore') # about pickle protocols, on the way to being refused
         d = torch.load(path, map_location='cpu', weights_only=True, mmap=mmap)
+    if not isinstance(d, dict): raise KeyError(_KEY)
     return d[_KEY],d['state'],d.get('train')
 
 def _read_safetensors(path, mmap=False):
@@ -74,16 +86,38 @@ def _read_safetensors(path, mmap=False):
 def _read(path, mmap=False): # → text, state, what a training needs; every way to fail says what the file is
     if not path.exists(): raise DataError('no such file', 'Check the path of the model', path)
     if path.is_dir(): raise DataError('is a folder', 'Give the model file itself, such as best.pth', path)
+    if not path.is_file(): raise DataError('is no file, but a pipe or a device', 'Give a model file, such as best.pth', path)
     try: return (_read_safetensors if path.suffix=='.safetensors' else _read_pth)(path, mmap)
-    except pickle.UnpicklingError:
-        raise DataError('not opened: it holds pickled objects, which may run code, or is no model file',
-                        'Use a file written by unet_nbdev; whole pickled models are not supported', path) from None
-    except (KeyError, TypeError):
+    except DataError as e: raise DataError(e.what, e.fix, path) from None
+    except pickle.UnpicklingError: raise DataError(_CODE.what, _CODE.fix, path) from None
+    except (KeyError, TypeError, IndexError):
         raise DataError('holds no unet_nbdev model', 'Use a file written by unet_train or save_unet', path) from None
-    except Exception as e: raise DataError(f'cannot be read as a model ({type(e).__name__}: damaged, cut short, or another kind of file)',
-                                           'Use a file written by unet_nbdev', path) from None
+    except Exception as e: raise DataError(f'cannot be read as a model ({type(e).__name__}: damaged, cut short, or another kind of file)', _FIX, path) from None
 
-# %% ../nbs/13_checkpoint.ipynb #c012
+# %% ../nbs/13_checkpoint.ipynb #c013
+def _check_state(state, path): # plain tensors, which together claim no more than the file has
+    if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, torch.Tensor) for k,v in state.items()):
+        raise DataError('holds no weights, but something else in their place', _FIX)
+    if any(v.layout!=torch.strided or v.is_quantized or v.device.type!='cpu' for v in state.values()) \
+        or sum(v.numel()*v.element_size() for v in state.values())>path.stat().st_size:
+        raise DataError('holds weights that claim to be larger than the file', _FIX)
+
+def _build(net, state): # the network, with these weights for its own
+    try:
+        with torch.device('meta'): model = create_unet(**net)
+        want = model.state_dict()
+        model.load_state_dict({k:v.to(want[k].dtype) if k in want else v for k,v in state.items()}, assign=True)
+        if not any(o.is_meta for o in (*model.parameters(), *model.buffers())): return model
+    except NotImplementedError: pass # a network that wants to see numbers while it is built
+    model = create_unet(**net)
+    model.load_state_dict(state)
+    return model
+
+def _fit(net, codes, prep):
+    for what,a,b in (('channels', net.get('n_in', 3), prep.n_in), ('outputs', net.get('n_cls', 2), codes.n_cls)):
+        if a!=b: raise ValueError(f'{a} {what} of the network, {b} by its settings')
+
+# %% ../nbs/13_checkpoint.ipynb #c014
 def load_unet(
     path,         # .pth or .safetensors, from `save_unet`
     device='cpu', # where the network shall live
@@ -92,17 +126,17 @@ def load_unet(
     path = Path(path)
     text,state,_ = _read(path)
     try:
-        d = json.loads(text)
-        model = create_unet(**d['net'])
-        model.load_state_dict(state)
-        parts = [cls.from_dict(d[k]) for k,cls in (('codes',Codes), ('prep',Prep), ('post',PostProcess))]
-        return Checkpoint(model.eval().to(device), *parts, d['info'])
+        d = check_config(text, path, ('net','codes','prep','post'))
+        codes,prep,post = [cls.from_dict(d[k]) for k,cls in (('codes',Codes), ('prep',Prep), ('post',PostProcess))]
+        _fit(d['net'], codes, prep)
+        _check_state(state, path)
+        return Checkpoint(_build(d['net'], state).eval().to(device), codes, prep, post, d['info'])
     except DataError as e: raise DataError(e.what, e.fix, path) from None
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as e:
         why = (str(e).splitlines() or [type(e).__name__])[0][:120]
         raise DataError(f'its parts do not fit together ({why})', 'Use the file as unet_nbdev wrote it', path) from None
 
-# %% ../nbs/13_checkpoint.ipynb #c015
+# %% ../nbs/13_checkpoint.ipynb #c017
 def load_train(
     path, # .ckpt
 )->tuple: # (weights, `train` of `save_unet`, the file's text as a dict)
@@ -110,4 +144,4 @@ def load_train(
     path = Path(path)
     text,state,train = _read(path)
     if train is None: raise DataError('is a model, but holds no training to go on with', 'Give the run folder, or its last.ckpt', path)
-    return state,train,json.loads(text)
+    return state,train,check_config(text, path, ('net','codes','prep','post'))

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['IGNORE', 'DataError', 'palette', 'Codes', 'layers2map', 'Item', 'Items', 'check_bad', 'image_size', 'open_image',
-           'image_files', 'atomic', 'write_text', 'write_json', 'write_image']
+           'image_files', 'atomic', 'write_text', 'write_json', 'write_image', 'check_config']
 
 # %% ../nbs/00_core.ipynb #c002
 import os, json, difflib, colorsys, glob
@@ -333,3 +333,45 @@ def write_image(path, img:np.ndarray): # `img`: (H,W) or (H,W,C), RGB order, uin
     try: ok,buf = cv2.imencode(Path(path).suffix, bgr)
     except cv2.error: raise DataError(f'cannot write an image of type {Path(path).suffix!r}', 'Use .png, .jpg or .tif', path) from None
     with atomic(path) as p: buf.tofile(p)
+
+# %% ../nbs/00_core.ipynb #c062
+_int = lambda lo,hi: lambda v: type(v) is int and lo<=v<=hi
+_num = lambda lo,hi: lambda v: type(v) in (int,float) and lo<=v<=hi # what is no number is not between two
+_flag = lambda v: isinstance(v, bool)
+_text = lambda v: isinstance(v, str) and len(v)<=1000
+_many = lambda f,n: lambda v: isinstance(v, list) and len(v)<=n and all(map(f, v))
+_maybe = lambda f: lambda v: v is None or f(v)
+_code = lambda v: _int(-2**31, 2**32)(v) or _many(_int(0, 2**16), 4)(v)
+_radius = lambda v: _num(0, 1000)(v) or _many(_num(0, 1000), 255)(v)
+
+def _small(v, deep=4): # plain values, not many, not large
+    if isinstance(v, (list,dict)): return deep>0 and len(v)<=4096 and all(_small(o, deep-1) for o in (v.values() if isinstance(v, dict) else v))
+    return v is None or _flag(v) or _text(v) or _num(-1e9, 1e9)(v)
+
+_MAY = dict(
+    net=dict(encoder=_text, n_in=_int(1, 1024), n_cls=_int(1, 255), widths=_maybe(_many(_int(1, 8192), 12)), norm=_text, residual=_flag, up=_maybe(_text),
+             dropout=_num(0, 1), width=_int(1, 2048), depth=_int(1, 10), deep=_flag, multilabel=_flag, weights=lambda v: False),
+    codes=dict(names=_many(_text, 254), ids=_many(_code, 254), void=_many(_code, 4096), bg=_code, crowd=_text, rest=_many(_code, 4096), multilabel=_flag),
+    prep=dict(fit=_text, size=_maybe(_int(1, 2**14)), multiple=_int(1, 1024), n_in=_int(1, 1024), mean=_many(_num(-1e4, 1e4), 1024),
+              std=_many(_num(1e-6, 1e4), 1024), norm=_text),
+    post=dict(open=_radius, close=_radius, erode=_radius, dilate=_radius))
+
+# %% ../nbs/00_core.ipynb #c063
+def check_config(
+    text:str,   # json of a model file
+    file=None,  # the file, for messages
+    parts:tuple=('codes','prep','post'), # what it must hold, each a dict
+)->dict: # what it says
+    "Read the text of a model file, and refuse what cannot be meant"
+    fix = 'Use a file written by unet_nbdev'
+    if not isinstance(text, str) or len(text)>2**26: raise DataError('its settings are no text, or far too long', fix, file)
+    try: d = json.loads(text)
+    except (ValueError, RecursionError): raise DataError('its settings are no json', fix, file) from None
+    for part in (*parts, 'info'):
+        if not isinstance(d, dict) or not isinstance(d.get(part), dict): raise DataError(f'holds no settings {part!r}', fix, file)
+    for part,k,v in ((part,k,v) for part in parts for k,v in d[part].items()):
+        if not _MAY[part].get(k, _small)(v): raise DataError(f'says {part}[{_short(k)}]={_short(v)}, which cannot be', fix, file)
+    if not isinstance(d['info'].get('settings', {}), dict): raise DataError('its training settings are no dict', fix, file)
+    return d
+
+def _short(v): return (s if len(s := repr(v))<60 else s[:50]+'…') if not isinstance(v, (list,dict)) else f'({len(v)} values)'
