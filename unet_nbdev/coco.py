@@ -17,7 +17,6 @@ from itertools import islice, chain, compress
 from pathlib import Path
 import numpy as np, cv2
 from pycocotools import mask as _mu
-from pydantic_core import from_json
 from .core import *
 
 # %% ../nbs/01_coco.ipynb #c006
@@ -341,8 +340,10 @@ def _check_labels(msk, codes):
 _MEND = "Mend 'categories' in the json"
 
 def _parse(s): # json as Python's own reader takes it, which is asked where the faster one declines
-    try: return from_json(s, cache_strings='keys')
-    except ValueError: return json.loads(s)
+    try:
+        from pydantic_core import from_json # not there where only an exported model runs
+        return from_json(s, cache_strings='keys')
+    except (ValueError, ImportError): return json.loads(s)
 
 def _load(ann_file, parts=False): # the json, with its structure and categories checked; `parts`: annotations may stay text
     try:
