@@ -16,7 +16,7 @@ from .core import *
 from .items import item2mask
 from .show import _ERR, error_view, overlay, to_rgb
 from .metrics import scores_for
-from .postprocessing import PostProcess, components
+from .postprocessing import PostProcess, object_table
 from .checkpoint import load_unet, save_unet
 from .inference import Segmenter
 
@@ -79,7 +79,7 @@ class Explorer:
         img,probs,targ = self.gallery[k]
         codes = self.seg.codes
         msk = self.post.layers(probs) if codes.multilabel else self.post(probs)
-        n = sum(len(components(m)[1]) for m in (msk if msk.ndim==3 else [msk]))
+        n = len(object_table(msk, codes, split=self.post.split))
         dice = _dice(msk, targ, codes)
         words = f'{n} objects, {np.mean(msk>0):.1%} of the pixels' + ('' if dice is None else f', mean Dice {dice:.3f}')
         rgb,small = _small(img, msk, self.side)
@@ -104,6 +104,7 @@ def _build(self:Explorer): # controls; each change is shown at once
         **{k:W.FloatSlider(min=0, max=15, step=.5, description=k, **lay, **st) for k in ('open','close','erode','dilate')},
         fill_holes=W.SelectionSlider(options=_SIZES, description='fill holes', **lay, **st),
         min_size=W.SelectionSlider(options=_SIZES, description='min size', **lay, **st),
+        split=W.FloatSlider(min=0, max=50, step=1, description='split', **lay, **st),
         largest=W.Checkbox(description='only the largest', indent=False))
     if not several: c['of'].layout.display = 'none'
     self.picture,self.line = W.Image(format='jpeg'),W.HTML()
@@ -180,7 +181,7 @@ def explore(
     seg = model if isinstance(model, Segmenter) else Segmenter(model, device)
     return Explorer(seg, images, model if isinstance(model, (str,Path)) else None, side)
 
-# %% ../nbs/23_widgets.ipynb #c023
+# %% ../nbs/23_widgets.ipynb #c025
 class Comparison:
     "Two models on the same images"
     def __init__(self, segs, names, images, side=512):
