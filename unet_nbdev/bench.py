@@ -470,7 +470,7 @@ def _cold_classic(o): return _cold(o, _OURS, 'classic.pth')
 def _cold_fastai(o): return _cold(o, _FASTAI)
 
 # %% ../nbs/22_bench.ipynb #c034
-def _dotted(side, n, room=None, seed=0): # (side,side) uint8: `n` discs of three classes, some with a hole, and as many specks; `room`: for how many
+def _dotted(side, n, room=None, seed=0): # (side,side) uint8: `n` discs, some with a hole, and specks; `room`: for how many discs
     rng,msk = np.random.default_rng(seed),np.zeros((side,side), np.uint8)
     k = int(np.ceil((room or n)**.5))
     cell = side/k
