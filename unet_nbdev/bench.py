@@ -65,8 +65,8 @@ _SIZES = dict(                   # full, quick, tiny
     side=(8192, 2048, 256),      # of the large image
     mask=(2048, 2048, 256),      # side of the mask with objects
     objects=(2000, 2000, 20),
-    n_masks=(1000, 100, 4),      # masks to score
-    big=(118_000, 6_000, 40),    # images of the large COCO
+    n_masks=(1000, 40, 4),       # masks to score
+    big=(118_000, 4_000, 40),    # images of the large COCO
     reps=(5, 3, 1),              # repeats of what is short
     copy=(2**28, 2**27, 2**20),  # bytes to copy
     limit=(3600, 240, 120))      # most seconds that a run may take
@@ -470,9 +470,9 @@ def _cold_classic(o): return _cold(o, _OURS, 'classic.pth')
 def _cold_fastai(o): return _cold(o, _FASTAI)
 
 # %% ../nbs/22_bench.ipynb #c034
-def _dotted(side, n, seed=0): # (side,side) uint8: `n` discs of three classes, some with a hole, and as many specks
+def _dotted(side, n, room=None, seed=0): # (side,side) uint8: `n` discs, some with a hole, and specks; `room`: for how many discs
     rng,msk = np.random.default_rng(seed),np.zeros((side,side), np.uint8)
-    k = int(np.ceil(n**.5))
+    k = int(np.ceil((room or n)**.5))
     cell = side/k
     for i in range(n):
         c = [int(v) for v in ((i%k+.5)*cell, (i//k+.5)*cell)]
@@ -573,10 +573,10 @@ def _ckpt_of(o):
     return _ckpt(load_unet(o.work/'lite0.pth').model)
 
 @_contender('score masks')
-def _grow_classes(o): return _sweep(lambda a: _score(*a, o.n_masks//4), [(n, (n, list(_mask_pairs(n, 2)))) for n in (10,30,90,250)], o.reps)
+def _grow_classes(o): return _sweep(lambda a: _score(*a, max(1, o.n_masks//4)), [(n, (n, list(_mask_pairs(n, 2)))) for n in (10,30,90,250)], o.reps)
 
 @_contender('clean and outline objects')
-def _grow_objects(o): return _sweep(_clean, [(o.objects//k, _dotted(o.mask, o.objects//k)) for k in (10,5,2,1)], o.reps)
+def _grow_objects(o): return _sweep(_clean, [(n, _dotted(o.mask, n, o.objects)) for n in (o.objects//k for k in (10,5,2,1))], o.reps)
 
 def _exponent(points): # slope of the larger half, in logarithms
     x,y = np.log(points[-(len(points)//2+1):]).T
