@@ -62,7 +62,8 @@ def _plain(o): # NumPy's numbers as Python's: only those open without running co
 
 # %% ../nbs/13_checkpoint.ipynb #c011
 _FIX = 'Use a file written by unet_nbdev'
-_CODE = DataError('not opened: it holds pickled objects, which may run code, or is no model file', f'{_FIX}; whole pickled models are not supported')
+_CODE = DataError('not opened: it holds pickled objects, which may run code, or is no model file',
+                  f'{_FIX}; whole pickled models are not supported')
 
 def _check_zip(path): # nothing in it unfolds to more than it takes in the file
     if not zipfile.is_zipfile(path):
@@ -92,7 +93,8 @@ def _read(path, mmap=False): # → text, state, what a training needs; every way
     except pickle.UnpicklingError: raise DataError(_CODE.what, _CODE.fix, path) from None
     except (KeyError, TypeError, IndexError):
         raise DataError('holds no unet_nbdev model', 'Use a file written by unet_train or save_unet', path) from None
-    except Exception as e: raise DataError(f'cannot be read as a model ({type(e).__name__}: damaged, cut short, or another kind of file)', _FIX, path) from None
+    except Exception as e:
+        raise DataError(f'cannot be read as a model ({type(e).__name__}: damaged, cut short, or another kind of file)', _FIX, path) from None
 
 # %% ../nbs/13_checkpoint.ipynb #c013
 def _check_state(state, path): # plain tensors, which together claim no more than the file has

@@ -345,13 +345,15 @@ _code = lambda v: _int(-2**31, 2**32)(v) or _many(_int(0, 2**16), 4)(v)
 _radius = lambda v: _num(0, 1000)(v) or _many(_num(0, 1000), 255)(v)
 
 def _small(v, deep=4): # plain values, not many, not large
-    if isinstance(v, (list,dict)): return deep>0 and len(v)<=4096 and all(_small(o, deep-1) for o in (v.values() if isinstance(v, dict) else v))
+    if isinstance(v, dict): v = list(v.values())
+    if isinstance(v, list): return deep>0 and len(v)<=4096 and all(_small(o, deep-1) for o in v)
     return v is None or _flag(v) or _text(v) or _num(-1e9, 1e9)(v)
 
 _MAY = dict(
-    net=dict(encoder=_text, n_in=_int(1, 1024), n_cls=_int(1, 255), widths=_maybe(_many(_int(1, 8192), 12)), norm=_text, residual=_flag, up=_maybe(_text),
-             dropout=_num(0, 1), width=_int(1, 2048), depth=_int(1, 10), deep=_flag, multilabel=_flag, weights=lambda v: False),
-    codes=dict(names=_many(_text, 254), ids=_many(_code, 254), void=_many(_code, 4096), bg=_code, crowd=_text, rest=_many(_code, 4096), multilabel=_flag),
+    net=dict(encoder=_text, n_in=_int(1, 1024), n_cls=_int(1, 255), widths=_maybe(_many(_int(1, 8192), 12)), norm=_text,
+             residual=_flag, up=_maybe(_text), dropout=_num(0, 1), width=_int(1, 2048), depth=_int(1, 10), deep=_flag, multilabel=_flag, weights=lambda v: False),
+    codes=dict(names=_many(_text, 254), ids=_many(_code, 254), void=_many(_code, 4096), bg=_code,
+               crowd=_text, rest=_many(_code, 4096), multilabel=_flag),
     prep=dict(fit=_text, size=_maybe(_int(1, 2**14)), multiple=_int(1, 1024), n_in=_int(1, 1024), mean=_many(_num(-1e4, 1e4), 1024),
               std=_many(_num(1e-6, 1e4), 1024), norm=_text),
     post=dict(open=_radius, close=_radius, erode=_radius, dilate=_radius))

@@ -159,11 +159,12 @@ def _check_asked(path, precision, quantise, images):
     if precision not in ('fp32','fp16'): raise DataError(f'precision={precision!r}', "Choose 'fp32' or 'fp16'")
     if quantise not in (None,'int8'): raise DataError(f'quantise={quantise!r}', "Choose 'int8' or None")
     if quantise and precision!='fp32': raise DataError('both fp16 and int8', 'Choose one of them')
-    if quantise and not images: raise DataError('int8 without images', 'Give a dozen typical pictures, from which the ranges of values are measured')
+    if quantise and not images: raise DataError('int8 without images', 'Give a dozen typical pictures, to measure ranges on')
 
 def _must_be_same(path, same, mean, worst):
     if not (worst<=1e-4 and same>=.9999): # what is no number fails here too
-        raise DataError(f'not written: it differs from torch by up to {worst:.1g}, and {same:.2%} of pixels agree', 'Choose another encoder, or check=False', path)
+        raise DataError(f'not written: it differs from torch by up to {worst:.1g}, and {same:.2%} of pixels agree',
+                        'Choose another encoder, or check=False', path)
 
 # %% ../nbs/20_export.ipynb #c027
 def _fp16(graph):

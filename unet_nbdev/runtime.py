@@ -198,10 +198,10 @@ def _fields(buf): # yields (number, value) of a message: an int, or the bytes of
 def _str(v): return bytes(v).decode()
 
 # %% ../nbs/17_runtime.ipynb #c027
-_OPS = set('''Abs Add AveragePool BatchNormalization Cast Ceil Clip Concat Constant Conv ConvTranspose DequantizeLinear Div Elu Erf Exp Floor Gather Gelu Gemm
-GlobalAveragePool GlobalMaxPool HardSigmoid HardSwish Identity InstanceNormalization LayerNormalization LeakyRelu MatMul Max MaxPool Min Mul Neg Pad Pow PRelu
-QuantizeLinear ReduceMax ReduceMean ReduceSum Relu Reshape Resize Selu Shape Sigmoid Slice Softmax Softplus Split Sqrt Squeeze Sub Tanh Transpose
-Unsqueeze'''.split())
+_OPS = set('''Abs Add AveragePool BatchNormalization Cast Ceil Clip Concat Constant Conv ConvTranspose DequantizeLinear Div Elu Erf
+Exp Floor Gather Gelu Gemm GlobalAveragePool GlobalMaxPool HardSigmoid HardSwish Identity InstanceNormalization
+LayerNormalization LeakyRelu MatMul Max MaxPool Min Mul Neg Pad Pow PRelu QuantizeLinear ReduceMax ReduceMean ReduceSum
+Relu Reshape Resize Selu Shape Sigmoid Slice Softmax Softplus Split Sqrt Squeeze Sub Tanh Transpose Unsqueeze'''.split())
 _MOST = 2**31 # bytes: the format has no more
 
 def _tensor(buf): # (name, its numbers where they are few), after a look at its claims
@@ -247,7 +247,8 @@ def _check_graph(buf):
     known.update((outs[0], const) for op,_,outs,const in nodes if op=='Constant' and outs)
     for op,ins,*_ in nodes:
         fixed = [known.get(o) or [0] for o in ins]
-        if op=='Resize' and (len(ins)>3 and known.get(ins[3]) or max(map(abs, fixed[2] if len(ins)>2 else [0]))>64): raise ValueError('enlarges to any size')
+        if op=='Resize' and (len(ins)>3 and known.get(ins[3]) or len(ins)>2 and max(map(abs, fixed[2]))>64):
+            raise ValueError('enlarges to any size')
         if op=='Pad' and len(ins)>1 and max(map(abs, fixed[1]))>64: raise ValueError('pads to any size')
 
 def _look(buf): # → its texts; what must not be in it raises `ValueError`
@@ -287,7 +288,8 @@ class _Net: # an exported network: (1,n_in,H,W) float32 → (n_cls,H,W) float32 
         opts.log_severity_level,opts.intra_op_num_threads = 4,threads or 0 # 4: nothing but crashes
         self.sess,self.n_cls = ort.InferenceSession(buf, opts, providers=['CPUExecutionProvider']),n_cls
         for what,n,o in (('input',n_in,self.sess.get_inputs()), ('output',n_cls,self.sess.get_outputs())):
-            if len(o)!=1 or o[0].type!='tensor(float)' or len(o[0].shape)!=4 or o[0].shape[1]!=n or any(isinstance(o[0].shape[k], int) for k in (2,3)):
+            shape = o[0].shape if len(o)==1 and o[0].type=='tensor(float)' else []
+            if len(shape)!=4 or shape[1]!=n or any(isinstance(k, int) for k in shape[2:]):
                 raise DataError(f'its {what} is not (batch,{n},height,width) in float32', 'Use a file written by unet_export')
         self.name = self.sess.get_inputs()[0].name
 
@@ -307,7 +309,8 @@ def _member(path, threads): # → network, codes, prep, post, info
         return _Net(buf, prep.n_in, codes.n_cls, threads),codes,prep,post,d['info']
     except DataError as e: raise DataError(e.what, e.fix, None if 'installed' in e.what else path) from None
     except Exception as e: # onnxruntime has a dozen kinds, and no common one
-        raise DataError(f'cannot be used ({(str(e).splitlines() or [type(e).__name__])[0][:120]})', 'Use a file written by unet_export', path) from None
+        why = (str(e).splitlines() or [type(e).__name__])[0][:120]
+        raise DataError(f'cannot be used ({why})', 'Use a file written by unet_export', path) from None
 
 class OnnxSegmenter(Predictor):
     "Predict with an .onnx file from `export_onnx`, or a list of them, whose probabilities are averaged; without torch"
