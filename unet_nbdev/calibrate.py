@@ -78,7 +78,7 @@ def _views(p, m, multilabel): # (probabilities, pixels that are object) of any o
 
 def risk_curve(
     losses, # (n,461) share that each image loses at each threshold
-)->np.ndarray: # (461,) the bound of equation 4
+)->np.ndarray: # (461,) the bound on what a new image loses
     "What a new image loses at most, on average, at each threshold"
     n = len(losses)
     return (np.sum(losses, 0)+1)/(n+1)
