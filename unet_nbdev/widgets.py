@@ -115,6 +115,7 @@ def _build(self:Explorer): # controls; each change is shown at once
     self.box = W.HBox([W.VBox([*c.values(), self.button]), W.VBox([self.picture, self.line])])
     self._draw()
 
+# %% ../nbs/23_widgets.ipynb #c012
 @patch
 def _show_values(self:Explorer): # in the controls, of the class that is chosen
     i = max(0, self.controls['of'].value)
@@ -140,6 +141,7 @@ def _draw(self:Explorer):
     except DataError as e: self.line.value = _html(str(e)); return
     self.picture.value,self.line.value = _jpg(rgb),_html(f'{words}\n{self.code}')+(_key(_ERR) if self.controls['view'].value=='errors' else '')
 
+# %% ../nbs/23_widgets.ipynb #c014
 @patch(as_prop=True)
 def code(self:Explorer): # what to write in a program
     usual = asdict(PostProcess())
@@ -167,10 +169,11 @@ def _bundle(box, jpg): # the widget where it can live, else its picture
     data = data[0] if isinstance(data, tuple) else data or {}
     return {**data, 'image/jpeg':base64.b64encode(jpg).decode()}
 
+# %% ../nbs/23_widgets.ipynb #c015
 @patch
 def _repr_mimebundle_(self:Explorer, include=None, exclude=None): return _bundle(self.box, self.picture.value)
 
-# %% ../nbs/23_widgets.ipynb #c012
+# %% ../nbs/23_widgets.ipynb #c016
 def explore(
     model,        # model file, `Checkpoint` or `Segmenter`
     images,       # `Items` (with their truth), image files, a folder or a pattern
@@ -181,7 +184,7 @@ def explore(
     seg = model if isinstance(model, Segmenter) else Segmenter(model, device)
     return Explorer(seg, images, model if isinstance(model, (str,Path)) else None, side)
 
-# %% ../nbs/23_widgets.ipynb #c025
+# %% ../nbs/23_widgets.ipynb #c029
 class Comparison:
     "Two models on the same images"
     def __init__(self, segs, names, images, side=512):
