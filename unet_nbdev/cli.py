@@ -310,7 +310,7 @@ def train(
     invert:float=None,      # share of the samples whose light and dark are exchanged
     paste:float=None,       # share of the samples that get objects of another image
     class_weights=False,    # let pixels of rare classes count for more in the loss
-    oversample=False,       # show images with rare classes more often; chosen from the data
+    oversample:str=None,    # show more often what is rare: classes, kinds (of images), both, or none; chosen from the data
     seed:int=0,             # of everything random
     device:str=None,        # cpu, cuda, mps; by default the best that works
     workers:int=None,       # processes that prepare data; chosen by default

@@ -9,6 +9,7 @@ __all__ = ['split_items', 'fold_items', 'load_sample', 'Samples', 'cache_dir', '
 
 # %% ../nbs/08_data.ipynb #c002
 import os, math, mmap, time, zlib, shutil, hashlib, fnmatch, warnings
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from fastprogress import progress_bar
 from torch.utils.data import get_worker_info
 from .core import *
 from .items import item2mask
-from .prep import Prep
+from .prep import Prep, image_kind
 from .show import show_masks
 
 # %% ../nbs/08_data.ipynb #c007
@@ -273,8 +274,8 @@ def _first_good(f, ks): # what is not kept in memory may turn out unreadable onl
         warnings.warn(f'left out: {err}')
     raise err
 
-def _tensors(img, msk): # (H,W,C) and (H,W) → (C,H,W) and (H,W), uint8
-    return tuple(torch.from_numpy(np.ascontiguousarray(o)) for o in (img.transpose(2,0,1), msk))
+def _tensors(img, msk): # (H,W,C) and (H,W) → (C,H,W) and (H,W), uint8; in memory the channels of a pixel stay side by side
+    return torch.from_numpy(np.ascontiguousarray(img)).permute(2,0,1),torch.from_numpy(np.ascontiguousarray(msk))
 
 # %% ../nbs/08_data.ipynb #c034
 class TrainSet:
@@ -372,10 +373,17 @@ def paste_objects(
 
 # %% ../nbs/08_data.ipynb #c044
 def _pad_batch(b): # samples of different sizes → one batch; what is added is `IGNORE`
-    if len({y.shape for _,y in b})==1: return tuple(torch.stack(o) for o in zip(*b))
     h,w = (max(o[1].shape[d] for o in b) for d in (-2,-1))
-    pad = lambda t,v: torch.nn.functional.pad(t, (0, w-t.shape[-1], 0, h-t.shape[-2]), value=v)
-    return tuple(torch.stack(o) for o in zip(*[(pad(x, 0), pad(y, IGNORE)) for x,y in b]))
+    xs,ys = _filled([x.permute(1,2,0) for x,_ in b], (0,1), h, w, 0),_filled([y for _,y in b], (-2,-1), h, w, IGNORE)
+    return xs.permute(0,3,1,2),ys
+
+def _filled(ts, dims, h, w, v): # NumPy does it: what is this small does not gain from threads, and waits for them
+    sz = list(ts[0].shape)
+    for d,n in zip(dims, (h,w)): sz[d] = n
+    same = all(list(t.shape)==sz for t in ts)
+    res = np.empty((len(ts),*sz), np.uint8) if same else np.full((len(ts),*sz), v, np.uint8)
+    for r,t in zip(res, ts): r[tuple(slice(n) for n in t.shape)] = t.numpy()
+    return torch.from_numpy(res)
 
 class SegDL(TfmdDL):
     "fastai loader of (images, masks) that normalises on the device"
@@ -401,7 +409,9 @@ class SegDL(TfmdDL):
         samples = getattr(self.dataset, 'samples', None)
         for x,y in super().__iter__():
             if samples is not None: samples.check()
-            yield self.prep.normalise(x),y.long() if y.ndim==3 else y # layers stay uint8
+            yield self._floats(x),y if y.ndim==4 else y.long() if y.is_cuda else torch.from_numpy(y.numpy().astype(np.int64)) # layers stay uint8
+
+    def _floats(self, x): return torch.from_numpy(self.prep.normalise(x.numpy())) if x.device.type=='cpu' else self.prep.normalise(x)
 
     def images(self, x): # normalised batch → list of (H,W,C) uint8
         mean,std = (x.new_tensor(o).view(-1,1,1) for o in (self.prep.mean,self.prep.std))
@@ -454,7 +464,7 @@ def seg_dls(
     num_workers:int|None=None, # processes that augment; None: chosen
     device=None,            # None: `seg_learner` picks the best that works
     strict:bool=False,      # stop at the first image that cannot be read
-    oversample:bool=False,  # show rare kinds of images, and those with rare classes, more often, see `rare_weights`
+    oversample:str='none',  # show more often what is rare: 'classes', 'kinds' of images, or 'both', see `rare_weights`
     elastic:float=0.,       # share of the samples that are bent
     invert:float=0.,        # share of the samples whose light and dark are exchanged
     paste:float=0.,         # share of the samples that get objects of another one, see `paste_objects`
@@ -472,7 +482,7 @@ def seg_dls(
     cuda = torch.device(device).type=='cuda' if device else torch.cuda.is_available()
     if num_workers is None: num_workers = min(8, os.cpu_count()) if cuda or both.n_keep<len(both.szs) and not both.disk else 0
     kw = dict(num_workers=num_workers, pin_memory=cuda, device=device)
-    win,weights = 2*crop if isinstance(aug, str) else None,rare_weights(trn) if oversample else None
+    win,weights = 2*crop if isinstance(aug, str) else None,None if oversample=='none' else rare_weights(trn, oversample)
     ds = TrainSet(trn, tfm, max(n_epoch or max(len(trn), 64), bs), seed, win, weights, paste)
     return DataLoaders(SegDL(ds, bs=bs, drop_last=True, **kw), SegDL(ValidSet(val), bs=max(1, bs//2), **kw), device=device)
 
@@ -513,9 +523,28 @@ def _shown(samples): # the classes of each image, by index; what annotations say
     for k,o in enumerate(samples.items):
         yield {idx[a['category_id']] for a in o.anns if a.get('category_id') in idx} if o.anns else set(np.flatnonzero(count_pixels(samples[k][1], samples.codes)))-{0}
 
-def rare_weights(samples:Samples)->np.ndarray: # (n,): 1 for an image without rare classes, more with them
-    "How often each image should come so that rare classes are seen: the largest √(median share of images / share) of its classes"
+def _kind(o): # of an item; None where it cannot be read
+    try: img = open_image(o.img, o.sz, [min(n, 128) for n in o.sz])
+    except DataError: return None
+    n = img.shape[2] if img.ndim==3 else 1
+    return image_kind(Prep(n_in=n, mean=[.5]*n, std=[.5]*n).pixels(img))
+
+def _kind_weights(samples, most=8.): # (n,): √(share of the commonest kind of image / share of its own), `most` at most
+    with ThreadPoolExecutor(os.cpu_count()) as ex: kinds = list(ex.map(_kind, samples.items))
+    n = Counter(kinds)
+    return np.array([min(most, (max(n.values())/n[k])**.5) if k else 1. for k in kinds])
+
+def _class_weights(samples): # (n,): the largest √(median share of images / share) of an image's classes, 1 at least
     sets = list(_shown(samples))
     share = {c:sum(c in s for s in sets)/len(sets) for c in set().union(*sets)}
     mid = np.median(list(share.values())) if share else 1.
     return np.array([max([1., *((mid/share[c])**.5 for c in s)]) for s in sets])
+
+def rare_weights(
+    samples:Samples,
+    what='classes', # what is rare: 'classes', 'kinds' of images (see `image_kind`) or 'both'
+)->np.ndarray: # (n,): 1 for an image without anything rare, more with it
+    "How often each image should come so that what is rare is seen"
+    if what not in ('classes','kinds','both'): raise DataError(f'oversample={what!r}', "Choose 'none', 'classes', 'kinds' or 'both'")
+    ws = [f(samples) for k,f in dict(classes=_class_weights, kinds=_kind_weights).items() if what in (k,'both')]
+    return np.prod(ws, 0)

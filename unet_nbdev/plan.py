@@ -15,7 +15,7 @@ from fastcore.basics import patch
 from .core import *
 from .items import item2mask
 from .show import html_table
-from .prep import Prep, is_light
+from .prep import Prep, image_kind
 from .data import aug_tfms, choose_prep, count_pixels
 from .model import pick_device
 from .losses import create_loss
@@ -30,7 +30,7 @@ def _look(item, codes): # numbers of one image; None where it cannot be read
     if codes.multilabel: msk = layers2map(msk)
     fg,bg = (msk>0)&(msk!=IGNORE),msk==0
     light = px.mean(2)
-    return dict(sz=msk.shape, n_in=img.shape[2], bits=8*img.dtype.itemsize, grey=bool(np.ptp(px[::4,::4,:3], axis=2).mean()<3), light=is_light(px),
+    return dict(sz=msk.shape, n_in=img.shape[2], bits=8*img.dtype.itemsize, kind=image_kind(px),
                 contrast=float(light[fg].mean()-light[bg].mean()) if fg.any() and bg.any() else None,
                 objects=_sizes(fg), pixels=counts)
 
@@ -59,12 +59,13 @@ def fingerprint(
 
 def _are_photos(items, ks, seen): # coloured JPEGs of more than one size; tiles and slides come in one, or in other formats
     jpg = _share([items[k].img.suffix.lower() in ('.jpg','.jpeg') for k in ks])>.5
-    return jpg and _share([o['grey'] for o in seen])<.5 and len({o['sz'] for o in seen})>1
+    return jpg and _share(['grey' in o['kind'] for o in seen])<.5 and len({o['sz'] for o in seen})>1
 
 def _tones(seen): # shares of images; how many of the light ones have objects darker than their surroundings, and of the dark ones
     darker = lambda os: _share([o['contrast']<0 for o in os if o['contrast'] is not None])
-    light,dark = ([o for o in seen if o['light']==b] for b in (True,False))
-    return dict(grey=_share([o['grey'] for o in seen]), light=_share([o['light'] for o in seen]), darker_on_light=darker(light), darker_on_dark=darker(dark))
+    light,dark = ([o for o in seen if o['kind'].startswith(s)] for s in ('light','dark'))
+    kinds = {k:round(n/len(seen), 4) for k,n in Counter(o['kind'] for o in seen).most_common()}
+    return dict(kinds=kinds, light=round(len(light)/len(seen), 4), darker_on_light=darker(light), darker_on_dark=darker(dark))
 
 def _classes(codes, px): # share of the pixels and of the images, background first
     return [dict(name=n, pixels=round(float(p), 5), images=_share(i)) for n,p,i in zip(codes.vocab, px.sum(0)/max(1, px.sum()), (px>0).T)]
@@ -114,8 +115,10 @@ def _aug(passes):
 # %% ../nbs/14_plan.ipynb #c023
 def _oversample(f):
     px = np.array([c['pixels'] for c in f['classes'][1:] if c['pixels']])
-    if len(px)>1 and px.min()<np.median(px)/20: return True,'some classes are rare'
-    return False,'no class is rare'
+    k = min(f['kinds'], key=f['kinds'].get)
+    classes,kinds = len(px)>1 and bool(px.min()<np.median(px)/20),not f['photos'] and f['kinds'][k]<.25
+    why = ['some classes are rare']*classes + [f'{f["kinds"][k]:.0%} of the images are {k}, which is rare']*kinds
+    return ('both' if classes and kinds else 'classes' if classes else 'kinds' if kinds else 'none'),' and '.join(why) or 'nothing is rare'
 
 # %% ../nbs/14_plan.ipynb #c026
 _DATA = 'crop bs aug flips oversample elastic invert paste'.split()
@@ -184,7 +187,7 @@ def make_plan(
 
 def _check_values(v): # a mistake is said before anything is trained
     create_loss(v['loss']); aug_tfms(v['aug'])
-    for k,ok in dict(decoder=_WIDTHS, flips=('h','all')).items():
+    for k,ok in dict(decoder=_WIDTHS, flips=('h','all'), oversample=('none','classes','kinds','both')).items():
         if v[k] not in ok: raise DataError(f'{k}={v[k]!r}', f'Choose {" or ".join(map(repr, ok))}')
     for k in ('elastic','invert','paste'):
         if not 0<=v[k]<=1: raise DataError(f'{k}={v[k]!r}', 'Give a share of the samples, 0 to 1')

@@ -94,7 +94,7 @@ def _unseen(y, k): return np.rot90(y[...,::-1] if k%2 else y, -(k//2), (-2,-1)) 
 
 @patch
 def _forward(self:Predictor, net, prep, img): # (H,W,n_in) uint8, padded → (n_cls,H,W)
-    x = prep.normalise(np.ascontiguousarray(img.transpose(2,0,1)))[None]
+    x = np.ascontiguousarray(prep.normalise(img.transpose(2,0,1))[None])
     return _mean(_unseen(net(_seen(x, k)), k) for k in range(self.views))
 
 @patch
