@@ -511,6 +511,8 @@ def _segmenter(model, device=None, tta=False, precision='auto'): # of model file
     if any(onnx)!=all(onnx): raise DataError('exported models together with others', 'Give all as .onnx, or none')
     if all(onnx):
         from unet_nbdev.runtime import OnnxSegmenter
+        if device not in (None,'cpu') or precision!='auto':
+            raise DataError('--device and --precision are for models with torch', 'Leave them out: an exported model has its precision, and runs on the CPU')
         return OnnxSegmenter(files, tta=tta)
     from unet_nbdev.inference import Segmenter
     return Segmenter(files, device, tta=tta, precision=precision)
@@ -682,7 +684,7 @@ def _write_prediction(to, seg, pred, img, legend, cal, cover):
     if 'mask' in to: _write_mask(to['mask'], pred.mask, seg.codes)
     probs = seg.probs(img) if pred.probs is None and {'probs','cover'}&set(to) else pred.probs
     if 'probs' in to:
-        with atomic(to['probs']) as p: np.save(p, probs.astype(np.float16))
+        with atomic(to['probs']) as p: np.save(p, (cal.probs(probs) if cal else probs).astype(np.float16))
     if 'cover' in to: write_image(to['cover'], cal.cover(probs, cover).astype(np.uint8)*255)
 
 def _write_mask(path, msk, codes): # of classes that overlap a file for each: stem_mask_NAME.png
@@ -717,6 +719,8 @@ class _Journal:
         self.file.write(json_dumps(row)+'\n')
         self.file.flush()
 
+    def close(self): self.file.close()
+
 def _stamp(f): return [f.stat().st_size, f.stat().st_mtime_ns]
 
 def _done(row, f, to): # was this very file predicted, and is all there?
@@ -724,11 +728,15 @@ def _done(row, f, to): # was this very file predicted, and is all there?
 
 # %% ../nbs/24_cli.ipynb #c070
 def _row(f, name, image_id, seg, img, pred, coco, kaggle, objects, cal): # a line of the journal
+    import numpy as np
     from unet_nbdev.postprocessing import kaggle_rows, object_table, to_coco
-    px = [int((pred.mask==k).sum()) for k in range(1, len(seg.codes.names)+1)] if pred.mask.ndim==2 else pred.mask.sum((1,2), dtype=int).tolist()
-    row = dict(file=name, stamp=_stamp(f), height=img.shape[0], width=img.shape[1], areas=px, sure=round(pred.sure, 4))
+    quality = {}
+    if cal and pred.probs is not None:
+        quality = dict(quality=round(cal.quality(pred.probs, pred.mask), 4))
+        pred = pred.with_probs(cal.probs(pred.probs)) # from here on they are true ones
+    px = np.bincount(pred.mask.ravel(), minlength=256)[1:len(seg.codes.names)+1].tolist() if pred.mask.ndim==2 else pred.mask.sum((1,2), dtype=int).tolist()
+    row = dict(file=name, stamp=_stamp(f), height=img.shape[0], width=img.shape[1], areas=px, sure=round(pred.sure, 4), **quality)
     if pred.mask.ndim==3: row['layers'] = True
-    if cal and pred.probs is not None: row['quality'] = round(cal.quality(pred.probs, pred.mask), 4)
     if coco: row['coco'] = to_coco(pred.mask, seg.codes, image_id, pred.probs, split=seg.post.split)
     if kaggle: row['kaggle'] = kaggle_rows(pred.mask, seg.codes, Path(name).stem, kaggle=='objects', seg.post.split)
     if objects: row['objects'] = object_table(pred.mask, seg.codes, pred.probs, seg.post.split)
@@ -739,12 +747,10 @@ def _write_csv(path, head, lines):
         csv.writer(f, lineterminator='\n').writerows([head, *lines])
 
 def _write_results(folder, rows, codes, json=False, annotations=False, kaggle=None, objects=False): # of all images
-    from unet_nbdev.postprocessing import write_objects
+    from unet_nbdev.postprocessing import write_kaggle, write_objects
     if json: write_json(folder/'results.json', [{**o, 'file_name':r['file']} for r in rows for o in r['coco']], indent=None)
     if annotations: write_json(folder/'annotations.json', _annotations(rows, codes), indent=None)
-    if kaggle:
-        head = ['ImageId',*([] if len(codes.names)==1 else ['ClassId']),'EncodedPixels']
-        _write_csv(folder/'kaggle.csv', head, [[o[k] for k in head] for r in rows for o in r['kaggle']])
+    if kaggle: write_kaggle(folder/'kaggle.csv', [o for r in rows for o in r['kaggle']], len(codes.names)>1)
     if objects: write_objects(folder/'objects.csv', [{'file':r['file'], **o} for r in rows for o in r['objects']])
 
 def _annotations(rows, codes): # a COCO data set that labelling tools open: ids are numbers, counted from 1 where they were not
@@ -786,7 +792,7 @@ def predict(
     objects=False,    # write OUT/objects.csv too: area, box, centre, axes and probability of each object
     split:float=None, # count objects that touch one by one, their centres at least so far apart, in pixels; by default as the model file says
     cover:float=None, # of a calibrated model, write OUT/stem_cover.png too: where to look to have this share of the objects, such as 0.9
-    probs=False,      # write OUT/stem_probs.npy too: float16 (classes, height, width)
+    probs=False,      # write OUT/stem_probs.npy too: float16 (classes, height, width), true ones where the model is calibrated
     legend=False,     # add a strip with the class names to the picture
     raw=False,        # without post-processing
     tta=False,        # average over mirrored (and, as in training, turned) views: slower, a little better
@@ -830,7 +836,8 @@ def _predict_folder(seg, todo, folder, key, again, how, out): # → exit code
     journal = _Journal(folder, key, again)
     mine = todo[journal.rank::journal.world]
     new = [o for o in mine if not _done(journal.before.get(o[1]), o[0], o[3])]
-    bad = _predict_all(seg, new, journal, **how)
+    try: bad = _predict_all(seg, new, journal, **how)
+    finally: journal.close()
     if len(todo)==1 and bad: raise bad[0]
     found = journal.rows()
     rows = [found[o[1]] for o in todo if o[1] in found]

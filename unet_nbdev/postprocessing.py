@@ -427,8 +427,8 @@ def _layers_table(layers, codes, probs, split):
 
 # %% ../nbs/12_postprocessing.ipynb #c070
 def _write_csv(path, cols, rows):
-    with atomic(path) as p, open(p, 'w', newline='', encoding='utf-8') as f:
-        out = csv.DictWriter(f, cols)
+    with atomic(path) as p, open(p, 'w', newline='', encoding='utf-8', errors='surrogateescape') as f:
+        out = csv.DictWriter(f, cols, extrasaction='ignore', lineterminator='\n')
         out.writeheader(); out.writerows(rows)
 
 def write_objects(
@@ -457,9 +457,10 @@ def kaggle_rows(
 def write_kaggle(
     path,      # .csv
     rows:list, # from `kaggle_rows`, of all pictures
+    classes=True, # with a column for the class, which competitions of one class don't have
 ):
     "Write a submission"
-    _write_csv(path, ['ImageId','ClassId','EncodedPixels'], rows)
+    _write_csv(path, ['ImageId',*(['ClassId'] if classes else []),'EncodedPixels'], rows)
 
 # %% ../nbs/12_postprocessing.ipynb #c073
 _SHARES = dict(fill_holes=(0, 1/64, 1/16, 1/4), min_size=(0, 1/64, 1/32, 1/16, 1/8, 1/4)) # of the typical object's area

@@ -28,6 +28,10 @@ class Prediction:
     codes:Codes      # names and colours of the classes
     sure:float=float('nan') # mean over the pixels: how probable the network finds what it says there, 0 to 1
 
+    def with_probs(self, probs)->'Prediction':
+        "The same mask with other probabilities, such as `Calibrated.probs` gives"
+        return replace(self, probs=probs, sure=_sure(probs, self.codes))
+
 # %% ../nbs/17_runtime.ipynb #c010
 class Predictor:
     "What surrounds networks in a prediction; a subclass gives the networks"
