@@ -303,7 +303,7 @@ def train(
     ema:float=None,         # average the weights, such as 0.999
     patience:int=None,      # stop after so many epochs without a better score
     freeze_epochs:int=0,    # epochs in which a pretrained encoder stays as it is
-    loss:str='ce_dice',     # ce, dice, ce_dice, focal, tversky, lovasz, gen_dice, boundary, or a sum such as ce+0.5*boundary
+    loss:str=None,          # ce, dice, ce_dice, focal, tversky, lovasz, gen_dice, boundary, or a sum such as ce+0.5*boundary; chosen from the data
     aug:str=None,           # augmentation: none, light, medium, strong; chosen: more in longer trainings
     flips:str=None,         # h mirrors, all also turns; chosen from the data
     elastic:float=None,     # share of the samples that are bent

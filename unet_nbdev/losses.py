@@ -205,8 +205,11 @@ def _regions(seen, w): # `w` (1 or B,n_cls) → for each of its k classes that c
     p,targ,valid = (o.flatten(1) for o in (p, targ, valid))
     return p, (targ==c[:,None])&valid, valid.expand_as(p), w[b,c]
 
+def _downwards(x): # the order of each row; on a CPU NumPy sorts six times as fast
+    return torch.from_numpy(np.argsort(-x.numpy(), 1)) if x.device.type=='cpu' else x.argsort(1, descending=True)
+
 def _lovasz_slope(err, own): # (k,N) errors and truth → (k,N), what each error adds to 1 - IoU when all worse ones are made
-    order = err.argsort(1, descending=True)
+    order = _downwards(err)
     own = own.gather(1, order)
     out,more = (o.cumsum(1, dtype=torch.int32).to(err.dtype) for o in (own, ~own))
     size = out[:,-1:]

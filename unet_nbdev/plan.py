@@ -121,6 +121,12 @@ def _oversample(f):
     return ('both' if classes and kinds else 'classes' if classes else 'kinds' if kinds else 'none'),' and '.join(why) or 'nothing is rare'
 
 # %% ../nbs/14_plan.ipynb #c026
+def _loss(f, codes):
+    if codes.multilabel: return 'bce_dice','classes may overlap: a yes or no for each'
+    if len(codes.names)==1 and not f['photos']: return 'ce+lovasz','one class, and no photos: IoU itself is learned'
+    return 'ce_dice','usual'
+
+# %% ../nbs/14_plan.ipynb #c029
 _DATA = 'crop bs aug flips oversample elastic invert paste'.split()
 _NET,_FIT = 'encoder weights loss opt'.split(),'lr enc_lr sched warmup ema clip'.split()
 
@@ -155,15 +161,15 @@ def fit(self:Plan)->dict:
     "Arguments of `fit_unet`"
     return {k:self[k] for k in _FIT}
 
-# %% ../nbs/14_plan.ipynb #c028
-_USUAL = dict(encoder='tf_efficientnet_lite0', weights='auto', decoder='half', loss='ce_dice', class_weights=False, opt='adamw', lr=3e-3, sched='one_cycle',
+# %% ../nbs/14_plan.ipynb #c031
+_USUAL = dict(encoder='tf_efficientnet_lite0', weights='auto', decoder='half', class_weights=False, opt='adamw', lr=3e-3, sched='one_cycle',
               warmup=.15, ema=None, clip=None, elastic=0., invert=0., paste=0.)
 
 def _rules(f, items, dev, time, pretrained): # (setting, what gives value and reason, from the values before it)
     n_in = choose_prep(items).n_in
     return [('size', lambda v: _scale(f, items)), ('n_in', lambda v: (n_in, 'channels of the images' if n_in not in (1,3) else 'as the pretrained encoder wants it')),
             ('norm', lambda v: _norm(f)), ('crop', lambda v: _crop(f, v['size'])), ('bs', lambda v: _batch(v['crop'], dev)),
-            ('oversample', lambda v: _oversample(f)), ('aug', lambda v: _aug(_passes(f, v, dev, *time))),
+            ('oversample', lambda v: _oversample(f)), ('loss', lambda v: _loss(f, items.codes)), ('aug', lambda v: _aug(_passes(f, v, dev, *time))),
             ('flips', lambda v: _flips(f)), ('enc_lr', lambda v: _enc_lr(f) if pretrained else (1.,'nothing is pretrained'))]
 
 def make_plan(
@@ -180,8 +186,8 @@ def make_plan(
     if odd := set(given)-{k for k,_ in rules}-set(_USUAL): raise DataError(f'unknown setting {min(odd)!r}', f'There are {", ".join([k for k,_ in rules]+[*_USUAL])}')
     v,why = {},{}
     for k,rule in rules: v[k],why[k] = (given[k],'given') if k in given else rule(v)
-    for k,x in _USUAL.items(): v[k],why[k] = given.get(k, x),'given' if given.get(k, x)!=x else 'usual'
-    if items.codes.multilabel and 'loss' not in given: v['loss'],why['loss'] = 'bce_dice','classes may overlap: a yes or no for each'
+    for k,x in _USUAL.items():
+        if k not in v: v[k],why[k] = given.get(k, x),'given' if given.get(k, x)!=x else 'usual'
     _check_values(v)
     return Plan(v, why, f)
 
@@ -192,7 +198,7 @@ def _check_values(v): # a mistake is said before anything is trained
     for k in ('elastic','invert','paste'):
         if not 0<=v[k]<=1: raise DataError(f'{k}={v[k]!r}', 'Give a share of the samples, 0 to 1')
 
-# %% ../nbs/14_plan.ipynb #c031
+# %% ../nbs/14_plan.ipynb #c034
 def _say(v): return 'own' if v is None else 'yes' if v is True else 'no' if v is False else '×'.join(map(str, v)) if isinstance(v, (list,tuple)) else str(v)
 
 @patch
