@@ -680,12 +680,18 @@ def _check_targets(targets, files):
 def _write_prediction(to, seg, pred, img, legend, cal, cover):
     import numpy as np
     from unet_nbdev.show import overlay
-    write_image(to[''], overlay(img, pred.mask, seg.codes, legend=legend))
+    write_image(to[''], overlay(*_drawable(img, pred.mask), seg.codes, legend=legend))
     if 'mask' in to: _write_mask(to['mask'], pred.mask, seg.codes)
     probs = seg.probs(img) if pred.probs is None and {'probs','cover'}&set(to) else pred.probs
     if 'probs' in to:
         with atomic(to['probs']) as p: np.save(p, (cal.probs(probs) if cal else probs).astype(np.float16))
     if 'cover' in to: write_image(to['cover'], cal.cover(probs, cover).astype(np.uint8)*255)
+
+def _drawable(img, msk, most=2**26): # image and mask; of a picture that stays on disk every second pixel, or third, until there are not too many
+    import numpy as np
+    if isinstance(img, np.ndarray) and not isinstance(img, np.memmap): return img,msk
+    k = int(np.ceil((img.shape[0]*img.shape[1]/most)**.5))
+    return np.ascontiguousarray(img[::k,::k]),np.ascontiguousarray(msk[...,::k,::k])
 
 def _write_mask(path, msk, codes): # of classes that overlap a file for each: stem_mask_NAME.png
     if msk.ndim==2: return write_image(path, msk)
@@ -760,7 +766,8 @@ def _annotations(rows, codes): # a COCO data set that labelling tools open: ids 
     return dict(images=images, annotations=anns, categories=[dict(id=i, name=n) for i,n in zip(cats, codes.names)])
 
 def _predict_one(seg, f, name, image_id, to, clean, legend, cal, cover, **kw): # → its line
-    img = open_image(f)
+    from unet_nbdev.runtime import open_large
+    img = open_large(f)
     pred = seg(img, clean)
     _write_prediction(to, seg, pred, img, legend, cal, cover)
     return _row(f, name, image_id, seg, img, pred, cal=cal, **kw)
