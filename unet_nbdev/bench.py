@@ -490,6 +490,7 @@ def _clean(msk):
     out = clean_mask(msk, open=1, fill_holes=_HOLE, min_size=_SPECK)
     return out,to_coco(out, Codes(['a','b','c']), 1)
 
+# %% ../nbs/22_bench.ipynb #c035
 def _clean_skimage(msk):
     from skimage import measure, morphology as mo
     out,polys = np.zeros_like(msk),[]
@@ -512,10 +513,11 @@ def _post(o, clean):
 @_contender('unet_nbdev')
 def _post_ours(o): return _post(o, _clean)
 
+# %% ../nbs/22_bench.ipynb #c036
 @_contender('scikit-image')
 def _post_skimage(o): return _post(o, _clean_skimage)
 
-# %% ../nbs/22_bench.ipynb #c037
+# %% ../nbs/22_bench.ipynb #c039
 def _mask_pairs(n_cls, n=16, side=512): # (truth, prediction): blocks of classes, of which some pixels are wrong
     rng = np.random.default_rng(0)
     for _ in range(n):
@@ -549,7 +551,7 @@ def _metrics_torch(o):
     np.save(o.out/'iou.npy', _all(16)['JaccardIndex'].numpy())
     return dict(rate=o.n_masks/_timed(lambda: _all(o.n_masks), 1, 0), work=('copy', 2*512*512/1e9))
 
-# %% ../nbs/22_bench.ipynb #c039
+# %% ../nbs/22_bench.ipynb #c041
 def _sweep(f, xs, reps=1): return dict(points=[(x, _timed(lambda: f(y), reps)) for x,y in xs])
 
 @_contender('read a COCO json', 'coco big')
@@ -582,7 +584,7 @@ def _exponent(points): # slope of the larger half, in logarithms
     x,y = np.log(points[-(len(points)//2+1):]).T
     return round(float(np.polyfit(x, y, 1)[0]), 2)+0. # no minus before 0
 
-# %% ../nbs/22_bench.ipynb #c042
+# %% ../nbs/22_bench.ipynb #c044
 class Bench:
     "What was measured: `runs` as they came, and `rows()`, `table()` and pictures made from them"
     def __init__(self, runs, compared, scale): self.runs,self.compared,self.scale = runs,compared,scale
@@ -623,7 +625,7 @@ def growth(self:Bench)->dict: # name → dict of points (size, seconds) and expo
     runs = {k:[r for r in self.of(n) if 'points' in r] for k,n in GROWTH.items()}
     return {k:dict(points=v[-1]['points'], exponent=_exponent(v[-1]['points'])) for k,v in runs.items() if v}
 
-# %% ../nbs/22_bench.ipynb #c043
+# %% ../nbs/22_bench.ipynb #c045
 def _rate(o, unit): # a side, in words
     if 'why' in o: return '–'
     show = lambda v: f'{v if unit else 1/v:.3g}'
@@ -665,7 +667,7 @@ def to_json(self:Bench)->dict:
     "Everything, for json"
     return dict(scale=self.scale, rows=self.rows(), growth=self.growth(), runs=self.runs)
 
-# %% ../nbs/22_bench.ipynb #c047
+# %% ../nbs/22_bench.ipynb #c049
 _COLORS = dict(met=(0,114,178), missed=(213,94,0)) # Okabe and Ito's blue and vermilion
 _rgb = lambda c: tuple(v/255 for v in c)
 
@@ -704,7 +706,7 @@ def plot_growth(self:Bench):
         ax.set(xscale='log', yscale='log', xlabel='size, smallest = 1', ylabel='seconds, smallest = 1'); ax.legend()
     return fig
 
-# %% ../nbs/22_bench.ipynb #c048
+# %% ../nbs/22_bench.ipynb #c050
 @patch
 def save(self:Bench,
     out, # folder
@@ -717,7 +719,7 @@ def save(self:Bench,
     if self.growth(): save_fig(self.plot_growth(), out/'growth.png', small=True)
     return out
 
-# %% ../nbs/22_bench.ipynb #c052
+# %% ../nbs/22_bench.ipynb #c054
 def _child(): # what a new process does: make an input, or run a contender
     o = SimpleNamespace(**json.loads(sys.argv[1]))
     o.work,o.out = Path(o.work),Path(o.out)
@@ -740,7 +742,7 @@ def _start(orders): # → what the child says, or why it says nothing
     if p.returncode: return dict(failed=(p.stderr.strip().splitlines() or [f'exit {p.returncode}'])[-1][:200])
     return json.loads(p.stdout.splitlines()[-1])
 
-# %% ../nbs/22_bench.ipynb #c053
+# %% ../nbs/22_bench.ipynb #c055
 class _Runs: # all runs of a benchmark, kept in a file
     def __init__(self, file, settings):
         self.file,self.settings = file,settings
@@ -764,7 +766,7 @@ def _todo(rows, grow, rounds): # [(round, contender)], in another order each rou
     turned = lambda k: names[k%len(names):]+names[:k%len(names)] if names else []
     return [(0, 'limits')] + [(k, n) for k in range(rounds) for n in turned(k)] + [(0, n) for n in grow]
 
-# %% ../nbs/22_bench.ipynb #c055
+# %% ../nbs/22_bench.ipynb #c057
 def _agreement(a, b): # of two folders with the same files, as far as they have any
     both = sorted({f.name for f in Path(a).glob('*')} & {f.name for f in Path(b).glob('*')})
     def _load(f): return np.load(f) if f.suffix=='.npy' else open_image(f)
@@ -772,7 +774,7 @@ def _agreement(a, b): # of two folders with the same files, as far as they have 
     same = [_same(x, y) for x,y in ((_load(Path(a)/n), _load(Path(b)/n)) for n in both) if x.shape==y.shape]
     return float(sum(s.sum() for s in same)/sum(s.size for s in same)) if same else None
 
-# %% ../nbs/22_bench.ipynb #c057
+# %% ../nbs/22_bench.ipynb #c059
 def _choose(parts, rows): # → rows, sweeps
     known = [*dict.fromkeys([*(r.part for r in rows), *PARTS])]
     parts = [o.strip() for o in parts.split(',')] if isinstance(parts, str) else parts or known
@@ -811,7 +813,7 @@ def _said(res): # of a run, in a few words
     if 'missing' in res: return f'{res["missing"]} is not installed'
     return ', '.join(f'{k} {v:.3g}' for k,v in res.items() if isinstance(v, float)) or f'{len(res.get("points", []))} sizes'
 
-# %% ../nbs/22_bench.ipynb #c058
+# %% ../nbs/22_bench.ipynb #c060
 def bench(
     parts=None,           # names from `PARTS`, a list or one string with commas; None: all
     rounds:int|None=None, # times that each contender runs; None: 3, or 1 with `quick`

@@ -186,6 +186,7 @@ def _bins(samples, parts, Ts): # reliability of the images of each part, at the 
         if len(t): res.update(_softmax(z/np.float32(T))[:,None], t[None])
     return res
 
+# %% ../nbs/19_calibrate.ipynb #c024
 def calibrate(
     pairs,            # (probs (n_cls,H,W), mask (H,W)) of images not trained on, one after the other
     multilabel=False, # probs and masks are layers (C,H,W) of classes that may overlap
@@ -208,7 +209,7 @@ def calibrate(
     report |= dict(images=N, folds=len(parts), cover=_coverage([o[0] for o in losses], parts))
     return Calibrated(T, [len(c) for c in curves], risk, multilabel, report)
 
-# %% ../nbs/19_calibrate.ipynb #c024
+# %% ../nbs/19_calibrate.ipynb #c025
 def _held_out(samples, parts, Ts): # mean negative log-likelihood
     pairs = [(*_all([samples[i] for i in o]), T) for o,T in zip(parts, Ts)]
     return float(np.average([_nll(z, t, 1/T) if len(t) else 0. for z,t,T in pairs], weights=[len(t) for _,t,_ in pairs]))
@@ -238,7 +239,7 @@ def _coverage(losses, parts): # [{level, images, coverage}] of images that were 
         res.append(dict(level=level, images=len(got), coverage=float(np.mean(got)) if got else None))
     return res
 
-# %% ../nbs/19_calibrate.ipynb #c030
+# %% ../nbs/19_calibrate.ipynb #c031
 _BLUE,_ORANGE = (tuple(palette(7)[k]/255) for k in (5,6)) # told apart with any kind of sight
 
 def _line(ax, rows, name, color):
@@ -265,7 +266,7 @@ def plot_reliability(
     if path: save_fig(fig, path)
     return fig
 
-# %% ../nbs/19_calibrate.ipynb #c033
+# %% ../nbs/19_calibrate.ipynb #c034
 def _rim(m, w): # (H,W) bool: the border of a region, `w` pixels wide, inside of it
     m = m.astype(np.uint8)
     return (m-cv2.erode(m, np.ones((2*w+1,)*2, np.uint8), borderValue=1))>0
@@ -288,6 +289,7 @@ def _shades(cal, levels): # [(level, colour)] of those that can be promised
     colors = [mpl.colormaps['viridis'](v)[:3] for v in np.linspace(.98, .1, len(levels))]
     return [(o, c) for o,c in zip(levels, colors) if 1/(cal.n[0]+1)<=1-o+1e-12]
 
+# %% ../nbs/19_calibrate.ipynb #c035
 def plot_confidence(
     img,            # image of any kind, (H,W) or (H,W,C)
     probs,          # (n,H,W) probabilities, as the network gives them
@@ -312,7 +314,7 @@ def plot_confidence(
     if path: save_fig(fig, path)
     return fig
 
-# %% ../nbs/19_calibrate.ipynb #c036
+# %% ../nbs/19_calibrate.ipynb #c038
 def _doubt(p, m): # (H,W) probability of a class, (H,W) bool where it is said to be → 0 to 1
     if not m.any(): return 1-float(p.max())
     lab,objs = components(m.astype(np.uint8))

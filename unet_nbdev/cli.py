@@ -234,6 +234,7 @@ def _settings(file): # what an earlier run or a search has written
     if isinstance(d, dict): return d
     raise DataError(f'a json {type(d).__name__}, an object with options is needed', 'Give a json file such as {"lr": 0.001}', file)
 
+# %% ../nbs/24_cli.ipynb #c024
 def _fit_and_save(learn, path, run, o):
     dls = learn.dls
     at = ' '.join(str(v) for v in (dls.train.prep.fit, dls.train.prep.size) if v)
@@ -268,7 +269,7 @@ def _finish(learn, log, path, run): # the model file, and the last lines
     print(f'{log.steps} steps in {log.secs:.0f} s. Best epoch {log.best_info["epoch"]}: mean Dice {_num(best["mean_dice"])}, '
           f'pooled IoU {_num(best["pooled_iou"])} on validation images at the network\'s scale\nwrote {path}; the whole run: {run/"report.html"}')
 
-# %% ../nbs/24_cli.ipynb #c024
+# %% ../nbs/24_cli.ipynb #c025
 def train(
     coco:str=None,          # COCO data set: its folder, or a json file
     images:str=None,        # folder of images
@@ -336,7 +337,7 @@ def train(
     if o.folds: return _train_folds(items, path, o, plan)
     _fit_and_save(_learner(items, o, plan), path, run, o)
 
-# %% ../nbs/24_cli.ipynb #c025
+# %% ../nbs/24_cli.ipynb #c026
 def _rescued(path, run): # a training that was killed after its last step, before its model file was there
     if path.exists() or not (run/'best.pth').is_file() or not _settings(run/'settings.json').get('finished'): return False
     from unet_nbdev.checkpoint import load_unet, save_unet
@@ -345,7 +346,7 @@ def _rescued(path, run): # a training that was killed after its last step, befor
     print(f'this training was complete; wrote {path}')
     return True
 
-# %% ../nbs/24_cli.ipynb #c026
+# %% ../nbs/24_cli.ipynb #c027
 def _train_folds(items, path, o, plan): # one model a fold; what an earlier session has finished stays
     done,spent = [],dict(max_minutes=o.max_minutes, max_steps=o.max_steps)
     for k in range(o.folds):
@@ -380,7 +381,7 @@ def _tell_folds(done):
     print(f'cross-validation: mean Dice {mean(dice):.3f} ± {pstdev(dice):.3f}, pooled IoU {mean(iou):.3f} ± {pstdev(iou):.3f}\n'
           f'predict with all: unet_predict --model {" ".join(str(p) for p,_ in done)} --input … --output …')
 
-# %% ../nbs/24_cli.ipynb #c027
+# %% ../nbs/24_cli.ipynb #c028
 def _options(o): # complete and checked
     if o.resume: o = _options_of_run(o, Path(o.resume))
     elif o.settings: o = _with_settings(o, _settings(o.settings))
@@ -407,7 +408,7 @@ def _with_settings(o, d): # options of a file, where the command says nothing el
 def unet_train(argv=None):
     return _command(train, 'unet_train', 'unet_train --images photos --masks masks --max_minutes 10 --out models/unet.pth', argv)
 
-# %% ../nbs/24_cli.ipynb #c047
+# %% ../nbs/24_cli.ipynb #c048
 def tune(
     coco:str=None,          # COCO data set: its folder, or a json file
     images:str=None,        # folder of images
@@ -444,7 +445,7 @@ def tune(
 
 def unet_tune(argv=None): return _command(tune, 'unet_tune', "unet_tune --images photos --masks masks --trials 20 --max_minutes 5", argv)
 
-# %% ../nbs/24_cli.ipynb #c048
+# %% ../nbs/24_cli.ipynb #c049
 def _tune(o): # → what was found
     from unet_nbdev.model import pick_device
     from unet_nbdev.tune import tune as search
@@ -466,7 +467,7 @@ def _tell_tuned(t, o):
     print(f'{done} of {o.trials} trials; best score {t.score:.3f} with '+', '.join(f'{k} {v:.3g}' if isinstance(v, float) else f'{k} {v}' for k,v in t.best.items()))
     print(f'pictures and table in {o.out}; train with it: unet_train --settings {quote(str(Path(o.out)/"best.json"))} {given}')
 
-# %% ../nbs/24_cli.ipynb #c051
+# %% ../nbs/24_cli.ipynb #c052
 def score_items(
     seg,         # a `Segmenter`
     items,       # from `read_items`
@@ -504,7 +505,7 @@ def _chosen(items, info, where, valid, valid_pct): # the images to score: as sai
         return items.new(o for o in split_items(items, valid_pct, s.get('seed', 0)) if o.split=='valid')
     return items
 
-# %% ../nbs/24_cli.ipynb #c052
+# %% ../nbs/24_cli.ipynb #c053
 def _segmenter(model, device=None, tta=False, precision='auto'): # of model files, or of exported ones, which need no torch
     files = [str(o) for o in (model if isinstance(model, (list,tuple)) else [model])]
     onnx = [f.lower().endswith('.onnx') for f in files]
@@ -527,6 +528,7 @@ def _of_nobody(items, valid): # images that none of the models of a cross-valida
     if {o.split for o in items}>={'train','valid'}: return items.new(o for o in items if o.split=='valid')
     raise DataError('each of these models was trained on images that the others left out', 'Say with --valid which images none has seen, or --all_images')
 
+# %% ../nbs/24_cli.ipynb #c054
 def evaluate(
     model:list,           # model file, or several, whose probabilities are averaged
     coco:str=None,        # COCO data set: its folder, or a json file
@@ -571,6 +573,7 @@ def evaluate(
     if html: _write_eval(html, seg, items, scores, res, not raw)
     print(f'mean IoU {_num(res["pooled_iou"])}')
 
+# %% ../nbs/24_cli.ipynb #c055
 def _more_scores(res): # in words
     span = lambda o: ' to '.join(map(_num, o)) if o else '–'
     said = {'95 % interval over images': f'mean Dice {span(res["ci95"]["mean_dice"])}, mean IoU {span(res["ci95"]["pooled_iou"])}'}
@@ -595,9 +598,10 @@ def _write_eval(path, seg, items, scores, res, clean, n=6): # a page
             f'{html_table(res["classes"])}{"<h2>What is taken for what</h2>"+tags["confusion"] if "confusion" in tags else ""}<h2>The worst images</h2>{tags["worst"]}')
     write_page(path, 'Evaluation', body)
 
+# %% ../nbs/24_cli.ipynb #c056
 def unet_eval(argv=None): return _command(evaluate, 'unet_eval', "unet_eval --model models/unet.pth --images photos --masks masks", argv)
 
-# %% ../nbs/24_cli.ipynb #c064
+# %% ../nbs/24_cli.ipynb #c068
 _HELD = 2*10**9 # bytes of probabilities that are held at once
 
 def calibrate(
@@ -636,6 +640,7 @@ def calibrate(
     if plot: plot_reliability(cal, plot)
     print(f'written into {save_unet(out or model, ckpt)}')
 
+# %% ../nbs/24_cli.ipynb #c069
 def _pairs(seg, items, bad): # probabilities and truth, an image at a time
     from fastprogress import progress_bar
     from unet_nbdev.items import item2mask
@@ -657,7 +662,7 @@ def _told(cal):
 def unet_calibrate(argv=None):
     return _command(calibrate, 'unet_calibrate', "unet_calibrate --model models/unet_v1.pth --images new/images --masks new/masks --all_images --tune", argv)
 
-# %% ../nbs/24_cli.ipynb #c067
+# %% ../nbs/24_cli.ipynb #c072
 def _outputs(files, input, output, suffixes): # the folder to write to, and for each image its name there and {what: path}
     out = Path(output)
     single = len(files)==1 and out.suffix!='' and not out.is_dir()
@@ -677,6 +682,7 @@ def _check_targets(targets, files):
         if p.resolve() in seen: raise DataError('would be written twice, or over an image', 'Change --output, or rename the images', p)
         seen.add(p.resolve())
 
+# %% ../nbs/24_cli.ipynb #c073
 def _write_prediction(to, seg, pred, img, legend, cal, cover):
     import numpy as np
     from unet_nbdev.show import overlay
@@ -702,7 +708,7 @@ def _image_ids(names): # numbers where all files are called by different ones, e
     if not all(s.isascii() and s.isdigit() for s in stems) or len({int(s) for s in stems})<len(stems): return stems
     return [int(s) for s in stems]
 
-# %% ../nbs/24_cli.ipynb #c069
+# %% ../nbs/24_cli.ipynb #c075
 class _Journal:
     "What was predicted, a line of json an image; each process writes its own file and reads all of them"
     def __init__(self, folder, key, again=False):
@@ -732,7 +738,7 @@ def _stamp(f): return [f.stat().st_size, f.stat().st_mtime_ns]
 def _done(row, f, to): # was this very file predicted, and is all there?
     return bool(row) and row['stamp']==_stamp(f) and all(p.exists() or k=='mask' and 'layers' in row for k,p in to.items())
 
-# %% ../nbs/24_cli.ipynb #c070
+# %% ../nbs/24_cli.ipynb #c076
 def _row(f, name, image_id, seg, img, pred, coco, kaggle, objects, cal): # a line of the journal
     import numpy as np
     from unet_nbdev.postprocessing import kaggle_rows, object_table, to_coco
@@ -759,6 +765,7 @@ def _write_results(folder, rows, codes, json=False, annotations=False, kaggle=No
     if kaggle: write_kaggle(folder/'kaggle.csv', [o for r in rows for o in r['kaggle']], len(codes.names)>1)
     if objects: write_objects(folder/'objects.csv', [{'file':r['file'], **o} for r in rows for o in r['objects']])
 
+# %% ../nbs/24_cli.ipynb #c077
 def _annotations(rows, codes): # a COCO data set that labelling tools open: ids are numbers, counted from 1 where they were not
     cats = [i if isinstance(i, int) else k for k,i in enumerate(codes.ids, 1)]
     images = [dict(id=k, file_name=r['file'], height=r['height'], width=r['width']) for k,r in enumerate(rows, 1)]
@@ -787,7 +794,7 @@ def _predict_all(seg, todo, journal, clean, legend, cal, cover, **kw): # → wha
         for o in waiting: o.result()
     return bad
 
-# %% ../nbs/24_cli.ipynb #c071
+# %% ../nbs/24_cli.ipynb #c078
 def predict(
     input:str,        # image file, folder, or pattern such as 'photos/*.jpg'
     model:list,       # model file, or several, whose probabilities are averaged
@@ -826,6 +833,7 @@ def predict(
     key = dict(model=_prints(model), tta=tta, precision=precision, probs=probs, mask=mask, cover=cover, split=seg.post.split, **how)
     return _predict_folder(seg, todo, folder, key, again, dict(how, cal=cal, cover=cover), out)
 
+# %% ../nbs/24_cli.ipynb #c079
 def _calibrated(seg, cover): # what calibration says of a model, None if it has none
     d = seg.info.get('calibration') if len(seg.members)==1 else None
     if cover and not d: raise DataError('--cover, and the model is not calibrated', 'Run unet_calibrate first; several models cannot be calibrated together')
@@ -857,10 +865,11 @@ def _predict_folder(seg, todo, folder, key, again, how, out): # → exit code
     print(f'{len(mine)-len(bad)} of {len(mine)} images{share}, written to {folder}{there}')
     return 1 if bad else 0
 
+# %% ../nbs/24_cli.ipynb #c080
 def unet_predict(argv=None):
     return _command(predict, 'unet_predict', "unet_predict --input data/image.png --model models/unet_v1.pth --output output.png", argv)
 
-# %% ../nbs/24_cli.ipynb #c089
+# %% ../nbs/24_cli.ipynb #c098
 def export(
     model:str,            # model file
     out:str=None,         # .onnx file; by default beside the model
@@ -875,7 +884,7 @@ def export(
 
 def unet_export(argv=None): return _command(export, 'unet_export', 'unet_export --model models/unet_v1.pth --out models/unet_v1.onnx', argv)
 
-# %% ../nbs/24_cli.ipynb #c092
+# %% ../nbs/24_cli.ipynb #c101
 def bench(
     parts:str=None,   # some of data, step, predict, start, post, metrics, growth, with commas; by default all
     rounds:int=None,  # times that each contender runs; by default 3, with --quick 1
@@ -896,7 +905,7 @@ def bench(
 
 def unet_bench(argv=None): return _command(bench, 'unet_bench', 'unet_bench --quick --out bench', argv)
 
-# %% ../nbs/24_cli.ipynb #c095
+# %% ../nbs/24_cli.ipynb #c104
 def demo(
     out:str='demo',      # folder to write to
     steps:int=300,       # training batches
@@ -936,4 +945,5 @@ def demo(
     print(f'wrote {made}')
     evaluate(model=str(out/'model.pth'), coco=str(out/'data'), device=device)
 
+# %% ../nbs/24_cli.ipynb #c105
 def unet_demo(argv=None): return _command(demo, 'unet_demo', 'unet_demo --out demo', argv)

@@ -570,6 +570,7 @@ def _unquoted(s, *ks): # of places in a text those that are in no string
     quotes = np.flatnonzero(np.frombuffer(s, np.uint8)==34)
     return [k[np.searchsorted(quotes, k)%2==0] for k in ks]
 
+# %% ../nbs/01_coco.ipynb #c067
 class _Text: # the annotations of a large file
     def __init__(self, raw, start, stop): self.raw,self.start,self.stop,self.n = raw,start,stop,0
     def __len__(self): return self.n
@@ -596,7 +597,7 @@ class _Text: # the annotations of a large file
             yield anns,_spans(s, anns)+a
             a,size = m.end()-1 if m else self.stop,2**16
 
-# %% ../nbs/01_coco.ipynb #c067
+# %% ../nbs/01_coco.ipynb #c068
 class _Anns(Sequence): # annotations of one image, text until they are asked for
     __slots__ = 'raw','at'
     def __init__(self, raw, at): self.raw,self.at = raw,at # the file; (n,2) where each begins and ends
@@ -622,6 +623,7 @@ def _plain(anns, known, fars, want): # (n,) bool: polygons without any doubt; `k
     ok[ok] = _sound(xs, polys, n, num, far[ok])
     return ok
 
+# %% ../nbs/01_coco.ipynb #c069
 def _sound(xs, polys, n, num, far): # for each of the objects of `num` polygons, with `n` of the coordinates `xs` each: no fault?
     start,first = np.cumsum(n)-n,np.cumsum(num)-num
     lo,hi = (f.reduceat(xs, start) for f in (np.minimum, np.maximum))
@@ -651,7 +653,7 @@ def _hand_text(text, szs, items, cats, want, file): # as `_hand_out`, for text
     for o,a,b in zip(items, [0, *ends.tolist()], ends.tolist()): o.anns = _Anns(text.raw, spans[a:b])
     return bad
 
-# %% ../nbs/01_coco.ipynb #c068
+# %% ../nbs/01_coco.ipynb #c070
 def read_coco(
     ann_file,           # COCO json with instances
     img_dir=None,       # folder with the images; None looks in the usual places around the json
@@ -679,7 +681,7 @@ def _read(d, ann_file, img_dir, classes, crowd, split, strict, limit):
     check_bad([e for e in wrong if e.kind!='image left out'], len(d['annotations']), 'annotations', strict, limit)
     return Items(items, codes, bad+wrong, _meta(d, codes, classes))
 
-# %% ../nbs/01_coco.ipynb #c084
+# %% ../nbs/01_coco.ipynb #c086
 _PLACES = ('annotations/instances_*.json', 'instances_*.json', '*/_annotations.coco.json', '_annotations.coco.json',
            '*/annotations/instances_*.json', 'annotations/*.json', '*.json')
 
@@ -698,7 +700,7 @@ def _guess_dir(file):
     except ValueError: return None                                 # reading it will say what is wrong
     return _find_img_dir(file, names) if names else None
 
-# %% ../nbs/01_coco.ipynb #c085
+# %% ../nbs/01_coco.ipynb #c087
 def _coco_files(root): # [(json file, split)] of a folder, [] if it has none
     fs = next(filter(None, (sorted(filter(_looks_coco, root.glob(p))) for p in _PLACES)), [])
     by = {}
@@ -719,7 +721,7 @@ def find_coco(
     if not fs: raise DataError(f'no COCO json found, looked for {", ".join(_PLACES)}', 'Give the json file itself', root)
     return [(f, img_dir or _guess_dir(f), s) for f,s in fs]
 
-# %% ../nbs/01_coco.ipynb #c089
+# %% ../nbs/01_coco.ipynb #c091
 def _fresh(ids): # as they are; a new number for one that is missing or a repetition
     ids = [int(i) if isinstance(i, np.integer) else i for i in ids]
     seen,top,out = set(),max((i for i in ids if isinstance(i, int)), default=0),[]
@@ -741,7 +743,7 @@ def _within(img, root):
     except ValueError:
         raise DataError(f'lies outside of {root.name}/', 'Give the img_dir that holds all of the images', img) from None
 
-# %% ../nbs/01_coco.ipynb #c090
+# %% ../nbs/01_coco.ipynb #c092
 def _checked(a, itm, ids): # an annotation, and its RLE to compare with later
     if a.get('category_id') not in ids:
         what = f'category_id {_say(a.get("category_id"))} is not in the codes'
@@ -760,7 +762,7 @@ def _full_cats(codes, known, meta): # of `codes`, and those of the source that n
     names = {i:{'name':n} for i,n in zip(ids, codes.names)}
     return [old.get(i, {'id':i}) | names.get(i, {}) for i in order]
 
-# %% ../nbs/01_coco.ipynb #c091
+# %% ../nbs/01_coco.ipynb #c093
 def _to_dict(items, codes, img_dir):
     if itm := next((o for o in items if o.msk), None):
         raise DataError('a mask file, no annotations', 'Give it anns=masks2anns(mask, codes) in place of msk', itm.img)
@@ -774,7 +776,7 @@ def _to_dict(items, codes, img_dir):
     cats = _full_cats(codes, getattr(items, 'codes', None) or codes, meta)
     return meta | dict(images=images, annotations=anns, categories=cats),[r for _,r in pairs]
 
-# %% ../nbs/01_coco.ipynb #c093
+# %% ../nbs/01_coco.ipynb #c095
 def _plain_value(o): # NumPy's numbers, pycocotools' bytes
     if isinstance(o, bytes): return o.decode()
     if hasattr(o, 'tolist'): return o.tolist()
@@ -801,7 +803,7 @@ def _read_back(file, rles):
 
 def _same(a, b): return a==b or a['size']==b['size'] and np.array_equal(_counts(a['counts']), _counts(b['counts']))
 
-# %% ../nbs/01_coco.ipynb #c094
+# %% ../nbs/01_coco.ipynb #c096
 def write_coco(
     path,                  # json file to write
     items:Items,           # images with COCO annotations

@@ -385,6 +385,7 @@ def _filled(ts, dims, h, w, v): # NumPy does it: what is this small does not gai
     for r,t in zip(res, ts): r[tuple(slice(n) for n in t.shape)] = t.numpy()
     return torch.from_numpy(res)
 
+# %% ../nbs/08_data.ipynb #c045
 class SegDL(TfmdDL):
     "fastai loader of (images, masks) that normalises on the device"
     skip,rank,world = 0,0,1 # batches that a resumed epoch has behind it; which process of how many is served, with `bs` images each
@@ -417,7 +418,7 @@ class SegDL(TfmdDL):
         mean,std = (x.new_tensor(o).view(-1,1,1) for o in (self.prep.mean,self.prep.std))
         return list(((x*std+mean)*255).round().clamp(0,255).byte().permute(0,2,3,1).cpu().numpy())
 
-# %% ../nbs/08_data.ipynb #c045
+# %% ../nbs/08_data.ipynb #c046
 @patch
 def show_batch(self:SegDL, b=None, max_n=6, **kwargs):
     "Images of a batch with their masks"
@@ -431,7 +432,7 @@ def show_results(self:SegDL, b, out, max_n=4, **kwargs):
     return show_masks(self.images(x[:max_n]), list(y[:max_n].cpu().numpy().astype(np.uint8)), self.codes,
                       preds=list(out[:max_n].cpu().numpy().astype(np.uint8)), **kwargs)
 
-# %% ../nbs/08_data.ipynb #c047
+# %% ../nbs/08_data.ipynb #c048
 def choose_prep(
     items:Items,          # from `read_items`
     size:int|None=None,   # long side in pixels; None: own scale or 384, by the images
@@ -450,7 +451,7 @@ def _readable(items):
         try: yield open_image(o.img, o.sz)
         except DataError: pass # named when it is loaded for training
 
-# %% ../nbs/08_data.ipynb #c050
+# %% ../nbs/08_data.ipynb #c051
 def seg_dls(
     items:Items,            # from `read_items`
     prep:Prep|None=None,    # how images reach the network; None: see `choose_prep`
@@ -486,13 +487,13 @@ def seg_dls(
     ds = TrainSet(trn, tfm, max(n_epoch or max(len(trn), 64), bs), seed, win, weights, paste)
     return DataLoaders(SegDL(ds, bs=bs, drop_last=True, **kw), SegDL(ValidSet(val), bs=max(1, bs//2), **kw), device=device)
 
-# %% ../nbs/08_data.ipynb #c051
+# %% ../nbs/08_data.ipynb #c052
 def _subset(samples, idxs): # shares what is decoded
     res = object.__new__(Samples)
     res.__dict__.update(samples.__dict__, bad=list(samples.bad), items=samples.items[idxs], rows=samples.rows[idxs])
     return res
 
-# %% ../nbs/08_data.ipynb #c060
+# %% ../nbs/08_data.ipynb #c061
 def _pixels(samples, most=1000): # (n, n_cls): pixels of each class in each image
     ks = np.unique(np.linspace(0, len(samples)-1, most).round().astype(int))
     return np.stack([count_pixels(samples[int(k)][1], samples.codes) for k in ks])
@@ -511,7 +512,7 @@ def class_balance(samples:Samples)->list: # one dict a class: name, pixels (shar
     px,im = counts.sum(0)/max(1, counts.sum()),(counts>0).mean(0)
     return [dict(name=n, pixels=round(float(p), 5), images=round(float(i), 5)) for n,p,i in zip(samples.codes.vocab, px, im)]
 
-# %% ../nbs/08_data.ipynb #c063
+# %% ../nbs/08_data.ipynb #c064
 def class_weights(samples:Samples)->list: # n_cls numbers, background first, for `create_loss`
     "Weights that let rare classes count for more: √(median share of pixels / own share), 0.1 to 10; 1 for a class that is not there"
     px = _pixels(samples).sum(0)[int(samples.codes.multilabel):]

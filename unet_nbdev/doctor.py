@@ -127,6 +127,7 @@ def _turn_fault(path, img, sz): # turned by a quarter and not square: only one w
     clear = k>4 and sz is not None and img.shape[0]!=img.shape[1]
     yield 'exif orientation',f'stored turned (EXIF orientation {k}); programs disagree on whether to turn it back',clear
 
+# %% ../nbs/06_doctor.ipynb #c012
 def _blank_fault(img):
     if img.size and (img==img[:1,:1]).all(): yield 'blank image',f'every pixel is {np.ravel(img[0,0]).tolist()}',None
 
@@ -150,7 +151,7 @@ def _look_at(path, sz):
 
 def _digest(path): return hashlib.blake2b(Path(path).read_bytes(), digest_size=16).hexdigest()
 
-# %% ../nbs/06_doctor.ipynb #c017
+# %% ../nbs/06_doctor.ipynb #c018
 def _clean(s): return s.encode('utf-8', 'backslashreplace').decode() # half of a surrogate pair cannot be printed
 
 class Report:
@@ -181,6 +182,7 @@ def count(self:Report, severity:str)->int:
     "How many findings are of this severity"
     return sum(f.severity==severity for f in self.findings)
 
+# %% ../nbs/06_doctor.ipynb #c019
 @patch
 def __repr__(self:Report):
     n = ', '.join(f'{n} {s if s=="info" else s+"s"*(n!=1)}' for s in _ORDER if (n := self.count(s)))
@@ -205,7 +207,7 @@ def to_dict(self:Report)->dict:
     plain = [dict(kind=f.kind, severity=f.severity, what=f.what, fix=f.fix, file=_clean(str(f.file or '')), ids=f.ids, safe=f.safe) for f in self.findings]
     return dict(images=self.n, **{s:self.count(s) for s in _ORDER}, findings=plain)
 
-# %% ../nbs/06_doctor.ipynb #c019
+# %% ../nbs/06_doctor.ipynb #c021
 _LISTS = 'images','annotations','categories'
 
 class _Coco: # one json, as it lies, and where its images are
@@ -239,7 +241,7 @@ def _read_json(file):
         raise DataError(f'no {"images" if not d["images"] else "categories"} in it', 'Give the COCO instances file', file)
     raise DataError(f'no COCO file; it has the lists {", ".join(_LISTS)}', 'Give the COCO instances file', file)
 
-# %% ../nbs/06_doctor.ipynb #c020
+# %% ../nbs/06_doctor.ipynb #c022
 def _check_cats(r, i):
     p,seen,names = r.parts[i],{},{}
     p.same,p.odd = {},set()                                                # id → id of the same name; ids that mean two things
@@ -258,6 +260,7 @@ def _check_cats(r, i):
         else: seen[c['id']],names[c['name']] = c,c['id']
     p.cats = {k:c for k,c in seen.items() if k not in p.odd}
 
+# %% ../nbs/06_doctor.ipynb #c023
 def _check_entries(r, i): # images as the json lists them
     p = r.parts[i]
     for k,o in enumerate(p.d['images']):
@@ -283,13 +286,14 @@ def _entry_size(p, k): # (height, width) of an entry; of the file, where height 
     except DataError: return None
     return sz if sz and not _entry_fault(dict(o, height=sz[0], width=sz[1])) else None
 
+# %% ../nbs/06_doctor.ipynb #c024
 def _check_twin(p, k, say): # a second entry with an id
     o,first = p.d['images'][k],p.d['images'][p.at[p.d['images'][k]['id']]]
     alike = o==first
     say('duplicate image id', f'image id {o["id"]} is also that of {first["file_name"]}', alike)
     if not alike: p.lost.add(o['id'])
 
-# %% ../nbs/06_doctor.ipynb #c021
+# %% ../nbs/06_doctor.ipynb #c025
 def _check_anns(r, i):
     p,ids,seen = r.parts[i],set(),{}
     want = {*p.cats, *p.same}
@@ -307,7 +311,7 @@ def _check_anns(r, i):
 
 def _ann_ids(a): return _ids(a) if isinstance(a, dict) else {}
 
-# %% ../nbs/06_doctor.ipynb #c023
+# %% ../nbs/06_doctor.ipynb #c027
 def _number(v): return isinstance(v, (int,float)) and not isinstance(v, bool) and -1e18<v<1e18 # no NaN either
 
 def _poly_area(segm): return sum(abs(np.dot(q[:,0], np.roll(q[:,1], 1))-np.dot(q[:,1], np.roll(q[:,0], 1)))/2 for q in _points(segm))
@@ -341,7 +345,7 @@ def _geometry_faults(a, sz): # (kind, what) of an annotation that can be drawn
     if 'area' in a and (f := _area_fault(a['area'], px, segm)): yield 'area',f
     if 'bbox' in a and (f := _bbox_fault(a['bbox'], _mu.toBbox(rle).tolist(), segm)): yield 'bbox',f
 
-# %% ../nbs/06_doctor.ipynb #c025
+# %% ../nbs/06_doctor.ipynb #c029
 def _known_id(v, known): # '7' for 7, and the other way
     if isinstance(v, str) and re.fullmatch('-?[0-9]{1,18}', v.strip()) and int(v) in known: return int(v)
     return str(v) if type(v) is int and str(v) in known else v
@@ -374,7 +378,7 @@ def _mend_ann(p, a): # the entry as it can be used, None if it cannot
         a = _MEND[kind](a, p)
     return a
 
-# %% ../nbs/06_doctor.ipynb #c027
+# %% ../nbs/06_doctor.ipynb #c031
 def _notes(r, i): # what real data has, one finding a kind
     p = r.parts[i]
     say = lambda kind,what: r._say(kind, what, p.file)
@@ -393,7 +397,7 @@ def _notes(r, i): # what real data has, one finding a kind
 
 def _few(names, what): return f'{what} ({len(names)}): {", ".join(map(str, names[:5]))}{", …" if len(names)>5 else ""}'
 
-# %% ../nbs/06_doctor.ipynb #c029
+# %% ../nbs/06_doctor.ipynb #c033
 def _look_all(r, progress):
     todo = [(i,k,p.paths[k],p.szs[id]) for i,p in enumerate(r.parts) for id,k in p.at.items() if p.first.get(p.paths[k], k)==k]
     with ThreadPoolExecutor(os.cpu_count()) as ex:
@@ -419,6 +423,7 @@ def _say_modes(r, i): # what a few images are is a surprise; what nearly all are
     grey = sum(g for _,g in p.looks.values())
     if 0<grey<len(p.looks): r._say('mixed channels', f'{grey} of {len(p.looks)} images are grey, the others in colour', p.dir)
 
+# %% ../nbs/06_doctor.ipynb #c034
 def _check_copies(r):
     first = {}
     for i,p in sorted(enumerate(r.parts), key=lambda o:o[1].split!='valid'):                     # validation stays as it is
@@ -440,7 +445,7 @@ def _check_together(r): # what only shows between parts
             if (a := p.cats[k]['name'])!=(b := q.cats[k]['name']):
                 r._say('categories differ', f'category {k} is {a!r}, in {q.file.name} it is {b!r}', p.file, dict(category=k))
 
-# %% ../nbs/06_doctor.ipynb #c031
+# %% ../nbs/06_doctor.ipynb #c036
 class _Pairs: # images and their masks
     def __init__(self, pairs, dir, split='', names=None, void=None, codes=None):
         self.pairs,self.dir,self.split,self.codes,self.expect,self.given = pairs,Path(dir),split,codes,None,codes is not None
@@ -457,7 +462,7 @@ class _Pairs: # images and their masks
 
 def _objects(s): return [int(v) for v in s.vals if v] if s.kind!='rgb' else [1]
 
-# %% ../nbs/06_doctor.ipynb #c032
+# %% ../nbs/06_doctor.ipynb #c037
 def _scan_pairs(r): # all masks of all parts, and what most of them say
     ps = [p for p in r.parts if isinstance(p, _Pairs)]
     with ThreadPoolExecutor(os.cpu_count()) as ex:
@@ -492,7 +497,7 @@ def _familiar(flat, names, void): # without the masks that hold rare values, if 
     odd = {v for v,_ in often.most_common()[len(names):]}
     return [s for s in flat if not odd&set(_objects(s))] or flat
 
-# %% ../nbs/06_doctor.ipynb #c033
+# %% ../nbs/06_doctor.ipynb #c038
 def _check_pairs(r, i):
     p = r.parts[i]
     for k,s in enumerate(p.scans):
@@ -525,7 +530,7 @@ def _cut(path, v): # a mask with soft edges → `v` where it is nearer to the ob
     if a.dtype!=np.uint8 or top<64 or cv2.erode(mid, np.ones((5,5), np.uint8)).sum()>.02*msk.sum(): return None # regions of their own
     return np.where(msk, v, 0).astype(np.uint8)
 
-# %% ../nbs/06_doctor.ipynb #c034
+# %% ../nbs/06_doctor.ipynb #c039
 def _fit_pairs(r, i): # image and mask must be of one size
     p = r.parts[i]
     for k,((img,msk),s) in enumerate(zip(p.pairs, p.scans)):
@@ -536,7 +541,7 @@ def _fit_pairs(r, i): # image and mask must be of one size
         if s.sz in (sz, sz[::-1] if _turn(img)>4 else sz): p.szs[k] = s.sz
         else: r._say('mask size', f'mask is {s.sz[1]}×{s.sz[0]}, its image {img.name} {sz[1]}×{sz[0]} (width×height)', msk, at=(i,'masks',k))
 
-# %% ../nbs/06_doctor.ipynb #c036
+# %% ../nbs/06_doctor.ipynb #c041
 def _coco_found(root, coco, images, masks): # [(json, image folder, split)]
     if coco is not None: return find_coco(coco, images)
     if root is None or masks is not None or not Path(root).exists(): return []
@@ -565,6 +570,7 @@ def _open_items(r, items, root): # any other layout, as `read_items` sees it
             dir = Path(os.path.commonpath([o.img.absolute().parent for o in sub]))
             yield _Coco(_to_dict(sub, sub.codes, dir)[0], root, dir, split, [o.img for o in sub])
 
+# %% ../nbs/06_doctor.ipynb #c042
 def _parts(r, root, coco, images, masks, names, void):
     if found := _coco_found(root, coco, images, masks): return [_open_coco(*o) for o in found]
     if found := _pairs_found(root, images, masks): return [_open_pairs(r, *o, names, void) for o in found]
@@ -592,7 +598,7 @@ def check_items(
         if isinstance(p, _Coco): _notes(r, i)
     return r
 
-# %% ../nbs/06_doctor.ipynb #c040
+# %% ../nbs/06_doctor.ipynb #c046
 def _untag(raw): # a JPEG with its EXIF orientation set to upright, pixels untouched; None if it says so elsewhere
     raw,t = bytearray(raw),raw.find(b'Exif\0\0')+6
     try:
@@ -629,7 +635,7 @@ def _place_image(src, dst, taken, kinds, sz): # write an image below its folder;
     else: to.write_bytes(raw)
     return to
 
-# %% ../nbs/06_doctor.ipynb #c043
+# %% ../nbs/06_doctor.ipynb #c049
 _TAKE_OUT = {'duplicate image id','duplicate picture','train and valid','duplicate file name'}
 _IN_IMAGE = {'wrong suffix','exif orientation','palette image','cmyk image','alpha channel'}
 
@@ -660,6 +666,7 @@ def _mend_entries(r, i, root, tag, log): # images: new entries, and the ids that
         entries.append(o | dict(file_name=to.relative_to(root/tag).as_posix()) | (dict(height=h, width=w) if any(f.kind=='image entry' for f in fs) else {}))
     return entries,moved
 
+# %% ../nbs/06_doctor.ipynb #c050
 def _is_out(fs): return any(_fate(f) in ('left out','taken out') for f in fs)
 
 def _where_to(p, k, fs, faults): # {id: id that its annotations move to}
@@ -687,6 +694,7 @@ def _mend_anns(r, i, moved, log):
     if lost: log.append(dict(kind='annotations', done='left out', what=f'{lost} annotations whose image or category is left out', file=p.file.name, ids={}))
     return res
 
+# %% ../nbs/06_doctor.ipynb #c051
 def _tags(r): # a name of its own for each part
     res = []
     for p in r.parts:
@@ -708,7 +716,7 @@ def _repair_coco(r, i, root, log):
     write_text(root/'annotations'/f'instances_{tag}.json', json.dumps(d))
     read_coco(root/'annotations'/f'instances_{tag}.json', root/tag, strict=True)                  # what cannot be read back is no repair
 
-# %% ../nbs/06_doctor.ipynb #c044
+# %% ../nbs/06_doctor.ipynb #c052
 def _mend_mask(p, k, kinds): # a mask of one class, written like the others
     path = p.pairs[k][1]
     return _cut(path, p.expect) if 'soft edges' in kinds else np.where(_raw(path)[0]>0, p.expect, 0).astype(np.uint8)
@@ -736,7 +744,7 @@ def _repair_pairs(r, i, root, log):
 def _pair_dirs(p, root, split): # (images, masks); Pascal VOC stays as it is laid out
     return (root/'JPEGImages',root/'SegmentationClass') if p.given else (root/split/'images',root/split/'masks')
 
-# %% ../nbs/06_doctor.ipynb #c045
+# %% ../nbs/06_doctor.ipynb #c053
 def _check_target(r, out):
     if out.exists() and (not out.is_dir() or any(out.iterdir())): raise DataError('is there already', 'Choose a new folder for the repaired copy', out)
     if any(Path(p.dir).resolve() in [out, *out.parents] for p in r.parts):
@@ -764,7 +772,7 @@ def repair_items(
     finally: shutil.rmtree(tmp, ignore_errors=True)
     return list(log)
 
-# %% ../nbs/06_doctor.ipynb #c047
+# %% ../nbs/06_doctor.ipynb #c055
 _BAD,_GOOD = (213,94,0),(0,158,115)
 
 def _thumb(img, px=220):
@@ -788,6 +796,7 @@ def _window(img, q): # the part of the image around points, and its corner
     x0,y0,x1,y1 = (int(v) for v in np.clip([x0-m, y0-m, x1+m, y1+m], 0, [w,h,w,h]))
     return (x0,y0,x1,y1) if x1-x0>4 and y1-y0>4 else (0,0,w,h)
 
+# %% ../nbs/06_doctor.ipynb #c056
 def _draw(img, win, a, color, box=False): # one annotation in a window, four times as large as needed for thin lines
     x0,y0,x1,y1 = win
     out = _thumb(img[y0:y1,x0:x1])
@@ -815,6 +824,7 @@ def _show_ann(p, f):
     yield 'as it is',_draw(img, win, a, _BAD, f.kind=='bbox')
     if new: yield 'repaired',_draw(img, win, new, _GOOD, f.kind=='bbox')
 
+# %% ../nbs/06_doctor.ipynb #c057
 def _is_box(v): return isinstance(v, (list,tuple)) and len(v)==4 and all(_number(o) and abs(o)<1e5 for o in v)
 def _box_corners(a): return [_corners(np.array(a['bbox'], float)).reshape(2,2)] if _is_box(a.get('bbox')) else []
 
@@ -844,7 +854,7 @@ def pictures(self:Report,
     try: return list(draw(self.parts[f.at[0]], f))
     except (DataError, OSError, ValueError, SyntaxError, cv2.error): return []                    # SyntaxError: Pillow on a broken PNG
 
-# %% ../nbs/06_doctor.ipynb #c048
+# %% ../nbs/06_doctor.ipynb #c058
 def _card(r, f, pics):
     who = ', '.join(f'{k} {v}' for k,v in f.ids.items())
     name = '/'.join(Path(f.file).parts[-2:]) if f.file else ''

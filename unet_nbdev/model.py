@@ -286,6 +286,7 @@ def _fold(conv, norm):
     bias = norm.bias + scale*((0 if conv.bias is None else conv.bias)-norm.running_mean)
     conv.weight,conv.bias = (nn.Parameter(o) for o in (conv.weight*scale.view(-1,1,1,1), bias))
 
+# %% ../nbs/09_model.ipynb #c050
 def _without(net, norms): # what timm's have behind the norm, dropout and activation, stays
     for m in list(net.modules()):
         for k,c in m.named_children():
@@ -306,7 +307,7 @@ def fold_norms(
         net = _without(net, {norm for _,norm in pairs})
         return net if (net(x)-y).abs().max() <= 1e-3*y.abs().max() else _bare(model)
 
-# %% ../nbs/09_model.ipynb #c052
+# %% ../nbs/09_model.ipynb #c053
 ZOO = dict( # name → what `create_unet` is given
     classic=dict(encoder='classic', width=32),
     classic_residual=dict(encoder='classic', width=32, residual=True),

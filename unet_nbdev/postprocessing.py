@@ -197,6 +197,7 @@ def _hills(m, far, neck, smooth): # (H,W) bool → (H,W) int32 labels
     root = _joined(d.ravel()[places].tolist(), np.stack(np.divmod(places, m.shape[1]), 1).tolist(), *_borders(lab, d), neck, far)
     return root.astype(np.int32)[lab]
 
+# %% ../nbs/12_postprocessing.ipynb #c034
 def _silhouette(msk, k): # a class, with what is mostly another class inside of it
     m,other = msk==k,(msk>0)&(msk!=k)&(msk!=IGNORE)
     if not other.any(): return m
@@ -217,7 +218,7 @@ def _numbered(lab): # any labels → 1 to N in reading order, and (N,5) x, y, wi
     new = np.zeros(len(size), np.int32); new[there] = np.arange(1, len(there)+1)
     return new[lab],np.stack([l, t, r-l+1, b-t+1, size], 1)[there]
 
-# %% ../nbs/12_postprocessing.ipynb #c034
+# %% ../nbs/12_postprocessing.ipynb #c035
 def split_objects(
     msk:np.ndarray,    # (H,W) uint8 label map
     min_distance=6,    # of two centres, in pixels, one number or one a class; 0: what hangs together is one
@@ -231,7 +232,7 @@ def split_objects(
     lab,rows = _objects(msk, find)
     return lab,_listed(rows)
 
-# %% ../nbs/12_postprocessing.ipynb #c041
+# %% ../nbs/12_postprocessing.ipynb #c042
 def clean_mask(
     msk:np.ndarray,     # (H,W) label map
     n_cls:int|None=None,# classes with background, to check the values; None: not checked
@@ -252,7 +253,7 @@ def clean_mask(
     if np.any(fill_holes): out = fill_small_holes(out, fill_holes)
     return out.copy() if out is msk else out
 
-# %% ../nbs/12_postprocessing.ipynb #c047
+# %% ../nbs/12_postprocessing.ipynb #c048
 @dataclass
 class PostProcess:
     "Settings that turn probabilities, or a label map, into a clean label map; each is one value or a list with one a class"
@@ -272,7 +273,7 @@ class PostProcess:
             if v is not None and not all(isinstance(o, (int,float)) and 0<=o<math.inf for o in (v if isinstance(v, list) else [v])):
                 raise DataError(f'{k}={v!r}', 'A number from 0 up is needed, or a list with one for each object class')
 
-# %% ../nbs/12_postprocessing.ipynb #c048
+# %% ../nbs/12_postprocessing.ipynb #c049
 @patch
 def __call__(self:PostProcess,
     x, # (n_cls,H,W) probabilities, or (H,W) label map
@@ -311,7 +312,7 @@ def from_dict(cls:PostProcess, d:dict)->PostProcess:
         raise DataError(f'unknown post-processing setting {k!r}', f'Did you mean {near!r}?')
     return cls(**d)
 
-# %% ../nbs/12_postprocessing.ipynb #c054
+# %% ../nbs/12_postprocessing.ipynb #c055
 def _closed(n): # sizes of runs → for each element the place of the one before it, and after it; a run is a ring
     end = np.cumsum(n); start,i = end-n,np.arange(end[-1])
     prev,after = i-1,i+1
@@ -329,6 +330,7 @@ def _rings(cs): # outlines in the twofold mask → (M,2) corners along pixel edg
         p,g = p[ok],g[ok]
     return p,np.bincount(g, minlength=len(n))
 
+# %% ../nbs/12_postprocessing.ipynb #c056
 def _outlines(lab, here, objs): # {number of an object: polygon} within `here`, of those without holes whose outline touches itself nowhere
     big = cv2.resize(here.astype(np.uint8), None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST)
     cs,tree = cv2.findContours(big, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
@@ -356,6 +358,7 @@ def _groups(lab, objs, touching): # (H,W) bool of objects of which none touches 
         for n in range(1, len(group)): group[n] = min({*range(1, len(near.get(n, []))+2)}-{group[i] for i in near.get(n, [])})
     return (group[lab]==g for g in range(1, group.max(initial=0)+1))
 
+# %% ../nbs/12_postprocessing.ipynb #c057
 def _segm(lab, o, tol): # outline within a window one pixel wider than the object, then moved into place
     x,y,w,h = o['bbox']
     x0,y0 = max(x-1, 0),max(y-1, 0)
@@ -387,7 +390,7 @@ def to_coco(
     return [dict(image_id=image_id, category_id=ids[o['idx']-1], segmentation=segm(o), bbox=o['bbox'],
                  area=o['area'], score=1. if probs is None else _score(lab, o, probs)) for o in objs]
 
-# %% ../nbs/12_postprocessing.ipynb #c065
+# %% ../nbs/12_postprocessing.ipynb #c068
 OBJECT_COLUMNS = 'n class area x y width height cx cy major minor angle diameter probability edge'.split()
 
 def _moments(lab, n, probs, idx): # → (n,) area, centre x and y, central moments xx, yy, xy, mean probability of each object
@@ -425,7 +428,7 @@ def _layers_table(layers, codes, probs, split):
     rows = [r for k,(c,s) in enumerate(zip(codes.apart(), _each(split, len(layers)))) for r in one(k, c, s)]
     return [{**r, 'n':n} for n,r in enumerate(rows, 1)]
 
-# %% ../nbs/12_postprocessing.ipynb #c070
+# %% ../nbs/12_postprocessing.ipynb #c073
 def _write_csv(path, cols, rows):
     with atomic(path) as p, open(p, 'w', newline='', encoding='utf-8', errors='surrogateescape') as f:
         out = csv.DictWriter(f, cols, extrasaction='ignore', lineterminator='\n')
@@ -462,7 +465,7 @@ def write_kaggle(
     "Write a submission"
     _write_csv(path, ['ImageId',*(['ClassId'] if classes else []),'EncodedPixels'], rows)
 
-# %% ../nbs/12_postprocessing.ipynb #c073
+# %% ../nbs/12_postprocessing.ipynb #c076
 _SHARES = dict(fill_holes=(0, 1/64, 1/16, 1/4), min_size=(0, 1/64, 1/32, 1/16, 1/8, 1/4)) # of the typical object's area
 _RADII = dict(open=(0,1,2,3), close=(0,1,2,3))                                           # pixels
 _WIDTHS = dict(split=(0, .25, .4, .55, .7))                                               # of its diameter
@@ -493,7 +496,7 @@ def _object_score(lab, truth): # numbered objects → mean of hits / (hits + mis
     hits = (iou[None]>np.arange(.5, 1, .05)[:,None,None]).sum((1,2))
     return float(np.mean(hits/np.maximum(a+b-hits, 1))) if a+b else 1.
 
-# %% ../nbs/12_postprocessing.ipynb #c074
+# %% ../nbs/12_postprocessing.ipynb #c077
 def _key(post, objects=False): return json.dumps([post.to_dict(), objects], sort_keys=True)
 
 class _Trial: # scores of settings on all images, each looked up once: (N,K) for K object classes
@@ -539,7 +542,7 @@ def _grid(areas, objects): # setting → values to try, each a list with one a c
     res |= {k:[[round(v*a) for a in areas] for v in vs] for k,vs in _SHARES.items()}
     return res | ({k:[[round(v*a) for a in wide] for v in vs] for k,vs in _WIDTHS.items()} if objects else {})
 
-# %% ../nbs/12_postprocessing.ipynb #c075
+# %% ../nbs/12_postprocessing.ipynb #c078
 def _search(trial, grid, start, rows, objects): # the best settings for the images `rows`, one setting after the other
     best = start
     for name,values in grid.items():
@@ -555,6 +558,7 @@ def _search(trial, grid, start, rows, objects): # the best settings for the imag
 
 def _fixed(v): return 0. if v is None else v # among several classes no threshold is a threshold of 0
 
+# %% ../nbs/12_postprocessing.ipynb #c079
 def tune_postprocess(
     pairs,          # [(probs (n_cls,H,W), mask (H,W))] of images not trained on; with a third part, (H,W) numbered objects, `split` too
     multilabel=False, # probs and masks are layers (C,H,W) of classes that may overlap
@@ -581,6 +585,7 @@ def tune_postprocess(
     res = dict(images=N, folds=len(parts), tried=tried, **gain(), kept=best==start, settings=best.to_dict())
     return best,res | (dict(objects=gain(True)) if objects else {})
 
+# %% ../nbs/12_postprocessing.ipynb #c080
 def _with(post, other, names): return replace(post, **{k:getattr(other, k) for k in names})
 
 def _gain(trial, start, parts, chosen, objects=False): # scores of images with the settings that the others chose
@@ -590,7 +595,7 @@ def _gain(trial, start, parts, chosen, objects=False): # scores of images with t
     return dict(before=float(old.mean()), after=float(new.mean()), gain=float(d.mean()), better=int((d>0).sum()), worse=int((d<0).sum()),
                 classes=[dict(before=a, after=b) for a,b in zip(old.mean(0).tolist(), new.mean(0).tolist())])
 
-# %% ../nbs/12_postprocessing.ipynb #c076
+# %% ../nbs/12_postprocessing.ipynb #c081
 def _tune_layers(pairs, score, folds, start, progress, seed): # each class for itself
     start,C = start or PostProcess(),len(pairs[0][0])
     one = lambda k: [(np.stack([1-p[k], p[k]]), m[k], *(t[k] for t in more)) for p,m,*more in pairs]

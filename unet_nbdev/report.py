@@ -197,6 +197,7 @@ def note(self:RunFolder, **more):
     self.settings.update(more)
     self.put('settings.json', lambda p: write_json(p, self.settings))
 
+# %% ../nbs/15_report.ipynb #c017
 @patch
 def _write(self:RunFolder):
     if not self.path or rank_distrib(): return
@@ -219,7 +220,7 @@ def _save_best(self:RunFolder, path):
     c = learn2ckpt(self.learn, **self.best_info)
     save_unet(path, c, state=self.best_state)
 
-# %% ../nbs/15_report.ipynb #c017
+# %% ../nbs/15_report.ipynb #c018
 @patch
 def _show(self:RunFolder): # in a notebook: two figures that change
     if self.live is None: self.live = _in_notebook()
@@ -242,7 +243,7 @@ def rows2csv(rows:list)->str: # `rows`: dicts with the same keys
     w.writerows(rows)
     return f.getvalue()
 
-# %% ../nbs/15_report.ipynb #c020
+# %% ../nbs/15_report.ipynb #c021
 def _span(s): return f'{s:.0f} s' if s<120 else f'{s/60:.0f} min' if s<7200 else f'{s/3600:.1f} h'
 
 @patch

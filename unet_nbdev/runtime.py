@@ -308,6 +308,7 @@ def _node(buf): # (operator, inputs, outputs, its tensor if it is a constant)
     if op not in _OPS: raise ValueError(f'operator {op[:60]!r}')
     return op,ins,outs,const
 
+# %% ../nbs/17_runtime.ipynb #c037
 def _check_graph(buf):
     known,nodes = {},[]
     for k,v in _fields(buf):
@@ -330,11 +331,12 @@ def _look(buf): # → its texts; what must not be in it raises `ValueError`
     if graphs!=1: raise ValueError(f'{graphs} networks')
     return texts
 
+# %% ../nbs/17_runtime.ipynb #c038
 def _entry(buf): # of the metadata
     d = dict(_fields(buf))
     return _str(d.get(1, b'')),_str(d.get(2, b''))
 
-# %% ../nbs/17_runtime.ipynb #c039
+# %% ../nbs/17_runtime.ipynb #c041
 def _runtime():
     try: import onnxruntime
     except ImportError: raise DataError('onnxruntime is not installed', "Install it with: pip install 'unet_nbdev[onnx]'") from None
@@ -370,7 +372,7 @@ class _Net: # an exported network: (1,n_in,H,W) float32 → (n_cls,H,W) float32 
 
     def __call__(self, x): return self.batch(x)[0]
 
-# %% ../nbs/17_runtime.ipynb #c040
+# %% ../nbs/17_runtime.ipynb #c042
 def _member(path, threads): # → network, codes, prep, post, info
     path = Path(path)
     buf,d = _read_onnx(path)

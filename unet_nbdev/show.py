@@ -295,6 +295,7 @@ def _panels(cols, scores): # {title: columns}
     few = [(t+', best and worst four'*(sum(k.startswith(p) for k in cols)>8), _few(cols, p)) for t,p in (('Dice by image','dice_'), ('Pooled IoU','iou_'))]
     return {t:o for t,o in (('Loss',losses), ('Score',scores), *few, ('Learning rate',[k for k in there if k=='lr'])) if o}
 
+# %% ../nbs/04_show.ipynb #c046
 _LINES = {'Loss':[5,6,2,1,3,7], 'Score':[3,7,2,1,5,6], 'Learning rate':[1]} # places in the palette
 
 def _colors(title, cols, names): # of the lines of a panel; a class has the colour that it has in pictures
@@ -318,7 +319,7 @@ def _mark(ax, cols, name, k, one): # a ring and a word at the best epoch
     ax.annotate(f'{y:.3f}' if one else f'best {y:.3f}, epoch {x:.0f}', (x,y), (-9 if left else 9, 8),
                 textcoords='offset points', ha='right' if left else 'left', weight='bold')
 
-# %% ../nbs/04_show.ipynb #c046
+# %% ../nbs/04_show.ipynb #c047
 def plot_curves(
     log,              # list of dicts (a row an epoch), dict of lists, or a csv file
     path=None,        # write the picture here too
@@ -342,7 +343,7 @@ def plot_curves(
     if path: save_fig(fig, path)
     return fig
 
-# %% ../nbs/04_show.ipynb #c051
+# %% ../nbs/04_show.ipynb #c052
 def _cells(fig, ax, share, vocab, few):
     im = ax.imshow(share, vmin=0, vmax=1, cmap='Blues')
     ax.set(xticks=range(len(vocab)), yticks=range(len(vocab)), xlabel='predicted', ylabel='truth')
@@ -358,7 +359,7 @@ def _percents(ax, share):
     for (i,j),v in np.ndenumerate(share):
         if np.isfinite(v): ax.text(j, i, f'{v*100:.0f}', ha='center', va='center', color='white' if v>.55 else '.25')
 
-# %% ../nbs/04_show.ipynb #c052
+# %% ../nbs/04_show.ipynb #c053
 def plot_confusion(
     matrix,        # (n,n) pixel counts, truth in rows, prediction in columns
     vocab:list,    # n names, background first
@@ -379,7 +380,7 @@ def plot_confusion(
     if path: save_fig(fig, path)
     return fig
 
-# %% ../nbs/04_show.ipynb #c058
+# %% ../nbs/04_show.ipynb #c059
 _CSS = '''<style>.doc{font:15px/1.5 system-ui,sans-serif;color:#222;max-width:70em;margin:auto;padding:1em}.doc table{border-collapse:collapse;margin:1em 0}
 .doc td,.doc th{padding:.15em .8em .15em 0;text-align:left;vertical-align:top}.doc td.n,.doc th.n{text-align:right;font-variant-numeric:tabular-nums}
 .doc .card{display:flex;flex-wrap:wrap;gap:1em;border-top:1px solid #8884;padding:.8em 0}.doc .card p{flex:1 1 20em;margin:0}.doc figure{margin:0}
@@ -419,7 +420,7 @@ def html_table(
     body = ''.join(f'<tr{" class=best"*(i==mark)}>{line("td", map(_cell, r.values()))}</tr>' for i,r in enumerate(rows))
     return f'<div class="wide"><table><tr>{head}</tr>{body}</table></div>'
 
-# %% ../nbs/04_show.ipynb #c059
+# %% ../nbs/04_show.ipynb #c060
 def html_body(body:str)->str: # for a notebook
     "A piece of HTML in the look of our pages"
     return f'{_CSS}<div class="doc">{body}</div>'

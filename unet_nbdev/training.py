@@ -107,6 +107,7 @@ def seg_learner(
     learn.pretrained = bool(weights) and model.cfg['encoder']!='classic'
     return learn
 
+# %% ../nbs/16_training.ipynb #c011
 def _check_fit(model, prep, codes):
     if not model.cfg: raise DataError('a network without a config, which could not be saved', 'Build it with create_unet')
     if model.cfg['n_in']!=prep.n_in or model.cfg['n_cls']!=codes.n_cls:
@@ -115,7 +116,7 @@ def _check_fit(model, prep, codes):
                         f'Build it with n_in={prep.n_in}, n_cls={codes.n_cls}')
     if model.cfg.get('multilabel', False)!=codes.multilabel: raise DataError(f'a network with multilabel={not codes.multilabel}', f'Build it with multilabel={codes.multilabel}')
 
-# %% ../nbs/16_training.ipynb #c013
+# %% ../nbs/16_training.ipynb #c014
 @patch
 def find_lr(self:Learner,
     n:int=60, # steps to try
@@ -131,7 +132,7 @@ def find_lr(self:Learner,
     self.opt = None
     return float(f'{found:.2g}')
 
-# %% ../nbs/16_training.ipynb #c016
+# %% ../nbs/16_training.ipynb #c017
 class Position(Callback):
     "Counts steps, sets schedule and random state by them, and starts an epoch in its middle"
     order = -5 # before everything that reads them
@@ -156,7 +157,7 @@ class Position(Callback):
         self.n += 1
         self.run_folder.steps = self.step
 
-# %% ../nbs/16_training.ipynb #c018
+# %% ../nbs/16_training.ipynb #c019
 class EMA(Callback):
     "Exponential moving average of the weights, in their place from validation to the end of the epoch"
     order = 68 # after RunFolder, which looks at the average
@@ -178,7 +179,7 @@ class EMA(Callback):
         for p,a in zip(self.params(), self.avg): q = p.clone(); p.copy_(a); a.copy_(q)
         self.swapped = on
 
-# %% ../nbs/16_training.ipynb #c020
+# %% ../nbs/16_training.ipynb #c021
 class _Lost(Exception): # the loss is no number
     def __init__(self, what): self.what = what
 
@@ -202,6 +203,7 @@ class Guard(Callback):
         return self.held[1-self.k]
     def fail(self, what): raise _Lost(f'{what} at step {self.position.step}'+(f', with {", ".join(_files_of(self.learn))}' if self.training else ''))
 
+# %% ../nbs/16_training.ipynb #c022
 def _files_of(learn): # images of the batch that is being trained on
     ds,dl,pos = learn.dls.train.dataset,learn.dls.train,learn.position
     ds.epoch = pos.first+learn.epoch
@@ -220,7 +222,7 @@ class _Signals: # SIGTERM and Ctrl-C are noted, and the training stops at the ne
     def __exit__(self, *args):
         for s,h in self.old.items(): signal.signal(s, h)
 
-# %% ../nbs/16_training.ipynb #c022
+# %% ../nbs/16_training.ipynb #c024
 _TIME,_SESSION,_SIGNAL = 1,2,100 # why to stop; signals are 100 and their number
 
 class Keeper(Callback):
@@ -251,7 +253,7 @@ class Keeper(Callback):
         self._reckon()
         if num_distrib()<2 or self.position.step%10==0: self._stop(self._why(self.tail))
 
-# %% ../nbs/16_training.ipynb #c023
+# %% ../nbs/16_training.ipynb #c025
 @patch
 def _why(self:Keeper, ahead, clock=True): # to stop now, 0 for no reason; `ahead`: seconds until the next chance
     if self.signals is not None and self.signals.got: return _SIGNAL+self.signals.got
@@ -287,7 +289,7 @@ def state(self:Keeper)->dict:
                 ema=dict(avg=self.ema.avg, n=self.ema.n) if 'ema' in self.learn.__dict__ else None,
                 scaler=scaler.scaler.state_dict() if scaler and getattr(scaler, 'scaler', None) else None)
 
-# %% ../nbs/16_training.ipynb #c024
+# %% ../nbs/16_training.ipynb #c026
 @patch
 def save(self:Keeper):
     "Write `last.ckpt`, if the weights are numbers"
@@ -314,7 +316,7 @@ def restore(self:Keeper, weights, train):
     if train['ema']: self.ema.avg,self.ema.n = [a.to(p.device) for a,p in zip(train['ema']['avg'], self.model.parameters())],train['ema']['n']
     if train['scaler']: self.learn.mixed_precision.scaler.load_state_dict(train['scaler'])
 
-# %% ../nbs/16_training.ipynb #c026
+# %% ../nbs/16_training.ipynb #c028
 def _meet(dev): # the processes of a distributed training find each other
     if num_distrib()<2 or dist.is_initialized(): return
     from accelerate import PartialState
@@ -336,7 +338,7 @@ def _together(dev, freeze): # fastai's callback for distributed training, for lo
     ddp = DistributedDataParallelKwargs(broadcast_buffers=False, find_unused_parameters=bool(freeze))
     return Together(sync_bn=dev.type=='cuda', cpu=dev.type=='cpu', kwargs_handlers=[ddp])
 
-# %% ../nbs/16_training.ipynb #c028
+# %% ../nbs/16_training.ipynb #c030
 class _Trial(Callback): # time `n` batches and end
     order = 90
     def __init__(self, n): self.n,self.times = n,[]
@@ -373,7 +375,7 @@ def valid_seconds(self:Learner,
         if time.perf_counter()-t>most: break
     return (time.perf_counter()-t)*len(dl)/k
 
-# %% ../nbs/16_training.ipynb #c029
+# %% ../nbs/16_training.ipynb #c031
 _BORN = time.perf_counter() # about when the session began
 
 def _by_clock(learn, minutes, acc, t0): # → steps, validations, seconds that one of these takes with all that is written
@@ -396,7 +398,7 @@ def set_len(self:SegDL, n:int): # `n`: samples an epoch
     "Change how many samples an epoch has"
     self.dataset.n = self.n = n
 
-# %% ../nbs/16_training.ipynb #c030
+# %% ../nbs/16_training.ipynb #c032
 _SCHEDS = dict(one_cycle=lambda lr,warm: combined_cos(warm, lr/25, lr, lr/1e5),
                flat_cos=lambda lr,warm: combine_scheds([warm, .75-warm, .25], [SchedCos(lr/25, lr), SchedNo(lr, lr), SchedCos(lr, lr/1e5)]))
 
@@ -429,7 +431,7 @@ def _check_sign(mine, other, file):
 
 def _short(o): return str(o) if len(str(o))<60 else str(o)[:57]+'…'
 
-# %% ../nbs/16_training.ipynb #c031
+# %% ../nbs/16_training.ipynb #c033
 def _plan(learn, epochs, max_minutes, max_steps, lr, enc_lr, t0, **more):
     if lr=='auto': lr = gathered(learn.find_lr())[0]
     if not isinstance(lr, (int,float)) or not 0<lr<1: raise DataError(f'lr={lr}', "Give a learning rate between 0 and 1, such as 3e-3, or 'auto'")
@@ -459,7 +461,7 @@ class Freeze(Callback):
     def after_fit(self):
         for p in self.learn.splitter(net(self.learn))[0]: p.requires_grad_(True)
 
-# %% ../nbs/16_training.ipynb #c033
+# %% ../nbs/16_training.ipynb #c035
 def _logger(log, folder, plan): # fastai's callback for TensorBoard or Weights & Biases
     if not log or rank_distrib(): return []
     if log not in ('tensorboard','wandb'): raise DataError(f'log={log!r}', "Choose 'tensorboard' or 'wandb'")
@@ -485,7 +487,7 @@ def _wandb(folder, plan): # the same run of theirs when ours goes on
     if not wandb.run: wandb.init(project='unet_nbdev', name=folder.path.name, id=name, resume='allow', dir=folder.path, config=plan)
     return WandbCallback(log_preds=False, log_model=False)
 
-# %% ../nbs/16_training.ipynb #c034
+# %% ../nbs/16_training.ipynb #c036
 @patch
 def fit_unet(self:Learner,
     epochs:int|None=None,       # passes over the epoch's samples
@@ -523,6 +525,7 @@ def fit_unet(self:Learner,
         _fit(self, plan, folder, keeper, _logger(log, folder, plan))
     return _leave(folder, keeper)
 
+# %% ../nbs/16_training.ipynb #c037
 def _crew(learn): # a context: this process as one of all that train
     dev,dls,stack = torch.device(learn.dls.device),learn.dls,ExitStack()
     _meet(dev)
@@ -532,7 +535,7 @@ def _crew(learn): # a context: this process as one of all that train
         for c in (learn.no_bar(), learn.no_logging()): stack.enter_context(c)
     return stack
 
-# %% ../nbs/16_training.ipynb #c035
+# %% ../nbs/16_training.ipynb #c038
 def _continue(learn, src, run, sign): # → folder, its settings, plan, and what was saved
     src,run = Path(src),Path(run or src)
     if not (src/'last.ckpt').is_file(): raise DataError('no last.ckpt in it, so nothing to continue', 'Give the run folder of a training', src)
@@ -565,7 +568,7 @@ def _tidy(run): # of a session that was killed while it wrote
     except OSError as e:
         raise DataError(f'cannot be written to ({e.strerror})', 'Give another folder to go on in: --out, or run=…', run) from None
 
-# %% ../nbs/16_training.ipynb #c036
+# %% ../nbs/16_training.ipynb #c039
 def _set_batches(learn, plan): # the loader as planned: `acc` batches make a step
     dl = learn.dls.train
     dl.bs = plan['bs']//plan['acc']//dl.world
@@ -598,7 +601,7 @@ def _try_fit(learn, plan, folder, keeper, loggers): # the error, without what it
 
 def _is_full(e): return isinstance(e, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(e)
 
-# %% ../nbs/16_training.ipynb #c037
+# %% ../nbs/16_training.ipynb #c040
 def _step_back(plan, keeper, why, lost): # to what was last saved, with half the rate
     path = keeper.folder.path
     if path is None: raise DataError(why, 'Lower the learning rate; with a run folder, run=…, training goes back and on by itself')
