@@ -94,7 +94,8 @@ def _read(path, mmap=False): # → text, state, what a training needs; every way
     except (KeyError, TypeError, IndexError):
         raise DataError('holds no unet_nbdev model', 'Use a file written by unet_train or save_unet', path) from None
     except Exception as e:
-        raise DataError(f'cannot be read as a model ({type(e).__name__}: damaged, cut short, or another kind of file)', _FIX, path) from None
+        raise DataError(f'cannot be read as a model ({type(e).__name__}: damaged, cut short, or another kind of file)',
+                        _FIX, path) from None
 
 # %% ../nbs/13_checkpoint.ipynb #c013
 def _check_state(state, path): # plain tensors, which together claim no more than the file has

@@ -14,6 +14,7 @@ from collections import Counter, deque
 from contextlib import nullcontext
 from dataclasses import replace
 from fnmatch import fnmatch
+from glob import glob
 from itertools import count
 from pathlib import Path
 from shlex import quote
@@ -33,7 +34,8 @@ def _parser(func, name, example):
             kind = v.annotation if v.annotation in (int,float) else _number if v.annotation==float|str else str
             shown = '' if v.default in (None, v.empty) else f' (default {v.default})'
             p.add_argument(*flags, dest=k, type=kind, default=None if v.default is v.empty else v.default, required=v.default is v.empty,
-                           nargs='+' if v.annotation is list else None, help=text+shown, metavar={int:'INT', float:'FLOAT', _number:'FLOAT'}.get(kind, 'TEXT'))
+                           nargs='+' if v.annotation is list else None, help=text+shown,
+                           metavar={int:'INT', float:'FLOAT', _number:'FLOAT'}.get(kind, 'TEXT'))
     return p
 
 def _number(s): # or a word
@@ -135,7 +137,7 @@ def doctor(
     images:str=None,  # folder of images
     masks:str=None,   # folder of masks, matched to the images by name
     data:str=None,    # a folder whose layout is to be recognised
-    names:str=None,   # for masks: names of the classes in the order of their values
+    names:str=None,   # for masks: names of the classes in the order of their values: 'cell,nucleus'
     void:str=None,    # for masks: value or colour 'r,g,b' that is neither learned nor scored
     repair:str=None,  # write a copy with everything safe repaired, and without what cannot be used, to this new folder
     html:str=None,    # write the report with pictures to this file
@@ -161,11 +163,13 @@ def _tell_repair(log, out, names, void):
     more = ''.join(f" --{k} '{v}'" for k,v in dict(names=names, void=void).items() if v)
     print(f'{said}; every change is in {Path(out)/"doctor"/"changes.json"}\ntrain on the copy: unet_train --data {out}{more}')
 
-def unet_doctor(argv=None): return _command(doctor, 'unet_doctor', 'unet_doctor --coco my_data --html report.html --repair my_data_mended', argv)
+def unet_doctor(argv=None):
+    return _command(doctor, 'unet_doctor', 'unet_doctor --coco my_data --html report.html --repair my_data_mended', argv)
 
 # %% ../nbs/24_cli.ipynb #c022
 def _train_items(o): # `o`: the options of `train`
-    items = _read(o.data, o.coco, o.images, o.masks, o.classes, o.strict, o.names, _void(o.void), multilabel=getattr(o, 'multilabel', False))
+    items = _read(o.data, o.coco, o.images, o.masks, o.classes, o.strict, o.names, _void(o.void),
+                  multilabel=getattr(o, 'multilabel', False))
     _name_bad(items.bad)
     if o.folds: return items
     if o.fold: return _fold(items, *o.fold, o.seed)
@@ -229,7 +233,8 @@ def _resumed(o, settings): # the options of the run to continue, with what may b
 
 def _settings(file): # what an earlier run or a search has written
     try: d = json_loads(Path(file).read_text(encoding='utf-8'))
-    except OSError as e: raise DataError(f'cannot be read ({e.strerror})', 'Give a json file of settings, or the folder of a run', file) from None
+    except OSError as e:
+        raise DataError(f'cannot be read ({e.strerror})', 'Give a json file of settings; of a run, its settings.json', file) from None
     except ValueError as e: raise DataError(f'not json ({e})', 'Give a json file of settings', file) from None
     if isinstance(d, dict): return d
     raise DataError(f'a json {type(d).__name__}, an object with options is needed', 'Give a json file such as {"lr": 0.001}', file)
@@ -241,33 +246,38 @@ def _fit_and_save(learn, path, run, o):
     if _first(): print(f'{len(dls.train.dataset.samples)} images train, {len(dls.valid.dataset)} validate; {dls.train.codes}\n'
                        f'{o.encoder} at {at} on {dls.device} in {learn.precision}; run folder {run}')
     keep = dict(session_hours=o.session_hours, save_minutes=o.save_minutes, log=o.log, live=False)
-    plan = {k:getattr(o, k) for k in ('epochs','max_minutes','max_steps','lr','enc_lr','warmup','sched','acc','clip','ema','patience','freeze_epochs')}
+    plan = {k:getattr(o, k) for k in ('epochs','max_minutes','max_steps','lr','enc_lr','warmup','sched','acc','clip','ema',
+                                      'patience','freeze_epochs')}
     learn.logger = lambda row: print(_epoch(learn.recorder.metric_names, row), flush=True) # where there is no bar
     with nullcontext() if sys.stdout.isatty() else learn.no_bar(), learn.added_cbs([] if o.overwrite or o.resume else [_aside(path, run)]):
         try: log = learn.fit_unet(**(dict(resume=o.resume) if o.resume else dict(plan, settings=_noted(vars(o)))), run=run, **keep)
         except (KeyboardInterrupt, SystemExit):
-            if _first(): print(f'stopped; continue with: unet_train --resume {run}', file=sys.stderr)
+            if _first(): print(f'stopped; continue with: {_again(o, run)}', file=sys.stderr)
             raise
-    if _first(): _finish(learn, log, path, run)
+    if _first(): _finish(learn, log, path, run, o)
     if _processes()>1:
         from torch.distributed import destroy_process_group
         destroy_process_group()
 
-def _epoch(names, row): return '  '.join(f'{n.replace("_", " ")} {v:.3f}' if isinstance(v, float) else f'{n} {v}' for n,v in zip(names, row))
+def _epoch(names, row):
+    return '  '.join(f'{n.replace("_", " ")} {v:.3f}' if isinstance(v, float) else f'{n} {v}' for n,v in zip(names, row))
 
-def _finish(learn, log, path, run): # the model file, and the last lines
+def _again(o, run): return 'the same command' if o.fold else f'unet_train --resume {run}'
+
+def _finish(learn, log, path, run, o): # the model file, and the last lines
     from unet_nbdev.checkpoint import save_unet
     from unet_nbdev.report import learn2ckpt
     if log.stopped:
-        print(f'stopped after {log.steps} of {log.settings["steps"]} steps, {log.stopped}; continue with: unet_train --resume {run}')
+        print(f'stopped after {log.steps} of {log.settings["steps"]} steps, {log.stopped}; continue with: {_again(o, run)}')
         return
     try: save_unet(path, learn2ckpt(learn, **log.best_info))
     except OSError as e:
-        safe = f'the model is in {run/"best.pth"}' if not log.unsaved else f'make room, then: unet_train --resume {run}'
+        safe = f'the model is in {run/"best.pth"}' if not log.unsaved else f'make room, then: {_again(o, run)}'
         raise DataError(f'cannot be written ({e.strerror or e})', safe, path) from None
     best = log.best_info['scores']
     print(f'{log.steps} steps in {log.secs:.0f} s. Best epoch {log.best_info["epoch"]}: mean Dice {_num(best["mean_dice"])}, '
-          f'pooled IoU {_num(best["pooled_iou"])} on validation images at the network\'s scale\nwrote {path}; the whole run: {run/"report.html"}')
+          f'pooled IoU {_num(best["pooled_iou"])} on validation images at the network\'s scale\n'
+          f'wrote {path}; the whole run: {run/"report.html"}')
 
 # %% ../nbs/24_cli.ipynb #c025
 def train(
@@ -276,13 +286,13 @@ def train(
     masks:str=None,         # folder of masks, matched to the images by name
     data:str=None,          # a folder whose layout is to be recognised
     classes:str=None,       # only these, in this order: 'person,traffic light'
-    names:str=None,         # for masks: names of the classes in the order of their values
+    names:str=None,         # for masks: names of the classes in the order of their values: 'cell,nucleus'
     void:str=None,          # for masks: value or colour 'r,g,b' that is neither learned nor scored
     multilabel=False,       # classes may overlap: each gets a mask of its own
     valid:str=None,         # images for validation, by file name: 'val_*'
-    valid_pct:float=None,   # or the share of them, by chance
-    folds:int=None,         # cross-validation: so many models, each without another part of the images, in the time of one; predict with all of them
-    epochs:int=None,        # how long to train, in epochs
+    valid_pct:float=None,   # or a share of them, by chance, 0 to 1; 0.2 where the data does not say
+    folds:int=None,         # cross-validation: so many models, each without another part of the data; minutes, hours and steps are shared
+    epochs:int=None,        # how long to train, in epochs; if no length is given, about 8,000 samples, 5 to 100 epochs
     max_steps:int=None,     # or in steps
     max_minutes:float=None, # or in minutes, with validation and saving in them
     max_hours:float=None,   # the same in hours
@@ -292,24 +302,24 @@ def train(
     decoder:str=None,       # masks of 'half' size, enlarged, or 'full'; chosen from the data
     size:int=None,          # scale images so that the long side has this many pixels; chosen from the data
     norm:str=None,          # intensity: fixed, image (each stretched), dark (light backgrounds made dark); chosen from the data
-    crop:int=None,          # side of the squares that training sees; chosen from the data
-    bs:int=None,            # images a step, of all processes together; chosen: on a CPU few, because there more steps are worth more than larger ones
+    crop:int=None,          # side of the squares that training sees, in pixels after scaling; chosen: 256 at most
+    bs:int=None,            # images a step, all processes together; chosen: few on a CPU, where more steps are worth more than larger ones
     lr:float|str=3e-3,      # highest learning rate; auto looks for it
     enc_lr:float=None,      # the encoder's rate as a share of it; chosen from the data
     warmup:float=.15,       # share of the steps in which the rate goes up
     sched:str='one_cycle',  # learning rate: one_cycle or flat_cos
     opt:str='adamw',        # or sgd
     acc:int=1,              # batches whose gradients make a step
-    clip:float=None,        # longest gradient that is used as it is
-    ema:float=None,         # average the weights, such as 0.999
-    patience:int=None,      # stop after so many epochs without a better score
+    clip:float=None,        # longest gradient (norm) that is used as it is; not limited if not said
+    ema:float=None,         # average the weights: share of the old average that a step keeps, such as 0.999; off if not said
+    patience:int=None,      # stop after so many epochs without a better score; never if not said
     freeze_epochs:int=0,    # epochs in which a pretrained encoder stays as it is
-    loss:str=None,          # ce, dice, ce_dice, focal, tversky, lovasz, gen_dice, boundary, or a sum such as ce+0.5*boundary; chosen from the data
+    loss:str=None,          # ce, dice, ce_dice, focal, tversky, lovasz, gen_dice, boundary, or a sum: ce+0.5*boundary; chosen from the data
     aug:str=None,           # augmentation: none, light, medium, strong; chosen: more in longer trainings
     flips:str=None,         # h mirrors, all also turns; chosen from the data
-    elastic:float=None,     # share of the samples that are bent
-    invert:float=None,      # share of the samples whose light and dark are exchanged
-    paste:float=None,       # share of the samples that get objects of another image
+    elastic:float=None,     # share of the samples that are bent, 0 to 1; 0 if not said
+    invert:float=None,      # share of the samples whose light and dark are exchanged, 0 to 1; 0 if not said
+    paste:float=None,       # share of the samples that get objects of another image, 0 to 1; 0 if not said
     class_weights=False,    # let pixels of rare classes count for more in the loss
     oversample:str=None,    # show more often what is rare: classes, kinds (of images), both, or none; chosen from the data
     seed:int=0,             # of everything random
@@ -318,10 +328,10 @@ def train(
     strict=False,           # stop at the first image or annotation that cannot be used
     out:str=None,           # where the model goes, models/unet.pth if not said; its run folder lies beside it
     overwrite=False,        # write over an earlier model there; by default it is moved aside
-    resume:str=None,        # run folder of a training that was interrupted: it goes on as if nothing had happened, with --out in another place
+    resume:str=None,        # run folder of an interrupted training: it goes on as if nothing had happened, with --out in another place
     settings:str=None,      # json file with options, such as a search writes; what is said here counts more
     save_minutes:float=5.,  # how often to save inside of an epoch
-    session_hours:float=None, # stop in time, with everything saved, when the session is this old
+    session_hours:float=None, # stop in time, with everything saved, so many hours after this command began
     log:str=None,           # tensorboard or wandb, where installed
 ):
     "Train a U-Net; give the data and a time and nothing else, or say more. What is not said is chosen from the data"
@@ -333,6 +343,8 @@ def train(
     plan = _plan(items, o)
     if _first() and not o.resume: print(plan.table())
     if plan_only: return
+    if o.folds and (o.valid or o.valid_pct):
+        raise DataError('--folds divides the images itself', 'Leave out --valid and --valid_pct, or keep those images elsewhere')
     if o.folds and _processes()>1: raise DataError('--folds in several processes', 'Start it without torchrun')
     if o.folds: return _train_folds(items, path, o, plan)
     _fit_and_save(_learner(items, o, plan), path, run, o)
@@ -352,7 +364,8 @@ def _train_folds(items, path, o, plan): # one model a fold; what an earlier sess
     for k in range(o.folds):
         p = path.with_name(f'{path.stem}_fold{k+1}{path.suffix}')
         run = p.with_suffix('')
-        mine = SimpleNamespace(**{**vars(o), 'out':str(p), 'folds':None, 'fold':[k,o.folds], **{n:v and v/o.folds for n,v in spent.items()}})
+        mine = SimpleNamespace(**{**vars(o), 'out':str(p), 'folds':None, 'fold':[k,o.folds],
+                                  **{n:v and v/o.folds for n,v in spent.items()}})
         if mine.max_steps: mine.max_steps = max(1, round(mine.max_steps))
         if (run/'last.ckpt').is_file() and not o.overwrite:
             _check_same(mine, plan, run)
@@ -366,9 +379,11 @@ def _train_folds(items, path, o, plan): # one model a fold; what an earlier sess
 
 def _check_same(o, plan, run): # what is there goes on, or stays, only if it was asked for in the same words
     was = _settings(run/'settings.json')
-    now = {**{k:plan[k] for k in _PLANNED if k not in ('lr','weights')}, **{k:getattr(o, k) for k in 'fold coco images masks data classes seed max_minutes max_steps'.split()}}
+    now = {**{k:plan[k] for k in _PLANNED if k not in ('lr','weights')},
+           **{k:getattr(o, k) for k in 'fold coco images masks data classes seed max_minutes max_steps'.split()}}
     for k,v in now.items():
-        if v!=was.get(k): raise DataError(f'was trained with {k} {was.get(k)}, not {v}', 'Ask for the same, or say --overwrite, or another --out', run)
+        if v!=was.get(k):
+            raise DataError(f'was trained with {k} {was.get(k)}, not {v}', 'Ask for the same, or say --overwrite, or another --out', run)
 
 def _best_score(path):
     from unet_nbdev.checkpoint import load_unet
@@ -386,7 +401,8 @@ def _options(o): # complete and checked
     if o.resume: o = _options_of_run(o, Path(o.resume))
     elif o.settings: o = _with_settings(o, _settings(o.settings))
     o.out = o.out or 'models/unet.pth'
-    _positive(**{k:getattr(o, k) for k in ('folds','size','crop','bs','epochs','max_steps','max_minutes','max_hours','acc','clip','patience')})
+    _positive(**{k:getattr(o, k) for k in ('folds','size','crop','bs','epochs','max_steps','max_minutes','max_hours',
+                                           'acc','clip','patience')})
     if o.max_hours: o.max_minutes,o.max_hours = 60*o.max_hours,None
     return o
 
@@ -415,12 +431,12 @@ def tune(
     masks:str=None,         # folder of masks, matched to the images by name
     data:str=None,          # a folder whose layout is to be recognised
     classes:str=None,       # only these, in this order: 'person,traffic light'
-    names:str=None,         # for masks: names of the classes in the order of their values
+    names:str=None,         # for masks: names of the classes in the order of their values: 'cell,nucleus'
     void:str=None,          # for masks: value or colour 'r,g,b' that is neither learned nor scored
     valid:str=None,         # images for validation, by file name: 'val_*'
     valid_pct:float=None,   # or the share of them, by chance
     size:int=None,          # scale images so that the long side has this many pixels; chosen from the data
-    crop:int=None,          # side of the squares that training sees; chosen from the data
+    crop:int=None,          # side of the squares that training sees, in pixels after scaling; chosen: 256 at most
     encoder:str='tf_efficientnet_lite0', # where it is not searched
     search:str='lr,bs,aug,loss', # what to search: these, epochs, encoder
     space:str=None,         # json file of what they may be: {"lr": {"low": 0.001, "high": 0.01, "log": true}, "bs": [4, 8]}
@@ -452,19 +468,22 @@ def _tune(o): # → what was found
     items = _train_items(o)
     plan = _plan(items, o)
     return search(items, o.out, o.trials, o.search, o.space, o.max_steps, o.max_minutes, not o.no_pruning, o.max_hours, o.seed,
-                  dict(plan.data(), device=pick_device(o.device)), {'size':o.size} if o.size else {}, _tell_trial, **plan.learner(), **plan.fit())
+                  dict(plan.data(), device=pick_device(o.device)), {'size':o.size} if o.size else {}, _tell_trial,
+                  **plan.learner(), **plan.fit())
 
 def _tell_trial(r):
     known = {k:f'{v:.3g}' if isinstance(v, float) else v for k,v in r.items() if k not in ('trial','state','score','seconds','why')}
     end = dict(complete='', pruned='  ended early', fail=f'  failed: {r["why"]}')[r['state']]
-    print(f'trial {r["trial"]:>3}  score {_num(r["score"])}  '+'  '.join(f'{k} {v}' for k,v in known.items())+f'  ({r["seconds"] or 0:.0f} s){end}', flush=True)
+    print(f'trial {r["trial"]:>3}  score {_num(r["score"])}  '+'  '.join(f'{k} {v}' for k,v in known.items())
+          +f'  ({r["seconds"] or 0:.0f} s){end}', flush=True)
 
 def _tell_tuned(t, o):
     done = sum(r['state'] in ('complete','pruned','fail') for r in t.trials)
     if not t.best: return print(f'{done} of {o.trials} trials, and none to its end yet; go on with the same command')
     said = {k:getattr(o, k) for k in 'coco images masks data classes names void valid valid_pct'.split() if getattr(o, k)}
     given = ' '.join(f'--{k} {quote(str(v))}' for k,v in said.items())
-    print(f'{done} of {o.trials} trials; best score {t.score:.3f} with '+', '.join(f'{k} {v:.3g}' if isinstance(v, float) else f'{k} {v}' for k,v in t.best.items()))
+    print(f'{done} of {o.trials} trials; best score {t.score:.3f} with '
+          +', '.join(f'{k} {v:.3g}' if isinstance(v, float) else f'{k} {v}' for k,v in t.best.items()))
     print(f'pictures and table in {o.out}; train with it: unet_train --settings {quote(str(Path(o.out)/"best.json"))} {given}')
 
 # %% ../nbs/24_cli.ipynb #c052
@@ -503,17 +522,23 @@ def _chosen(items, info, where, valid, valid_pct): # the images to score: as sai
     if said and valid: raise DataError(f'no image is called like --valid {valid!r}', f'Files are named like {items[0].img.name!r}')
     if valid_pct or {o.split for o in items}>={'train','valid'}:
         return items.new(o for o in split_items(items, valid_pct, s.get('seed', 0)) if o.split=='valid')
+    print(f'all {len(items)} images are used; if the model has learned from some of them, say --valid or --valid_pct', file=sys.stderr)
     return items
 
 # %% ../nbs/24_cli.ipynb #c053
+def _models(model): # files, and patterns where the shell left them
+    files = [model] if isinstance(model, (str,Path)) else model
+    return [f for o in files for f in (sorted(glob(str(o))) or [str(o)])]
+
 def _segmenter(model, device=None, tta=False, precision='auto'): # of model files, or of exported ones, which need no torch
-    files = [str(o) for o in (model if isinstance(model, (list,tuple)) else [model])]
+    files = _models(model)
     onnx = [f.lower().endswith('.onnx') for f in files]
     if any(onnx)!=all(onnx): raise DataError('exported models together with others', 'Give all as .onnx, or none')
     if all(onnx):
         from unet_nbdev.runtime import OnnxSegmenter
         if device not in (None,'cpu') or precision!='auto':
-            raise DataError('--device and --precision are for models with torch', 'Leave them out: an exported model has its precision, and runs on the CPU')
+            raise DataError('--device and --precision are for models with torch',
+                            'Leave them out: an exported model has its precision, and runs on the CPU')
         return OnnxSegmenter(files, tta=tta)
     from unet_nbdev.inference import Segmenter
     return Segmenter(files, device, tta=tta, precision=precision)
@@ -526,7 +551,8 @@ def _bar(todo, total): # in a terminal
 def _of_nobody(items, valid): # images that none of the models of a cross-validation has trained on
     if valid: return _chosen(items, {}, {}, valid, None)
     if {o.split for o in items}>={'train','valid'}: return items.new(o for o in items if o.split=='valid')
-    raise DataError('each of these models was trained on images that the others left out', 'Say with --valid which images none has seen, or --all_images')
+    raise DataError('each of these models was trained on images that the others left out',
+                    'Say with --valid which images none has seen, or --all_images')
 
 # %% ../nbs/24_cli.ipynb #c054
 def evaluate(
@@ -536,7 +562,7 @@ def evaluate(
     masks:str=None,       # folder of masks
     data:str=None,        # a folder whose layout is to be recognised
     void:str=None,        # for masks: one more value or colour 'r,g,b' that is not scored
-    valid:str=None,       # score these, by file name: 'val_*'; by default as in training
+    valid:str=None,       # score these, by file name: 'val_*'; by default as in training, or all where that is not known
     valid_pct:float=None, # or the share that validated in training
     all_images=False,     # score all images
     raw=False,            # without post-processing
@@ -561,10 +587,12 @@ def evaluate(
     def also(o, pred, msk):
         if not seg.codes.multilabel and pred.probs is not None: calib.update(pred.probs, msk)
         if objects: found.extend(to_coco(pred.mask, seg.codes, o.id, pred.probs))
-    if objects and not any(o.anns for o in items): raise DataError('--objects, and the masks do not say which pixels are one object', 'Give COCO annotations')
+    if objects and not any(o.anns for o in items):
+        raise DataError('--objects, and the masks do not say which pixels are one object', 'Give COCO annotations')
     scores,bad = score_items(seg, items, not raw, boundary=boundary, also=also)
     _name_bad(items.bad+bad)
-    res = dict(scores.to_dict(seg.codes.outputs), **({} if seg.codes.multilabel else dict(calibration_error=calib.ece)), **(dict(objects=instance_ap(items, found)) if objects else {}))
+    res = dict(scores.to_dict(seg.codes.outputs), **({} if seg.codes.multilabel else dict(calibration_error=calib.ece)),
+               **(dict(objects=instance_ap(items, found)) if objects else {}))
     if json: write_json(json, dict(model=str(model) if isinstance(model, (str,Path)) else [str(o) for o in model], **res))
     print(scores.table(seg.codes.outputs))
     for k,v in _more_scores(res).items(): print(f'{k}: {v}')
@@ -577,8 +605,10 @@ def evaluate(
 def _more_scores(res): # in words
     span = lambda o: ' to '.join(map(_num, o)) if o else '–'
     said = {'95 % interval over images': f'mean Dice {span(res["ci95"]["mean_dice"])}, mean IoU {span(res["ci95"]["pooled_iou"])}'}
-    if 'calibration_error' in res: said['calibration error'] = f'{_num(res["calibration_error"])}, how far on average a probability is from the share that is right'
-    if 'objects' in res: said['objects'] = ', '.join(f'{k.upper()} {_num(res["objects"][k])}' for k in ('ap','ap50','ap75'))+f' of {res["objects"]["objects"]}'
+    if 'calibration_error' in res: said['calibration error'] = (f'{_num(res["calibration_error"])}, how far on average '
+                                                                'a probability is from the share that is right')
+    if 'objects' in res: said['objects'] = (', '.join(f'{k.upper()} {_num(res["objects"][k])}' for k in ('ap','ap50','ap75'))
+                                            +f' of {res["objects"]["objects"]}')
     return said
 
 def _write_eval(path, seg, items, scores, res, clean, n=6): # a page
@@ -588,14 +618,17 @@ def _write_eval(path, seg, items, scores, res, clean, n=6): # a page
     worst = scores.images.worst(n)
     some = [next(o for o in items if o.img.name==name) for name,_ in worst]
     imgs = [open_image(o.img, o.sz) for o in some]
-    pics = dict(worst=show_masks(imgs, [item2mask(o, items.codes) for o in some], seg.codes, preds=[seg(o, clean).mask for o in imgs], errors=True,
+    pics = dict(worst=show_masks(imgs, [item2mask(o, items.codes) for o in some], seg.codes,
+                                 preds=[seg(o, clean).mask for o in imgs], errors=True,
                                  titles=[f'{name}, Dice {d:.3f}' for name,d in worst]))
     if not seg.codes.multilabel: pics['confusion'] = plot_confusion(scores.confusion.matrix, seg.codes.vocab)
     with tempfile.TemporaryDirectory() as d:
         tags = {k:img_tag(save_fig(f, f'{d}/{k}.png', 110, small=True) or f'{d}/{k}.png', k, True) for k,f in pics.items()}
     said = ''.join(f'<p>{html.escape(k)}: {html.escape(v)}</p>' for k,v in _more_scores(res).items())
-    body = (f'<h1>{res["images"]} images</h1><p>mean Dice {_num(res["mean_dice"])} (image by image), pooled IoU {_num(res["pooled_iou"])}</p>{said}'
-            f'{html_table(res["classes"])}{"<h2>What is taken for what</h2>"+tags["confusion"] if "confusion" in tags else ""}<h2>The worst images</h2>{tags["worst"]}')
+    body = (f'<h1>{res["images"]} images</h1><p>mean Dice {_num(res["mean_dice"])} (image by image), '
+            f'pooled IoU {_num(res["pooled_iou"])}</p>{said}{html_table(res["classes"])}'
+            f'{"<h2>What is taken for what</h2>"+tags["confusion"] if "confusion" in tags else ""}'
+            f'<h2>The worst images</h2>{tags["worst"]}')
     write_page(path, 'Evaluation', body)
 
 # %% ../nbs/24_cli.ipynb #c056
@@ -611,7 +644,7 @@ def calibrate(
     masks:str=None,       # folder of masks
     data:str=None,        # a folder whose layout is to be recognised
     void:str=None,        # for masks: one more value or colour 'r,g,b' that does not count
-    valid:str=None,       # calibrate on these, by file name: 'val_*'; by default those that validated in training
+    valid:str=None,       # calibrate on these, by file name: 'val_*'; by default those that validated in training, or all where that is not known
     valid_pct:float=None, # or the share that validated in training
     all_images=False,     # calibrate on all images: right for images that training never saw
     tune=False,           # search for the best post-processing too
@@ -636,7 +669,8 @@ def calibrate(
     ckpt.info = {**ckpt.info, 'calibration':cal.to_dict()}
     if tune:
         ckpt.post,r = tune_postprocess(kept, seg.codes.multilabel, start=ckpt.post)
-        print(f'post-processing on {r["images"]} images, honest gain {r["gain"]:+.4f}: ' + ('kept as it was' if r['kept'] else str(ckpt.post)))
+        print(f'post-processing on {r["images"]} images, honest gain {r["gain"]:+.4f}: '
+              +('kept as it was' if r['kept'] else str(ckpt.post)))
     if plot: plot_reliability(cal, plot)
     print(f'written into {save_unet(out or model, ckpt)}')
 
@@ -656,13 +690,20 @@ def _keeping(pairs, kept): # pass on, and keep while there is room
 def _told(cal):
     r = cal.report
     cover = ', '.join(f'{o["level"]:.0%} asked, {o["coverage"]:.1%} found' for o in r['cover'] if o['coverage'] is not None)
-    return (f'{r["images"]} images: temperature {cal.temperature:.2f}, calibration error {r["ece_before"]:.3f} → {r["ece_after"]:.3f} on images not fitted to\n'
+    return (f'{r["images"]} images: temperature {cal.temperature:.2f}, '
+            f'calibration error {r["ece_before"]:.3f} → {r["ece_after"]:.3f} on images not fitted to\n'
             f'share of objects covered, on images not fitted to: {cover or "too few images to promise any"}')
 
 def unet_calibrate(argv=None):
-    return _command(calibrate, 'unet_calibrate', "unet_calibrate --model models/unet_v1.pth --images new/images --masks new/masks --all_images --tune", argv)
+    return _command(calibrate, 'unet_calibrate',
+                    "unet_calibrate --model models/unet_v1.pth --images new/images --masks new/masks --all_images --tune", argv)
 
 # %% ../nbs/24_cli.ipynb #c072
+def _not_within(files, input, output): # without what an earlier run has drawn into a folder among the images
+    out = Path(output).resolve()
+    if not Path(input).is_dir() or out==Path(input).resolve() or not out.is_relative_to(Path(input).resolve()): return files
+    return [f for f in files if out not in f.resolve().parents] or files
+
 def _outputs(files, input, output, suffixes): # the folder to write to, and for each image its name there and {what: path}
     out = Path(output)
     single = len(files)==1 and out.suffix!='' and not out.is_dir()
@@ -693,7 +734,7 @@ def _write_prediction(to, seg, pred, img, legend, cal, cover):
         with atomic(to['probs']) as p: np.save(p, (cal.probs(probs) if cal else probs).astype(np.float16))
     if 'cover' in to: write_image(to['cover'], cal.cover(probs, cover).astype(np.uint8)*255)
 
-def _drawable(img, msk, most=2**26): # image and mask; of a picture that stays on disk every second pixel, or third, until there are not too many
+def _drawable(img, msk, most=2**26): # image and mask; of a picture on disk every second pixel, or third, until there are not too many
     import numpy as np
     if isinstance(img, np.ndarray) and not isinstance(img, np.memmap): return img,msk
     k = int(np.ceil((img.shape[0]*img.shape[1]/most)**.5))
@@ -701,7 +742,9 @@ def _drawable(img, msk, most=2**26): # image and mask; of a picture that stays o
 
 def _write_mask(path, msk, codes): # of classes that overlap a file for each: stem_mask_NAME.png
     if msk.ndim==2: return write_image(path, msk)
-    for name,layer in zip(codes.names, msk): write_image(path.with_name(f'{path.stem}_{"".join(c if c.isalnum() else "_" for c in name)}.png'), layer*255)
+    for name,layer in zip(codes.names, msk):
+        name = ''.join(c if c.isalnum() else '_' for c in name)
+        write_image(path.with_name(f'{path.stem}_{name}.png'), layer*255)
 
 def _image_ids(names): # numbers where all files are called by different ones, else the names without suffix
     stems = [str(Path(n).with_suffix('').as_posix()) for n in names]
@@ -746,7 +789,8 @@ def _row(f, name, image_id, seg, img, pred, coco, kaggle, objects, cal): # a lin
     if cal and pred.probs is not None:
         quality = dict(quality=round(cal.quality(pred.probs, pred.mask), 4))
         pred = pred.with_probs(cal.probs(pred.probs)) # from here on they are true ones
-    px = np.bincount(pred.mask.ravel(), minlength=256)[1:len(seg.codes.names)+1].tolist() if pred.mask.ndim==2 else pred.mask.sum((1,2), dtype=int).tolist()
+    px = (np.bincount(pred.mask.ravel(), minlength=256)[1:len(seg.codes.names)+1].tolist() if pred.mask.ndim==2 else
+          pred.mask.sum((1,2), dtype=int).tolist())
     row = dict(file=name, stamp=_stamp(f), height=img.shape[0], width=img.shape[1], areas=px, sure=round(pred.sure, 4), **quality)
     if pred.mask.ndim==3: row['layers'] = True
     if coco: row['coco'] = to_coco(pred.mask, seg.codes, image_id, pred.probs, split=seg.post.split)
@@ -769,7 +813,8 @@ def _write_results(folder, rows, codes, json=False, annotations=False, kaggle=No
 def _annotations(rows, codes): # a COCO data set that labelling tools open: ids are numbers, counted from 1 where they were not
     cats = [i if isinstance(i, int) else k for k,i in enumerate(codes.ids, 1)]
     images = [dict(id=k, file_name=r['file'], height=r['height'], width=r['width']) for k,r in enumerate(rows, 1)]
-    anns = [dict(id=n, iscrowd=0, **{**o, 'image_id':k}) for n,(k,o) in enumerate(((k,o) for k,r in enumerate(rows, 1) for o in r['coco']), 1)]
+    anns = [dict(id=n, iscrowd=0, **{**o, 'image_id':k})
+            for n,(k,o) in enumerate(((k,o) for k,r in enumerate(rows, 1) for o in r['coco']), 1)]
     return dict(images=images, annotations=anns, categories=[dict(id=i, name=n) for i,n in zip(cats, codes.names)])
 
 def _predict_one(seg, f, name, image_id, to, clean, legend, cal, cover, **kw): # → its line
@@ -804,7 +849,7 @@ def predict(
     annotations=False, # write OUT/annotations.json too: a COCO data set that labelling tools open
     kaggle:str=None,  # write OUT/kaggle.csv too: run lengths, a row for each of 'classes' or 'objects'
     objects=False,    # write OUT/objects.csv too: area, box, centre, axes and probability of each object
-    split:float=None, # count objects that touch one by one, their centres at least so far apart, in pixels; by default as the model file says
+    split:float=None, # count objects that touch one by one, centres at least so many pixels apart; by default as the model file says
     cover:float=None, # of a calibrated model, write OUT/stem_cover.png too: where to look to have this share of the objects, such as 0.9
     probs=False,      # write OUT/stem_probs.npy too: float16 (classes, height, width), true ones where the model is calibrated
     legend=False,     # add a strip with the class names to the picture
@@ -815,7 +860,7 @@ def predict(
     precision:str='auto', # fp32, bf16, fp16; auto: the fastest that the device has
 ):
     "Draw what a model sees in images"
-    files = image_files(input)
+    files = _not_within(image_files(input), input, output)
     more = {k:v for k,v,wanted in (('mask','_mask.png',mask), ('probs','_probs.npy',probs), ('cover','_cover.png',cover)) if wanted}
     folder,names,targets = _outputs(files, input, output, more)
     seg = _segmenter(model, device, tta, precision)
@@ -830,13 +875,16 @@ def predict(
         except DataError as e: raise _named(e, files[0]) from None
         _write_results(folder, [row], seg.codes, **out)
         return print(f'1 of 1 images, written to {output}')
+    _check_results(folder, out)
     key = dict(model=_prints(model), tta=tta, precision=precision, probs=probs, mask=mask, cover=cover, split=seg.post.split, **how)
     return _predict_folder(seg, todo, folder, key, again, dict(how, cal=cal, cover=cover), out)
 
 # %% ../nbs/24_cli.ipynb #c079
 def _calibrated(seg, cover): # what calibration says of a model, None if it has none
     d = seg.info.get('calibration') if len(seg.members)==1 else None
-    if cover and not d: raise DataError('--cover, and the model is not calibrated', 'Run unet_calibrate first; several models cannot be calibrated together')
+    if cover and not d:
+        raise DataError('--cover, and the model is not calibrated',
+                        'Run unet_calibrate first; several models cannot be calibrated together')
     if not d: return None
     from unet_nbdev.calibrate import Calibrated
     cal = Calibrated.from_dict(d)
@@ -845,7 +893,13 @@ def _calibrated(seg, cover): # what calibration says of a model, None if it has 
 
 def _prints(files): # of the model files: what was predicted with one is not what another would say
     from hashlib import sha256
-    return [sha256(Path(f).read_bytes()).hexdigest() for f in ([files] if isinstance(files, (str,Path)) else files)]
+    return [sha256(Path(f).read_bytes()).hexdigest() for f in _models(files)]
+
+def _check_results(folder, out): # what is there is ours, or nothing is there
+    if any(folder.glob('.unet_predict.*.jsonl')): return
+    names = dict(json='results.json', annotations='annotations.json', kaggle='kaggle.csv', objects='objects.csv')
+    for f in [folder/'index.csv', *(folder/names[k] for k,v in out.items() if v)]:
+        if f.exists(): raise DataError('is there, and unet_predict did not write it', 'Give another --output, or take it away', f)
 
 def _predict_folder(seg, todo, folder, key, again, how, out): # → exit code
     journal = _Journal(folder, key, again)
@@ -857,7 +911,8 @@ def _predict_folder(seg, todo, folder, key, again, how, out): # → exit code
     found = journal.rows()
     rows = [found[o[1]] for o in todo if o[1] in found]
     lines = [(o['file'], o['height'], o['width'], o['sure'], *([o.get('quality', '')] if how['cal'] else []), *o['areas']) for o in rows]
-    _write_csv(folder/'index.csv', ['file','height','width','confidence', *(['quality'] if how['cal'] else []), *(f'{n} (pixels)' for n in seg.codes.names)], lines)
+    _write_csv(folder/'index.csv', ['file','height','width','confidence', *(['quality'] if how['cal'] else []),
+                                    *(f'{n} (pixels)' for n in seg.codes.names)], lines)
     _write_results(folder, rows, seg.codes, **out)
     _name_bad(bad)
     there = f' ({len(mine)-len(new)} were there)' if len(new)<len(mine) else ''
@@ -874,7 +929,7 @@ def export(
     model:str,            # model file
     out:str=None,         # .onnx file; by default beside the model
     precision:str='fp32', # or fp16, half the size
-    int8:str=None,        # folder of a dozen typical images, from which ranges are measured: whole numbers, for processors that are fast with these
+    int8:str=None,        # folder of a dozen typical images, to measure ranges: whole numbers, for processors that are fast with these
 ):
     "Write a model as ONNX, for every size of image"
     from unet_nbdev.export import export_onnx

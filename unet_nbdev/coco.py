@@ -55,7 +55,8 @@ def _poly_fault(p, sz):
         return 'not a number', f'polygon with {_say(odd[0])} in it, which is not a number'
     if not _finite(p): return 'non-finite polygon', 'polygon with a NaN or infinite coordinate'
     lo,hi,far = min(p),max(p),max(sz)
-    if 0<=lo and hi<=1 and min(sz)>8 and any(x!=int(x) for x in p): return 'normalised polygon', 'polygon with coordinates from 0 to 1, pixels are needed'
+    if 0<=lo and hi<=1 and min(sz)>8 and any(x!=int(x) for x in p):
+        return 'normalised polygon', 'polygon with coordinates from 0 to 1, pixels are needed'
     if -far<=lo and hi<=2*far: return None
     reach = f'{min(max(hi if hi>2*far else lo, -1e18), 1e18):g}'
     return 'far polygon', f'polygon reaches to {reach}, far outside of its image of {sz[1]}×{sz[0]} (width×height)'

@@ -270,7 +270,7 @@ def _reduced(path, sz, least): # a JPEG at 1/2, 1/4 or 1/8 of its size, not smal
 def open_image(
     path,                  # image file, or .npy array (H,W) or (H,W,C)
     sz:tuple|None=None,    # (height, width) that the annotations were made for; None: upright, as a viewer shows it
-    least:tuple|None=None, # (height, width) with `sz`: a JPEG may come at 1/2, 1/4 or 1/8 of `sz` (rounded up) that is not smaller; None: whole
+    least:tuple|None=None, # (height, width) with `sz`: a JPEG may come at 1/2, 1/4 or 1/8 of `sz` (rounded up), no smaller; None: whole
 )->np.ndarray: # (H,W) or (H,W,C), RGB order, uint8 or uint16
     "Pixels of an image file; a `DataError` names a file that cannot be read or does not fit `sz`"
     if least is not None and (img := _reduced(path, sz, least)) is not None: return img
@@ -279,7 +279,8 @@ def open_image(
     if img is None: raise _unreadable(path)
     if not isinstance(img, np.ndarray) or img.ndim not in (2,3):
         raise DataError('no array of height × width, with channels or without', 'Save it as (H,W) or (H,W,C)', path, kind='pixel type')
-    if img.dtype not in (np.uint8, np.uint16): raise DataError(f'pixels are {img.dtype}', 'Save as uint8 or uint16', path, kind='pixel type')
+    if img.dtype not in (np.uint8, np.uint16):
+        raise DataError(f'pixels are {img.dtype}', 'Save as uint8 or uint16', path, kind='pixel type')
     if sz is None or img.shape[:2]!=tuple(sz): img = np.ascontiguousarray(_FLIPS.get(_turn(path), lambda a:a)(img))
     if sz is not None and img.shape[:2]!=tuple(sz):
         raise DataError(f'image is {img.shape[1]}×{img.shape[0]}, its annotations say {sz[1]}×{sz[0]} (width×height)',
@@ -351,7 +352,8 @@ def _small(v, deep=4): # plain values, not many, not large
 
 _MAY = dict(
     net=dict(encoder=_text, n_in=_int(1, 1024), n_cls=_int(1, 255), widths=_maybe(_many(_int(1, 8192), 12)), norm=_text,
-             residual=_flag, up=_maybe(_text), dropout=_num(0, 1), width=_int(1, 2048), depth=_int(1, 10), deep=_flag, multilabel=_flag, weights=lambda v: False),
+             residual=_flag, up=_maybe(_text), dropout=_num(0, 1), width=_int(1, 2048), depth=_int(1, 10), deep=_flag,
+             multilabel=_flag, weights=lambda v: False),
     codes=dict(names=_many(_text, 254), ids=_many(_code, 254), void=_many(_code, 4096), bg=_code,
                crowd=_text, rest=_many(_code, 4096), multilabel=_flag),
     prep=dict(fit=_text, size=_maybe(_int(1, 2**14)), multiple=_int(1, 1024), n_in=_int(1, 1024), mean=_many(_num(-1e4, 1e4), 1024),

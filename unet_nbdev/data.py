@@ -396,7 +396,8 @@ class SegDL(TfmdDL):
         self._n_inp,self._types = 1,(torch.Tensor, torch.Tensor)
 
     def create_batch(self, b): return _pad_batch(b)
-    def to_detach(self, b, cpu=True, gather=True): return to_detach(b, cpu, gather and self.drop_last) # shares of a validation differ in length
+    def to_detach(self, b, cpu=True, gather=True): # shares of a validation differ in length
+        return to_detach(b, cpu, gather and self.drop_last)
     def __len__(self): return self.n//(self.bs*self.world) if self.drop_last else -(-len(range(self.rank, self.n, self.world))//self.bs)
     def get_idxs(self):
         idxs,n = super().get_idxs(),self.bs
@@ -410,7 +411,8 @@ class SegDL(TfmdDL):
         samples = getattr(self.dataset, 'samples', None)
         for x,y in super().__iter__():
             if samples is not None: samples.check()
-            yield self._floats(x),y if y.ndim==4 else y.long() if y.is_cuda else torch.from_numpy(y.numpy().astype(np.int64)) # layers stay uint8
+            yield self._floats(x),(y if y.ndim==4 # layers stay uint8
+                                   else y.long() if y.is_cuda else torch.from_numpy(y.numpy().astype(np.int64)))
 
     def _floats(self, x): return torch.from_numpy(self.prep.normalise(x.numpy())) if x.device.type=='cpu' else self.prep.normalise(x)
 
@@ -522,7 +524,8 @@ def class_weights(samples:Samples)->list: # n_cls numbers, background first, for
 def _shown(samples): # the classes of each image, by index; what annotations say is quicker than to look
     idx = {c:i+1 for i,c in enumerate(samples.codes.ids)}
     for k,o in enumerate(samples.items):
-        yield {idx[a['category_id']] for a in o.anns if a.get('category_id') in idx} if o.anns else set(np.flatnonzero(count_pixels(samples[k][1], samples.codes)))-{0}
+        yield ({idx[a['category_id']] for a in o.anns if a.get('category_id') in idx} if o.anns else
+               set(np.flatnonzero(count_pixels(samples[k][1], samples.codes)))-{0})
 
 def _kind(o): # of an item; None where it cannot be read
     try: img = open_image(o.img, o.sz, [min(n, 128) for n in o.sz])

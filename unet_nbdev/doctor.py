@@ -24,7 +24,8 @@ from .show import html_body, img_tag, overlay, to_rgb, write_page
 
 # %% ../nbs/06_doctor.ipynb #c003
 from .core import _FLIPS, _turn
-from .coco import _ann_fault, _ann_rle, _cat_fault, _coco_files, _drop_root, _entry_fault, _find_img_dir, _id_word, _ids, _locate, _to_dict
+from .coco import _ann_fault, _ann_rle, _cat_fault, _coco_files, _drop_root, _entry_fault, _find_img_dir
+from .coco import _id_word, _ids, _locate, _to_dict
 from .masks import _keys, _kind_of, _lone, _make_codes, _names, _pair, _raw, _rgb, _scan, _show, _table, _voids
 from .items import _coco_sets, _is_labelme, _labelme_files, _mask_folders, _voc_folder
 
@@ -81,8 +82,8 @@ _KINDS = { # kind: severity, what a person can do, what repair does where it is 
     'unknown shape':     ('warning', 'Draw a polygon, or take it out', ''),
     'palettes differ':   ('error',   'Save all masks with one palette', ''),
     'full mask':         ('warning', 'Look whether the mask was lost', ''),
-} | dict.fromkeys('empty mask/crowd/id gaps/imbalance/no annotations/unused category/mixed channels/unlisted image/left aside/overlap'.split('/'),
-                  ('info', '', ''))
+} | dict.fromkeys('empty mask/crowd/id gaps/imbalance/no annotations/unused category/mixed channels/'
+                  'unlisted image/left aside/overlap'.split('/'), ('info', '', ''))
 
 # %% ../nbs/06_doctor.ipynb #c007
 _ORDER = 'error','warning','info'
@@ -138,7 +139,8 @@ def _suffix_fault(path, fmt):
 def _look(path, sz=None): # `sz`: what the annotations say
     try: return _look_at(path, sz)
     except DataError as e: return _Look([(e.kind, e.what, False)])
-    except Exception as e: return _Look([('unreadable image', f'cannot be read as an image ({type(e).__name__})', False)]) # whatever a decoder throws
+    except Exception as e: # whatever a decoder throws
+        return _Look([('unreadable image', f'cannot be read as an image ({type(e).__name__})', False)])
 
 def _look_at(path, sz):
     img,npy = open_image(path, sz),Path(path).suffix=='.npy'
@@ -204,7 +206,8 @@ def table(self:Report,
 @patch
 def to_dict(self:Report)->dict:
     "Plain values, for json"
-    plain = [dict(kind=f.kind, severity=f.severity, what=f.what, fix=f.fix, file=_clean(str(f.file or '')), ids=f.ids, safe=f.safe) for f in self.findings]
+    plain = [dict(kind=f.kind, severity=f.severity, what=f.what, fix=f.fix, file=_clean(str(f.file or '')),
+                  ids=f.ids, safe=f.safe) for f in self.findings]
     return dict(images=self.n, **{s:self.count(s) for s in _ORDER}, findings=plain)
 
 # %% ../nbs/06_doctor.ipynb #c021
@@ -215,7 +218,7 @@ class _Coco: # one json, as it lies, and where its images are
         self.d,self.file,self.dir,self.split = d,Path(file),Path(dir),split
         self.names = [n if isinstance(o, dict) and isinstance(n := o.get('file_name'), str) and n else None for o in d['images']]
         self.paths = paths or _locate(dir, [n or '' for n in self.names])
-        self.szs,self.at,self.lost,self.digests,self.looks = {},{},set(),{},{} # by id: size, place in the list; ids that cannot be used; by place
+        self.szs,self.at,self.lost,self.digests,self.looks = {},{},set(),{},{} # by id: size, place; unusable ids; by place
         self.first,self.twice = {},set()                                       # by path: place of the first entry; paths with more
         self.by_image = {}                                                     # by image id: annotations
         for a in d['annotations']:
@@ -223,7 +226,8 @@ class _Coco: # one json, as it lies, and where its images are
 
     def split_of(self, k): return self.split
     def ids(self, k): return {'image':_id_word(o['id'])} if isinstance(o := self.d['images'][k], dict) and 'id' in o else {}
-    def truth(self, k): return sorted(_content(a) for a in self.by_image.get(str(self.d['images'][k]['id']), ())) # annotations, for comparing
+    def truth(self, k): # annotations, for comparing
+        return sorted(_content(a) for a in self.by_image.get(str(self.d['images'][k]['id']), ()))
 
 def _geometry(a): return json.dumps([a.get('category_id'), a.get('segmentation'), a.get('iscrowd', 0)], sort_keys=True)
 def _content(a): return json.dumps({k:v for k,v in a.items() if k not in ('id','image_id')}, sort_keys=True)
@@ -252,7 +256,8 @@ def _check_cats(r, i):
         if f := _cat_fault(c): say(*f)
         elif c in root: continue
         elif c['id'] in seen:
-            say('duplicate category', f'category {c["id"]} {c["name"]!r}, and there is {seen[c["id"]]["name"]!r} with this id', c==seen[c['id']])
+            say('duplicate category', f'category {c["id"]} {c["name"]!r}, and there is {seen[c["id"]]["name"]!r} with this id',
+                c==seen[c['id']])
             if c!=seen[c['id']]: p.odd.add(c['id'])
         elif c['name'] in names:
             say('duplicate category', f'category {c["id"]} {c["name"]!r}, which {names[c["name"]]} is too', True)
@@ -384,7 +389,8 @@ def _notes(r, i): # what real data has, one finding a kind
     say = lambda kind,what: r._say(kind, what, p.file)
     good = [a for a in p.d['annotations'] if not _fault_of(p, a)]
     if n := sum(bool(a.get('iscrowd')) for a in good): say('crowd', f'{n} crowd regions, neither learned nor scored unless asked for')
-    if p.cats and (gaps := max(p.cats)-min(p.cats)+1-len(p.cats)): say('id gaps', f'category ids {min(p.cats)} to {max(p.cats)} with {gaps} gaps')
+    if p.cats and (gaps := max(p.cats)-min(p.cats)+1-len(p.cats)):
+        say('id gaps', f'category ids {min(p.cats)} to {max(p.cats)} with {gaps} gaps')
     have = Counter(k for k,_ in {(p.same.get(a['category_id'], a['category_id']), a['image_id']) for a in good})
     if n := len(p.at)-len({a['image_id'] for a in good}): say('no annotations', f'{n} images without an object: background only')
     if unused := [c['name'] for k,c in p.cats.items() if not have[k]]: say('unused category', _few(unused, 'categories without an object'))
@@ -392,7 +398,8 @@ def _notes(r, i): # what real data has, one finding a kind
         (a,n),(b,m) = have.most_common()[0],have.most_common()[-1]
         say('imbalance', f'{p.cats[a]["name"]} is in {n} images, {p.cats[b]["name"]} in {m}')
     listed = {o.name for q in r.parts for o in q.paths if o}
-    if extra := sorted(o.name for o in os.scandir(p.dir) if o.name not in listed and Path(o.name).suffix.lower() in ('.jpg','.jpeg','.png','.tif')):
+    if extra := sorted(o.name for o in os.scandir(p.dir)
+                       if o.name not in listed and Path(o.name).suffix.lower() in ('.jpg','.jpeg','.png','.tif')):
         say('unlisted image', _few(extra, f'images in {p.dir.name}/ that the json does not list'))
 
 def _few(names, what): return f'{what} ({len(names)}): {", ".join(map(str, names[:5]))}{", …" if len(names)>5 else ""}'
@@ -435,7 +442,8 @@ def _check_copies(r):
             a,b = ((i,k),(j,l)) if not leak or p.split_of(k)=='train' else ((j,l),(i,k))         # the one to take out, and the other
             o,twin = r.parts[a[0]],r.parts[b[0]].paths[b[1]]
             r._say('train and valid' if leak else 'duplicate picture', f'the same picture as {"/".join(twin.parts[-2:])}',
-                   o.paths[a[1]], o.ids(a[1]), (a[0],'images',a[1]), leak or q.truth(l)==p.truth(k) and not {p.paths[k], q.paths[l]}&p.twice)
+                   o.paths[a[1]], o.ids(a[1]), (a[0],'images',a[1]),
+                   leak or q.truth(l)==p.truth(k) and not {p.paths[k], q.paths[l]}&p.twice)
 
 def _check_together(r): # what only shows between parts
     cocos = [(i,p) for i,p in enumerate(r.parts) if isinstance(p, _Coco)]
@@ -472,7 +480,8 @@ def _scan_pairs(r): # all masks of all parts, and what most of them say
     codes,value = _agree(flat, ps[0].names, ps[0].void, r) if flat else (None, 255)
     for p in ps: p.codes,p.expect = codes,value
 
-def _soft(s): return _kind_of(s)=='soft' or not isinstance(s, DataError) and s.kind=='grey' and len(s.vals)>40 # so many are edges, not classes
+def _soft(s): # so many are edges, not classes
+    return _kind_of(s)=='soft' or not isinstance(s, DataError) and s.kind=='grey' and len(s.vals)>40
 
 def _agree(flat, names, void, r): # codes; and the value of the only class, None if there are more
     value = _rule(flat, void) if len(names or ())<2 else None
@@ -483,7 +492,8 @@ def _agree(flat, names, void, r): # codes; and the value of the only class, None
         return None,None
     return codes,codes.ids[0] if len(codes.ids)==1 and not _rgb(codes) else None
 
-def _rule(scans, void): # the value of the only class where masks disagree: what most say, if each holds one value, and 255 is not void in some
+# the value of the only class where masks disagree: what most say, if each holds one value, and 255 is not void in some
+def _rule(scans, void):
     objs = Counter(o for s in scans if (o := tuple(v for v in _objects(s) if v not in void)))
     if not objs or any(s.kind=='rgb' for s in scans) or max(map(len, objs))>1 or len(objs)==1: return None
     (top,),n = objs.most_common()[0]
@@ -539,7 +549,8 @@ def _fit_pairs(r, i): # image and mask must be of one size
         try: sz = image_size(img)
         except DataError: continue                                                               # said when it is looked at
         if s.sz in (sz, sz[::-1] if _turn(img)>4 else sz): p.szs[k] = s.sz
-        else: r._say('mask size', f'mask is {s.sz[1]}×{s.sz[0]}, its image {img.name} {sz[1]}×{sz[0]} (width×height)', msk, at=(i,'masks',k))
+        else: r._say('mask size', f'mask is {s.sz[1]}×{s.sz[0]}, its image {img.name} {sz[1]}×{sz[0]} (width×height)',
+                     msk, at=(i,'masks',k))
 
 # %% ../nbs/06_doctor.ipynb #c041
 def _coco_found(root, coco, images, masks): # [(json, image folder, split)]
@@ -640,7 +651,8 @@ _TAKE_OUT = {'duplicate image id','duplicate picture','train and valid','duplica
 _IN_IMAGE = {'wrong suffix','exif orientation','palette image','cmyk image','alpha channel'}
 
 class _Log(list): # what repair did, as plain values
-    def add(self, f, done): self.append(dict(kind=f.kind, done=done, what=f.what, file=_clean(Path(f.file).name) if f.file else '', ids=f.ids))
+    def add(self, f, done):
+        self.append(dict(kind=f.kind, done=done, what=f.what, file=_clean(Path(f.file).name) if f.file else '', ids=f.ids))
 
 def _fate(f): # what becomes of a finding
     if f.severity=='info': return None
@@ -663,7 +675,8 @@ def _mend_entries(r, i, root, tag, log): # images: new entries, and the ids that
         mend = {f.kind for f in fs if f.safe} & _IN_IMAGE
         to = _place_image(p.paths[k], root/tag/_inside(o['file_name']), taken, mend, p.szs[o['id']])
         h,w = p.szs[o['id']]
-        entries.append(o | dict(file_name=to.relative_to(root/tag).as_posix()) | (dict(height=h, width=w) if any(f.kind=='image entry' for f in fs) else {}))
+        entries.append(o | dict(file_name=to.relative_to(root/tag).as_posix())
+                         | (dict(height=h, width=w) if any(f.kind=='image entry' for f in fs) else {}))
     return entries,moved
 
 # %% ../nbs/06_doctor.ipynb #c050
@@ -691,7 +704,8 @@ def _mend_anns(r, i, moved, log):
         if any(f.kind=='duplicate annotation id' for f in fs): top += 1; a = dict(a, id=top)
         cat = p.same.get(a['category_id'], a['category_id'])
         res.append(a if (to,cat)==(a['image_id'],a['category_id']) else dict(a, image_id=to, category_id=cat))
-    if lost: log.append(dict(kind='annotations', done='left out', what=f'{lost} annotations whose image or category is left out', file=p.file.name, ids={}))
+    if lost: log.append(dict(kind='annotations', done='left out', what=f'{lost} annotations whose image or category is left out',
+                             file=p.file.name, ids={}))
     return res
 
 # %% ../nbs/06_doctor.ipynb #c051
@@ -746,7 +760,8 @@ def _pair_dirs(p, root, split): # (images, masks); Pascal VOC stays as it is lai
 
 # %% ../nbs/06_doctor.ipynb #c053
 def _check_target(r, out):
-    if out.exists() and (not out.is_dir() or any(out.iterdir())): raise DataError('is there already', 'Choose a new folder for the repaired copy', out)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise DataError('is there already', 'Choose a new folder for the repaired copy', out)
     if any(Path(p.dir).resolve() in [out, *out.parents] for p in r.parts):
         raise DataError('lies inside of the images', 'Choose a folder beside the data', out)
 
@@ -867,8 +882,9 @@ def to_html(self:Report,
     n_text:int=200, # findings of a kind that are listed
 )->str: # everything in it, pictures too
     "The report as one piece of HTML"
-    rows = ''.join(f'<tr><td class="{fs[0].severity}">{fs[0].severity}</td><td><a href="#{k.replace(" ", "-")}">{k}</a></td><td class="n">{len(fs)}</td>'
-                   f'<td>{(n := sum(f.safe for f in fs)) and f"repair can mend {n}" or ""}</td></tr>' for k,fs in self.kinds.items())
+    rows = ''.join(f'<tr><td class="{fs[0].severity}">{fs[0].severity}</td><td><a href="#{k.replace(" ", "-")}">{k}</a></td>'
+                   f'<td class="n">{len(fs)}</td><td>{(n := sum(f.safe for f in fs)) and f"repair can mend {n}" or ""}</td></tr>'
+                   for k,fs in self.kinds.items())
     body = ''
     for k,fs in self.kinds.items():
         more = f'<p>… and {len(fs)-n_text} more</p>' if len(fs)>n_text else ''

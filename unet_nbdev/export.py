@@ -111,7 +111,8 @@ class Exported:
     mean:float|None  # mean |Δ probability|
     worst:float|None # largest |Δ probability|
     def __repr__(self):
-        near = 'not compared' if self.same is None else f'{self.same:.3%} of pixels as torch says, |Δp| mean {self.mean:.1e}, most {self.worst:.1e}'
+        near = ('not compared' if self.same is None else
+                f'{self.same:.3%} of pixels as torch says, |Δp| mean {self.mean:.1e}, most {self.worst:.1e}')
         return f'{self.path.name}: {self.size/2**20:.1f} MB in {self.seconds:.1f} s, {near}'
 
 def _compare(ckpt, tmp, path, ins): # → same, mean, worst

@@ -23,7 +23,8 @@ def _blobs(n_in): # (1,n_in,64,96): soft shapes, within the range of normalised 
 
 class _Net: # a network made ready: (1,n_in,H,W) float32 → (n_cls,H,W) float32 probabilities
     def __init__(self, model, n_in, device, precision, multilabel):
-        self.net,self.device,self.multilabel,self.precision = fold_norms(model).to(device, memory_format=torch.channels_last),device,multilabel,'fp32'
+        self.net = fold_norms(model).to(device, memory_format=torch.channels_last)
+        self.device,self.multilabel,self.precision = device,multilabel,'fp32'
         if precision!='fp32': self._shorten(model, _blobs(n_in).to(device), precision)
 
     def _shorten(self, model, x, precision):

@@ -52,10 +52,11 @@ def fingerprint(
     with ThreadPoolExecutor(os.cpu_count()) as ex: seen = [o for o in ex.map(lambda k: _look(trn[k], items.codes), ks) if o]
     if not seen: raise DataError('no image could be read', 'Run unet_doctor on the data')
     px = np.stack([o['pixels'] for o in seen])
-    return dict(images=len(trn), looked_at=len(seen), size=[_middle([o['sz'][i] for o in seen]) for i in (0,1)], largest=max(max(o['sz']) for o in seen),
-                channels=Counter(o['n_in'] for o in seen).most_common(1)[0][0], photos=_are_photos(trn, ks, seen), bits=max(o['bits'] for o in seen), **_tones(seen),
-                objects=_middle([len(o['objects']) for o in seen]), object_size=_middle([np.median(o['objects']) for o in seen if len(o['objects'])]),
-                classes=_classes(items.codes, px))
+    return dict(images=len(trn), looked_at=len(seen), size=[_middle([o['sz'][i] for o in seen]) for i in (0,1)],
+                largest=max(max(o['sz']) for o in seen), channels=Counter(o['n_in'] for o in seen).most_common(1)[0][0],
+                photos=_are_photos(trn, ks, seen), bits=max(o['bits'] for o in seen), **_tones(seen),
+                objects=_middle([len(o['objects']) for o in seen]),
+                object_size=_middle([np.median(o['objects']) for o in seen if len(o['objects'])]), classes=_classes(items.codes, px))
 
 def _are_photos(items, ks, seen): # coloured JPEGs of more than one size; tiles and slides come in one, or in other formats
     jpg = _share([items[k].img.suffix.lower() in ('.jpg','.jpeg') for k in ks])>.5
@@ -75,7 +76,9 @@ _SMALL,_CROP,_MOST = 12,256,1024 # pixels: of an object that can still be learne
 
 def _scale(f, items): # → long side at which images are seen, None for their own
     long,obj,size = max(f['size']),f['object_size'] or 50,choose_prep(items).size
-    if size is None: return (max(_CROP, _even(long*_CROP/2/obj)),'objects are larger than a crop') if obj>_CROP and long>3*_CROP else (None,'small images, or one channel: pixels as they are')
+    if size is None:
+        if obj>_CROP and long>3*_CROP: return max(_CROP, _even(long*_CROP/2/obj)),'objects are larger than a crop'
+        return None,'small images, or one channel: pixels as they are'
     if obj*size/long>=_SMALL: return size,'large coloured images: all scaled alike'
     return min(_MOST, _even(long), _even(long*_SMALL/obj)),f'objects of {obj:.0f} pixels must not get smaller than {_SMALL}'
 
@@ -84,7 +87,8 @@ def _even(x, k=32): return max(k, int(-(-x//k)*k)) # up to a multiple
 # %% ../nbs/14_plan.ipynb #c014
 def _norm(f):
     mixed = 0.03<=f['light']<=0.97 and f['darker_on_light']>=.9 and f['darker_on_dark']<=.1
-    if mixed: return 'dark',f'{f["light"]:.0%} have a light background and darker objects, the others lighter ones: turned into negatives, all look alike'
+    if mixed: return 'dark',(f'{f["light"]:.0%} have a light background and darker objects, the others lighter ones: '
+                             'turned into negatives, all look alike')
     return 'fixed','values as they are'+(', after 16 bits were stretched to 8' if f['bits']>8 else '')
 
 # %% ../nbs/14_plan.ipynb #c017
@@ -94,7 +98,8 @@ def _crop(f, size): # → side in pixels
 
 def _batch(crop, dev):
     n = 4 if dev.type=='cpu' else 8
-    return int(np.clip(n*2**np.floor(2*np.log2(_CROP/crop)), n, 4*n)),'on a CPU more steps are worth more than larger ones' if dev.type=='cpu' else 'fills a GPU'
+    bs = int(np.clip(n*2**np.floor(2*np.log2(_CROP/crop)), n, 4*n))
+    return bs,'on a CPU more steps are worth more than larger ones' if dev.type=='cpu' else 'fills a GPU'
 
 # %% ../nbs/14_plan.ipynb #c020
 _WIDTHS = dict(half=None, full=[128,64,32,24,16]) # channels of the decoder; None: as `create_unet` has it
@@ -106,10 +111,13 @@ def _passes(f, v, dev, minutes, steps, epochs): # how often an image will be see
     return crops and crops/f['images']
 
 def _flips(f): return ('h','photos have an up and a down') if f['photos'] else ('all','no photos: all directions are alike')
-def _enc_lr(f): return (.1,'photos: the pretrained encoder knows such pictures, and changes little') if f['photos'] else (.3,'no photos: the pretrained encoder has to adapt')
+def _enc_lr(f):
+    if f['photos']: return .1,'photos: the pretrained encoder knows such pictures, and changes little'
+    return .3,'no photos: the pretrained encoder has to adapt'
 
 def _aug(passes):
-    if passes is None or passes<100: return 'light','crops and flips'+('' if passes is None else f': an image is seen {passes:.0f} times or so')
+    if passes is None or passes<100:
+        return 'light','crops and flips'+('' if passes is None else f': an image is seen {passes:.0f} times or so')
     return 'medium',f'an image is seen {passes:.0f} times or so, and should not look the same each time'
 
 # %% ../nbs/14_plan.ipynb #c023
@@ -167,10 +175,12 @@ _USUAL = dict(encoder='tf_efficientnet_lite0', weights='auto', decoder='half', c
 
 def _rules(f, items, dev, time, pretrained): # (setting, what gives value and reason, from the values before it)
     n_in = choose_prep(items).n_in
-    return [('size', lambda v: _scale(f, items)), ('n_in', lambda v: (n_in, 'channels of the images' if n_in not in (1,3) else 'as the pretrained encoder wants it')),
+    return [('size', lambda v: _scale(f, items)),
+            ('n_in', lambda v: (n_in, 'channels of the images' if n_in not in (1,3) else 'as the pretrained encoder wants it')),
             ('norm', lambda v: _norm(f)), ('crop', lambda v: _crop(f, v['size'])), ('bs', lambda v: _batch(v['crop'], dev)),
-            ('oversample', lambda v: _oversample(f)), ('loss', lambda v: _loss(f, items.codes)), ('aug', lambda v: _aug(_passes(f, v, dev, *time))),
-            ('flips', lambda v: _flips(f)), ('enc_lr', lambda v: _enc_lr(f) if pretrained else (1.,'nothing is pretrained'))]
+            ('oversample', lambda v: _oversample(f)), ('loss', lambda v: _loss(f, items.codes)),
+            ('aug', lambda v: _aug(_passes(f, v, dev, *time))), ('flips', lambda v: _flips(f)),
+            ('enc_lr', lambda v: _enc_lr(f) if pretrained else (1.,'nothing is pretrained'))]
 
 def make_plan(
     items:Items,         # from `read_items`, with `split` where it is known
@@ -183,7 +193,8 @@ def make_plan(
     "Settings that suit the data, and why"
     f,dev = fingerprint(items),torch.device(pick_device(device))
     rules = _rules(f, items, dev, (minutes, steps, epochs), given.get('encoder')!='classic' and given.get('weights', 'auto') is not None)
-    if odd := set(given)-{k for k,_ in rules}-set(_USUAL): raise DataError(f'unknown setting {min(odd)!r}', f'There are {", ".join([k for k,_ in rules]+[*_USUAL])}')
+    if odd := set(given)-{k for k,_ in rules}-set(_USUAL):
+        raise DataError(f'unknown setting {min(odd)!r}', f'There are {", ".join([k for k,_ in rules]+[*_USUAL])}')
     v,why = {},{}
     for k,rule in rules: v[k],why[k] = (given[k],'given') if k in given else rule(v)
     for k,x in _USUAL.items():
@@ -199,7 +210,8 @@ def _check_values(v): # a mistake is said before anything is trained
         if not 0<=v[k]<=1: raise DataError(f'{k}={v[k]!r}', 'Give a share of the samples, 0 to 1')
 
 # %% ../nbs/14_plan.ipynb #c034
-def _say(v): return 'own' if v is None else 'yes' if v is True else 'no' if v is False else '×'.join(map(str, v)) if isinstance(v, (list,tuple)) else str(v)
+def _say(v): return ('own' if v is None else 'yes' if v is True else 'no' if v is False else
+                     '×'.join(map(str, v)) if isinstance(v, (list,tuple)) else str(v))
 
 @patch
 def rows(self:Plan,

@@ -70,7 +70,8 @@ def morph_mask(
 # %% ../nbs/12_postprocessing.ipynb #c020
 def _label_map(msk, n_cls=None):
     msk = np.asarray(msk)
-    if msk.dtype==np.uint8 and msk.ndim==2 and (n_cls is None or max(_present(msk), default=0)<n_cls): return np.ascontiguousarray(msk) # the usual case
+    if msk.dtype==np.uint8 and msk.ndim==2 and (n_cls is None or max(_present(msk), default=0)<n_cls):
+        return np.ascontiguousarray(msk) # the usual case
     if msk.ndim!=2 or msk.dtype.kind not in 'iub':
         raise DataError(f'an array of shape {msk.shape} and type {msk.dtype}, a label map (H,W) of whole numbers is needed',
                         'Give class indices')
@@ -319,7 +320,7 @@ def _closed(n): # sizes of runs → for each element the place of the one before
     prev[start],after[end-1] = end-1,start
     return prev,after
 
-def _rings(cs): # outlines in the twofold mask → (M,2) corners along pixel edges, and how many each has; `_edges` of room coco, for all at once
+def _rings(cs): # outlines in the twofold mask → (M,2) corners along pixel edges, how many each has; coco's `_edges`, for all at once
     p,n = (np.concatenate(cs).reshape(-1, 2)+1)//2,np.array([len(c) for c in cs])
     g = np.repeat(np.arange(len(n)), n)
     for turns in (False,True): # points that are there twice go, then those on a straight line

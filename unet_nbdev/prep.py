@@ -21,7 +21,7 @@ class Prep:
     n_in:int=3            # channels that the network takes
     mean:list=field(default_factory=lambda: [0.5]*3) # a channel, for pixels in 0..1
     std:list=field(default_factory=lambda: [0.5]*3)  # a channel, for pixels in 0..1
-    norm:str='fixed'      # 'fixed' (8-bit values as they are), 'image' (each image stretched to its own range; 16-bit ones always are) or 'dark' (light backgrounds made dark)
+    norm:str='fixed'      # 'fixed' (values as they are), 'image' (each stretched; 16 bits always are), 'dark' (light backgrounds made dark)
 
     def __post_init__(self):
         if self.fit not in ('pad','letterbox','resize'): raise DataError(f'fit={self.fit!r}', "Choose 'pad', 'letterbox' or 'resize'")

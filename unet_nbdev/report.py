@@ -106,7 +106,8 @@ def draw_extremes(
 )->Figure: # image, truth, prediction and errors, with names and Dice
     "The best or the worst in pictures"
     ds = learn.dls.valid.dataset
-    return predictions(learn, ks=[k for k,_ in some], errors=True, titles=[f'{ds.samples.items[ds.order[k]].img.name}, Dice {d:.3f}' for k,d in some])
+    return predictions(learn, ks=[k for k,_ in some], errors=True,
+                       titles=[f'{ds.samples.items[ds.order[k]].img.name}, Dice {d:.3f}' for k,d in some])
 
 # %% ../nbs/15_report.ipynb #c014
 class RunFolder(Callback):
@@ -150,8 +151,8 @@ def _class_scores(self:RunFolder): # of more than one class: dice_NAME and iou_N
 
 @patch
 def _keep(self:RunFolder): # the best weights so far; in memory, so that a run without a folder ends with them too
-    self.info = dict(epoch=self.epoch, scale='network', scores=self.learn.scores.to_dict(self.dls.train.codes.outputs), settings=self.settings,
-                     extremes=extremes(self.learn.scores))
+    self.info = dict(epoch=self.epoch, scale='network', scores=self.learn.scores.to_dict(self.dls.train.codes.outputs),
+                     settings=self.settings, extremes=extremes(self.learn.scores))
     score = lambda info: np.nan_to_num(info['scores'][self.monitor] if info['scores'][self.monitor] is not None else np.nan, nan=-1.)
     self.improved = self.best_info is None or not score(self.info)<score(self.best_info) # of equals the later
     if not self.improved: return
@@ -212,7 +213,8 @@ def _write(self:RunFolder):
 @patch
 def _draw(self:RunFolder): # the images of the best epoch; the network must have its weights
     if not self.path or not self.pictures or rank_distrib(): return
-    for k,v in self.best_info['extremes'].items(): self.put(f'predictions/{k}.jpg', lambda p: save_fig(draw_extremes(self.learn, v), p, 120))
+    for k,v in self.best_info['extremes'].items():
+        self.put(f'predictions/{k}.jpg', lambda p: save_fig(draw_extremes(self.learn, v), p, 120))
     self.drawn = time.perf_counter()
 
 @patch
@@ -252,21 +254,25 @@ def _standing(self:RunFolder)->str: # how the run stands, in a line
     num = lambda v: '–' if v is None else f'{v:.3f}'
     how = 'Finished' if s.get('finished') else 'Not finished'
     of = f' of {s["steps"]}' if 'steps' in s else ''
-    return (f'{how}: {self.steps}{of} steps in {_span(self.seconds())} of training. Best epoch {self.best_info["epoch"]} of 0 to {len(self.rows)-1}: '
-            f'mean Dice {num(i["mean_dice"])} (image by image), pooled IoU {num(i["pooled_iou"])}, on {i["images"]} validation images at the network\'s scale.')
+    return (f'{how}: {self.steps}{of} steps in {_span(self.seconds())} of training. '
+            f'Best epoch {self.best_info["epoch"]} of 0 to {len(self.rows)-1}: mean Dice {num(i["mean_dice"])} (image by image), '
+            f'pooled IoU {num(i["pooled_iou"])}, on {i["images"]} validation images at the network\'s scale.')
 
 @patch
 def write_report(self:RunFolder):
     "The run as a page, `report.html`"
     if not self.path or not self.pictures or not self.best_info or rank_distrib(): return
     scores,name = self.best_info['scores'],html.escape(self.path.name)
-    pics = {k:(img_tag(p, f'{k} validation images of the best epoch', True) if (p := self.path/'predictions'/f'{k}.jpg').exists() else '') for k in ('worst','best')}
+    pics = {k:(img_tag(p, f'{k} validation images of the best epoch', True)
+               if (p := self.path/'predictions'/f'{k}.jpg').exists() else '') for k in ('worst','best')}
     short = [{k:v for k,v in r.items() if not k.startswith(('dice_','iou_'))} for r in self.rows]
+    told = [dict(setting=k, value='' if v is None else str(v)) for k,v in sorted(self.settings.items()) if k!='plan']
     parts = [f'<h1>{name}</h1><p>{html.escape(self._standing())}</p>',
-             f'<h2>Curves</h2>{img_tag(self.path/"curves.png", "loss, scores and learning rate over the epochs", True)}' if (self.path/'curves.png').exists() else '',
+             f'<h2>Curves</h2>{img_tag(self.path/"curves.png", "loss, scores and learning rate over the epochs", True)}'
+             if (self.path/'curves.png').exists() else '',
              f'<h2>Scores of each class, best epoch</h2>{html_table(scores["classes"])}',
              f'<h2>Where it is worst</h2>{pics["worst"]}<h2>Where it is best</h2>{pics["best"]}',
              f'<h2>Epochs</h2>{html_table(short, self.best_info["epoch"])}',
              f'<h2>Why these settings</h2>{html_table(Plan.from_dict(self.settings["plan"]).rows())}' if 'plan' in self.settings else '',
-             f'<h2>Settings</h2>{html_table([dict(setting=k, value="" if v is None else str(v)) for k,v in sorted(self.settings.items()) if k!="plan"])}']
+             f'<h2>Settings</h2>{html_table(told)}']
     self.put('report.html', lambda p: write_page(p, f'Training {self.path.name}', ''.join(parts)))

@@ -41,12 +41,15 @@ class TiledImage:
         import tifffile
         self.path,self.file = Path(path),tifffile.TiffFile(path)
         p = self.page = self.file.pages[0]
-        why = ('not tiled' if not p.is_tiled else f'{p.dtype}' if p.dtype not in (np.uint8, np.uint16) else 'bands apart' if p.planarconfig!=1 and p.samplesperpixel>1 else
-               p.photometric.name if p.photometric.name not in ('MINISBLACK','RGB') else 'turned' if 'Orientation' in p.tags and p.tags['Orientation'].value!=1 else '')
+        why = ('not tiled' if not p.is_tiled else f'{p.dtype}' if p.dtype not in (np.uint8, np.uint16) else
+               'bands apart' if p.planarconfig!=1 and p.samplesperpixel>1 else
+               p.photometric.name if p.photometric.name not in ('MINISBLACK','RGB') else
+               'turned' if 'Orientation' in p.tags and p.tags['Orientation'].value!=1 else '')
         if why: self.file.close(); raise KeyError(why)
         self.shape,self.dtype,self.ndim = (p.imagelength, p.imagewidth, p.samplesperpixel),p.dtype,3
         self.across = -(-p.imagewidth//p.tilewidth)
-        self.kept,self.room,self.lock = OrderedDict(),max(2*self.across, keep//(p.tilelength*p.tilewidth*p.samplesperpixel*p.dtype.itemsize)),threading.Lock()
+        room = keep//(p.tilelength*p.tilewidth*p.samplesperpixel*p.dtype.itemsize)
+        self.kept,self.room,self.lock = OrderedDict(),max(2*self.across, room),threading.Lock()
 
     def _tile(self, i):
         if i in self.kept: self.kept.move_to_end(i); return self.kept[i]
@@ -54,7 +57,8 @@ class TiledImage:
         try:
             f.seek(p.dataoffsets[i])
             t = p.decode(f.read(p.databytecounts[i]), i)[0]
-        except Exception as e: raise DataError(f'tile {i} cannot be decoded ({str(e)[:100]})', 'Copy the file again', self.path) from None # tifffile has a dozen kinds
+        except Exception as e: # tifffile has a dozen kinds
+            raise DataError(f'tile {i} cannot be decoded ({str(e)[:100]})', 'Copy the file again', self.path) from None
         self.kept[i] = t = np.zeros((p.tilelength, p.tilewidth, self.shape[2]), self.dtype) if t is None else t[0]
         if len(self.kept)>self.room: self.kept.popitem(False)
         return t
@@ -111,7 +115,8 @@ class Predictor:
         limit:int=10**8, # classes × pixels of the largest picture whose probabilities are kept; of larger ones the mask alone
     ):
         if tta not in (False,True,None,'h','all'): raise DataError(f'tta={tta!r}', "Choose True, False, 'h' or 'all'")
-        self.members,self.codes,self.prep,self.post,self.info,self.limit = list(zip(nets, preps)),codes,preps[0],post or PostProcess(),info or {},limit
+        self.members,self.codes,self.prep = list(zip(nets, preps)),codes,preps[0]
+        self.post,self.info,self.limit = post or PostProcess(),info or {},limit
         grid = max(o.multiple for o in preps)
         self.win,self.overlap = -(-win//grid)*grid,overlap
         turns = tta=='all' or tta is True and self.info.get('settings', {}).get('flips')=='all'
@@ -123,11 +128,13 @@ class Predictor:
         with _of(name):
             if self.codes.n_cls*arr.shape[0]*arr.shape[1]>self.limit: return self._label_map(arr, clean)
             probs = self._probs(arr)
-            return Prediction(_decide(self.post if clean else PostProcess(), probs, self.codes), probs, self.codes, _sure(probs, self.codes))
+            return Prediction(_decide(self.post if clean else PostProcess(), probs, self.codes), probs, self.codes,
+                              _sure(probs, self.codes))
 
     def __repr__(self):
         more = [f'{n} {s}' for n,s in ((len(self.members), 'models'), (self.views, 'views')) if n>1]
-        return f"{type(self).__name__}({', '.join([str(self.codes), self.prep.fit+(f' {self.prep.size}' if self.prep.size else ''), *more])})"
+        fit = self.prep.fit+(f' {self.prep.size}' if self.prep.size else '')
+        return f"{type(self).__name__}({', '.join([str(self.codes), fit, *more])})"
 
 # %% ../nbs/17_runtime.ipynb #c016
 def _decide(post, x, codes): return post.layers(x) if codes.multilabel else post(x)
@@ -145,7 +152,8 @@ def _pixels(img): # anything → array, and its name for messages
     if hasattr(img, 'convert'):
         img = ImageOps.exif_transpose(img)
         return np.array(img.convert('RGB') if img.mode in ('P','CMYK','YCbCr','1') else img),None
-    raise DataError('got a torch tensor' if hasattr(img, 'numpy') else f'got {type(img).__name__}', 'Give a path, a PIL image or an array (H,W,C)')
+    raise DataError('got a torch tensor' if hasattr(img, 'numpy') else f'got {type(img).__name__}',
+                    'Give a path, a PIL image or an array (H,W,C)')
 
 def _mean(arrs): # one at a time, so that memory does not grow with their number
     total,n = next(arrs),1
@@ -178,7 +186,8 @@ def probs(self:Predictor,
 def _probs(self:Predictor, arr):
     if any(max(prep.scaled(arr.shape[:2]))>2*self.win for _,prep in self.members): return np.concatenate([p for _,p in self.bands(arr)], 1)
     arr = np.asarray(arr)
-    return _mean(prep.undo(self._forward(net, prep, prep.padded(prep.resize(prep.pixels(arr))[0])[0]), arr.shape[:2]) for net,prep in self.members)
+    return _mean(prep.undo(self._forward(net, prep, prep.padded(prep.resize(prep.pixels(arr))[0])[0]), arr.shape[:2])
+                 for net,prep in self.members)
 
 # %% ../nbs/17_runtime.ipynb #c022
 def _tried(f, *args):
@@ -210,7 +219,8 @@ def _windowed(self:Predictor, net, prep, arr, grid): # → (n_cls,h,W) from top 
     total = np.zeros((self.codes.n_cls+1, len(g), -(-W//grid)*grid), np.float32) # the last one: of the weights
     for top,n in zip(tops, np.diff([*tops, H])):
         for t,l,h,w in todo:
-            if t==top: total[:,:,l:l+w] += np.concatenate([g*self._forward(net, prep, prep.padded(prep.pixels(arr[t:t+h,l:l+w], few))[0]), g[None]])
+            if t==top: total[:,:,l:l+w] += np.concatenate(
+                [g*self._forward(net, prep, prep.padded(prep.pixels(arr[t:t+h,l:l+w], few))[0]), g[None]])
         yield total[:-1,:n,:W]/total[-1,:n,:W]
         total = np.concatenate([total[:,n:], np.zeros_like(total[:,:n])], 1)
 
@@ -232,7 +242,8 @@ def bands(self:Predictor,
     tops = sorted({t for t,*_ in windows((-(-h//grid)*grid, self.win), self.win, self.overlap, grid)})
     rows = list(zip(tops, [*tops[1:], h]))
     with _of(name):
-        parts = [self._windowed(net, prep, arr, grid) if prep.fit=='pad' else self._enlarged(net, prep, arr, rows, grid) for net,prep in self.members]
+        parts = [self._windowed(net, prep, arr, grid) if prep.fit=='pad' else self._enlarged(net, prep, arr, rows, grid)
+                 for net,prep in self.members]
         for t,*ps in zip(tops, *parts): yield t,_mean(iter(ps))
 
 @patch
@@ -284,7 +295,8 @@ def _tensor(buf): # (name, its numbers where they are few), after a look at its 
         elif k in (13,14) and v: raise ValueError('tensors are stored outside of it')
     for d in dims: n *= d
     if n>len(buf): raise ValueError(f'a tensor claims {n} numbers, in {len(buf)} bytes') # none takes less than a byte
-    return name,np.frombuffer(raw, {1:'<f4', 7:'<i8'}[kind]).tolist() if kind in (1,7) and n<=16 and len(raw)==n*(4 if kind==1 else 8) else None
+    return name,(np.frombuffer(raw, {1:'<f4', 7:'<i8'}[kind]).tolist()
+                 if kind in (1,7) and n<=16 and len(raw)==n*(4 if kind==1 else 8) else None)
 
 def _packed(buf):
     i = 0

@@ -286,13 +286,15 @@ def _few(cols, kind): # columns of the classes; of many only those with the high
 
 def _panels(cols, scores): # {title: columns}
     def per_class(k): return k.startswith(('dice_','iou_'))
-    def score(k): return k not in _NO_SCORE and not k.endswith('loss') and not per_class(k) and 0<=np.nanmin(cols[k]) and np.nanmax(cols[k])<=1
+    def score(k): return (k not in _NO_SCORE and not k.endswith('loss') and not per_class(k)
+                          and 0<=np.nanmin(cols[k]) and np.nanmax(cols[k])<=1)
     there = [k for k in cols if np.isfinite(cols[k]).any()]
     losses = [k for k in there if k.endswith('loss')]
     scores = scores or [k for k in there if score(k)][:6]
     if lost := [k for k in scores if k not in cols]: raise DataError(f'no column {lost[0]!r}', f'Choose from {", ".join(cols)}')
     if not losses and not scores: raise DataError(f'no loss and no score among {", ".join(cols)}', 'Log at least train_loss')
-    few = [(t+', best and worst four'*(sum(k.startswith(p) for k in cols)>8), _few(cols, p)) for t,p in (('Dice by image','dice_'), ('Pooled IoU','iou_'))]
+    few = [(t+', best and worst four'*(sum(k.startswith(p) for k in cols)>8), _few(cols, p))
+           for t,p in (('Dice by image','dice_'), ('Pooled IoU','iou_'))]
     return {t:o for t,o in (('Loss',losses), ('Score',scores), *few, ('Learning rate',[k for k in there if k=='lr'])) if o}
 
 # %% ../nbs/04_show.ipynb #c046
@@ -381,14 +383,16 @@ def plot_confusion(
     return fig
 
 # %% ../nbs/04_show.ipynb #c059
-_CSS = '''<style>.doc{font:15px/1.5 system-ui,sans-serif;color:#222;max-width:70em;margin:auto;padding:1em}.doc table{border-collapse:collapse;margin:1em 0}
-.doc td,.doc th{padding:.15em .8em .15em 0;text-align:left;vertical-align:top}.doc td.n,.doc th.n{text-align:right;font-variant-numeric:tabular-nums}
-.doc .card{display:flex;flex-wrap:wrap;gap:1em;border-top:1px solid #8884;padding:.8em 0}.doc .card p{flex:1 1 20em;margin:0}.doc figure{margin:0}
-.doc figcaption{font-size:.8em;opacity:.7}.doc .wide{overflow-x:auto}.doc figure.full img{max-width:100%;height:auto;background:#fff}
-.doc .error{color:#b64500}.doc .warning{color:#8a6d00}.doc .info{color:#0072b2}.doc h1{font-size:1.5em;margin:.2em 0}.doc h2{margin:1.6em 0 .2em;font-size:1.15em}
+_CSS = '''<style>.doc{font:15px/1.5 system-ui,sans-serif;color:#222;max-width:70em;margin:auto;padding:1em}
+.doc table{border-collapse:collapse;margin:1em 0}.doc td,.doc th{padding:.15em .8em .15em 0;text-align:left;vertical-align:top}
+.doc td.n,.doc th.n{text-align:right;font-variant-numeric:tabular-nums}
+.doc .card{display:flex;flex-wrap:wrap;gap:1em;border-top:1px solid #8884;padding:.8em 0}.doc .card p{flex:1 1 20em;margin:0}
+.doc figure{margin:0}.doc figcaption{font-size:.8em;opacity:.7}.doc .wide{overflow-x:auto}
+.doc figure.full img{max-width:100%;height:auto;background:#fff}.doc .error{color:#b64500}.doc .warning{color:#8a6d00}
+.doc .info{color:#0072b2}.doc h1{font-size:1.5em;margin:.2em 0}.doc h2{margin:1.6em 0 .2em;font-size:1.15em}
 .doc code{overflow-wrap:anywhere}.doc summary{cursor:pointer}.doc .best td{font-weight:600}
-@media(prefers-color-scheme:dark){.doc-page{background:#181a1b}.doc-page .doc{color:#ddd}.doc-page .error{color:#ff8c42}.doc-page .warning{color:#e6c229}
-.doc-page .info{color:#56b4e9}}</style>'''
+@media(prefers-color-scheme:dark){.doc-page{background:#181a1b}.doc-page .doc{color:#ddd}.doc-page .error{color:#ff8c42}
+.doc-page .warning{color:#e6c229}.doc-page .info{color:#56b4e9}}</style>'''
 
 def _data_url(raw, kind): return f'data:image/{kind};base64,{base64.b64encode(raw).decode()}'
 
@@ -431,6 +435,7 @@ def write_page(
     body:str,  # HTML
 ):
     "Write a page that opens in any browser, whole or not at all"
-    head = f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{html.escape(title)}</title>'
+    head = ('<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+            f'<title>{html.escape(title)}</title>')
     s = f'{head}<body class="doc-page" style="margin:0">{html_body(body)}</body></html>'
     write_text(path, s.encode('utf-8', 'backslashreplace').decode()) # half of a surrogate pair cannot be written

@@ -92,7 +92,8 @@ def seg_learner(
     if weights and isinstance(encoder, str) and prep.mean==prep.std==[0.5]*prep.n_in: # nobody chose others
         mean,std = input_stats(encoder, prep.n_in)
         prep = dls.train.prep = dls.valid.prep = replace(prep, mean=mean, std=std)
-    model = encoder if isinstance(encoder, UNet) else create_unet(encoder, prep.n_in, codes.n_cls, weights=weights, multilabel=codes.multilabel, **kwargs)
+    model = encoder if isinstance(encoder, UNet) else create_unet(encoder, prep.n_in, codes.n_cls, weights=weights,
+                                                                  multilabel=codes.multilabel, **kwargs)
     _check_fit(model, prep, codes)
     prec = pick_precision(dev, precision)
     if dev.type=='cpu': _keep_memory()
@@ -101,8 +102,9 @@ def seg_learner(
     if codes.multilabel and loss=='ce_dice': loss = 'bce_dice' # a yes or no for each class
     if isinstance(loss, str): loss = create_loss(loss, weight=class_weights(dls.train.dataset.samples) if weigh=='auto' else weigh)
     if model.cfg.get('deep') and not isinstance(loss, DeepLoss): loss = DeepLoss(loss)
-    learn = _Learner(dls, model.to(dev, memory_format=torch.channels_last), loss_func=loss.to(dev), opt_func=_OPTS[opt], splitter=unet_groups,
-                     metrics=score_metrics(lambda: learn.scores), cbs=[ScoreValid(), *amp, *(cbs or [])], wd=0.01)
+    learn = _Learner(dls, model.to(dev, memory_format=torch.channels_last), loss_func=loss.to(dev),
+                     opt_func=_OPTS[opt], splitter=unet_groups, metrics=score_metrics(lambda: learn.scores),
+                     cbs=[ScoreValid(), *amp, *(cbs or [])], wd=0.01)
     learn.post,learn.precision,learn.seed,learn.opt_name = post or PostProcess(),prec,seed,opt
     learn.pretrained = bool(weights) and model.cfg['encoder']!='classic'
     return learn
@@ -114,7 +116,8 @@ def _check_fit(model, prep, codes):
         raise DataError(f"the network takes {model.cfg['n_in']} channels and gives {model.cfg['n_cls']} classes, "
                         f"the data has {prep.n_in} and {codes.n_cls}",
                         f'Build it with n_in={prep.n_in}, n_cls={codes.n_cls}')
-    if model.cfg.get('multilabel', False)!=codes.multilabel: raise DataError(f'a network with multilabel={not codes.multilabel}', f'Build it with multilabel={codes.multilabel}')
+    if model.cfg.get('multilabel', False)!=codes.multilabel:
+        raise DataError(f'a network with multilabel={not codes.multilabel}', f'Build it with multilabel={codes.multilabel}')
 
 # %% ../nbs/16_training.ipynb #c014
 @patch
@@ -137,7 +140,8 @@ class Position(Callback):
     "Counts steps, sets schedule and random state by them, and starts an epoch in its middle"
     order = -5 # before everything that reads them
     def __init__(self, total, acc=1, seed=0, step=0, first=0):
-        self.total,self.acc,self.seed,self.n,self.first = total,acc,seed,step*acc,first # `n`: batches; `first`: number of the first epoch in `TrainSet`
+        self.total,self.acc,self.seed,self.n = total,acc,seed,step*acc # `n`: batches
+        self.first = first # number of the first epoch in `TrainSet`
 
     @property
     def step(self): return self.n//self.acc
@@ -161,7 +165,8 @@ class Position(Callback):
 class EMA(Callback):
     "Exponential moving average of the weights, in their place from validation to the end of the epoch"
     order = 68 # after RunFolder, which looks at the average
-    def __init__(self, decay:float=0.999): self.decay,self.avg,self.swapped = decay,None,False # `decay`: share of the old average that a step keeps
+    def __init__(self, decay:float=0.999): # share of the old average that a step keeps
+        self.decay,self.avg,self.swapped = decay,None,False
 
     def params(self): return [p.data for p in self.model.parameters()]
     def before_fit(self):
@@ -201,7 +206,9 @@ class Guard(Callback):
         self.ready[self.k].record()
         self.ready[1-self.k].synchronize()
         return self.held[1-self.k]
-    def fail(self, what): raise _Lost(f'{what} at step {self.position.step}'+(f', with {", ".join(_files_of(self.learn))}' if self.training else ''))
+    def fail(self, what):
+        raise _Lost(f'{what} at step {self.position.step}'
+                    +(f', with {", ".join(_files_of(self.learn))}' if self.training else ''))
 
 # %% ../nbs/16_training.ipynb #c022
 def _files_of(learn): # images of the batch that is being trained on
@@ -313,7 +320,8 @@ def restore(self:Keeper, weights, train):
     smooth = self.recorder.smooth_loss
     smooth.val,smooth.count = train['smooth']
     self.position.n,self.position.first,self.learn.train_iter = train['n'],train['first'],train['n']
-    if train['ema']: self.ema.avg,self.ema.n = [a.to(p.device) for a,p in zip(train['ema']['avg'], self.model.parameters())],train['ema']['n']
+    if train['ema']:
+        self.ema.avg,self.ema.n = [a.to(p.device) for a,p in zip(train['ema']['avg'], self.model.parameters())],train['ema']['n']
     if train['scaler']: self.learn.mixed_precision.scaler.load_state_dict(train['scaler'])
 
 # %% ../nbs/16_training.ipynb #c028
@@ -385,7 +393,7 @@ def _by_clock(learn, minutes, acc, t0): # → steps, validations, seconds that o
     steps = max(2, int((left-n*tail)/step))
     return steps,min(n, max(1, steps//25)),tail
 
-def _set_len(learn, epochs, max_steps, max_minutes, acc, t0): # → number of epochs, seconds at the end of one; sets their length to whole steps
+def _set_len(learn, epochs, max_steps, max_minutes, acc, t0): # → epochs, seconds at the end of one; sets their length to whole steps
     dl,tail = learn.dls.train,0.
     bs = dl.bs*dl.world*acc
     n = int(np.clip(max_steps//25, 1, 8)) if max_steps else None # validations
@@ -420,28 +428,32 @@ def _data_sign(dls): # changes when the images, their split or their annotations
 def _sign(learn): # what a run must have in common with the one that it continues
     tfm,loss = learn.dls.train.dataset.tfm,learn.loss_func
     weight = getattr(loss, 'weight', None)
-    return dict(network=net(learn).cfg, classes=learn.dls.train.codes.to_dict(), prep=learn.dls.train.prep.to_dict(), data=_data_sign(learn.dls),
+    return dict(network=net(learn).cfg, classes=learn.dls.train.codes.to_dict(),
+                prep=learn.dls.train.prep.to_dict(), data=_data_sign(learn.dls),
                 augmentation=hashlib.sha256(json.dumps(tfm.to_dict(), sort_keys=True, default=str).encode()).hexdigest()[:16],
                 loss=type(loss).__name__+('' if weight is None else f' {weight.tolist()}'), optimiser=learn.opt_name, seed=learn.seed)
 
 def _check_sign(mine, other, file):
     for k,v in json.loads(json.dumps(mine)).items():
         if (o := other.get(k))!=v:
-            raise DataError(f'another {k} than in the run to continue ({_short(v)} instead of {_short(o)})', 'Give the same data and settings', file)
+            raise DataError(f'another {k} than in the run to continue ({_short(v)} instead of {_short(o)})',
+                            'Give the same data and settings', file)
 
 def _short(o): return str(o) if len(str(o))<60 else str(o)[:57]+'…'
 
 # %% ../nbs/16_training.ipynb #c033
 def _plan(learn, epochs, max_minutes, max_steps, lr, enc_lr, t0, **more):
     if lr=='auto': lr = gathered(learn.find_lr())[0]
-    if not isinstance(lr, (int,float)) or not 0<lr<1: raise DataError(f'lr={lr}', "Give a learning rate between 0 and 1, such as 3e-3, or 'auto'")
+    if not isinstance(lr, (int,float)) or not 0<lr<1:
+        raise DataError(f'lr={lr}', "Give a learning rate between 0 and 1, such as 3e-3, or 'auto'")
     if more['sched'] not in _SCHEDS: raise DataError(f'sched={more["sched"]!r}', f'Choose {" or ".join(map(repr, _SCHEDS))}')
-    if not 0<more['warmup']<.7: raise DataError(f'warmup={more["warmup"]}', 'Give the share of the steps in which the rate goes up, between 0 and 0.7')
+    if not 0<more['warmup']<.7:
+        raise DataError(f'warmup={more["warmup"]}', 'Give the share of the steps in which the rate goes up, between 0 and 0.7')
     if enc_lr is None: enc_lr = 0.3 if learn.pretrained else 1.
     n,tail = _set_len(learn, epochs, max_steps, max_minutes, more['acc'], t0)
     dl = learn.dls.train
-    return dict(epochs=n, steps=n*len(dl)//more['acc'], samples=dl.n, bs=dl.bs*dl.world*more['acc'], lr=lr, enc_lr=enc_lr, lr_scale=1., tail=tail,
-                precision=learn.precision, **more)
+    return dict(epochs=n, steps=n*len(dl)//more['acc'], samples=dl.n, bs=dl.bs*dl.world*more['acc'], lr=lr, enc_lr=enc_lr,
+                lr_scale=1., tail=tail, precision=learn.precision, **more)
 
 def _callbacks(learn, plan, folder, keeper):
     res = [Position(plan['steps'], plan['acc'], learn.seed, first=learn.dls.train.dataset.epoch), Guard(), folder, keeper]
@@ -538,7 +550,8 @@ def _crew(learn): # a context: this process as one of all that train
 # %% ../nbs/16_training.ipynb #c038
 def _continue(learn, src, run, sign): # → folder, its settings, plan, and what was saved
     src,run = Path(src),Path(run or src)
-    if not (src/'last.ckpt').is_file(): raise DataError('no last.ckpt in it, so nothing to continue', 'Give the run folder of a training', src)
+    if not (src/'last.ckpt').is_file():
+        raise DataError('no last.ckpt in it, so nothing to continue', 'Give the run folder of a training', src)
     settings = json.loads((src/'settings.json').read_text(encoding='utf-8')) if (src/'settings.json').is_file() else {}
     if settings.get('finished'): raise DataError('this training is complete', 'Start another one, with another --out', src)
     weights,train,_ = load_train(src/'last.ckpt')
@@ -614,11 +627,13 @@ def _step_back(plan, keeper, why, lost): # to what was last saved, with half the
 def _halve(learn, plan, keeper): # fewer images at a time, as many in a step
     bs,n,old = plan['bs'],plan['bs']//plan['acc'],plan['acc']
     small = next((m for m in range(n//2, 0, -1) if bs%m==0), 0)
-    if num_distrib()>1: raise DataError(f'out of memory with {n} images at a time in {num_distrib()} processes', f'Go on with --acc {2*old}, or fewer images') from None
+    if num_distrib()>1: raise DataError(f'out of memory with {n} images at a time in {num_distrib()} processes',
+                                        f'Go on with --acc {2*old}, or fewer images') from None
     learn.dls.valid.bs = max(1, learn.dls.valid.bs//2)
     if not small: raise DataError('out of memory with one image at a time', 'Use a smaller crop, size or network')
     keeper.resume[1]['n'] = keeper.resume[1]['n']//old*(bs//small)
-    tell(f'out of memory with {n} images at a time; on with {small}, and {bs//small} times as many for a step. Batch normalisation sees {small}')
+    tell(f'out of memory with {n} images at a time; on with {small}, and {bs//small} times as many for a step. '
+         f'Batch normalisation sees {small}')
     return dict(acc=bs//small)
 
 def _leave(folder, keeper): # after the last step, or where the session ended
@@ -626,7 +641,8 @@ def _leave(folder, keeper): # after the last step, or where the session ended
     if not keeper.stopped and not {'last.ckpt','best.pth'} & folder.lost: folder.note(finished=True) # else it can be resumed, and saved
     if keeper.full: tell(f'the time is up after {folder.steps} of {keeper.plan["steps"]} steps')
     folder.write_report()
-    if folder.path and folder.unsaved: tell(f'{folder.path}/best.pth could not be written; make room, and save_unet what is in the learner, or resume')
+    if folder.path and folder.unsaved:
+        tell(f'{folder.path}/best.pth could not be written; make room, and save_unet what is in the learner, or resume')
     if keeper.stopped=='SIGINT': raise KeyboardInterrupt
     if keeper.stopped=='SIGTERM': raise SystemExit(143)
     return folder

@@ -85,7 +85,9 @@ class Explorer:
         rgb,small = _small(img, msk, self.side)
         if view=='image': return rgb,words
         if view=='errors' and targ is not None: return error_view(rgb, small, _small(img, targ, self.side)[1]),words
-        if view=='sure': return _heat(_small(img, (255*(1-probs[0] if not codes.multilabel else probs.max(0))).astype(np.uint8), self.side)[1]),words
+        if view=='sure':
+            sure = (255*(1-probs[0] if not codes.multilabel else probs.max(0))).astype(np.uint8)
+            return _heat(_small(img, sure, self.side)[1]),words
         return overlay(rgb, small, codes),words
 
 def _heat(p): return cv2.applyColorMap(p, cv2.COLORMAP_CIVIDIS)[...,::-1] # dark blue to yellow, for colour-blind eyes too
@@ -99,7 +101,8 @@ def _build(self:Explorer): # controls; each change is shown at once
     c = self.controls = dict(
         image=W.Dropdown(options=[(n,k) for k,n in enumerate(self.gallery.names)], value=0, description='image', **lay, **st),
         view=W.ToggleButtons(options=views, value='mask', style=dict(button_width='76px')),
-        of=W.Dropdown(options=[('all classes',-1), *((n,k) for k,n in enumerate(self.seg.codes.names))], value=-1, description='settings of', **lay, **st),
+        of=W.Dropdown(options=[('all classes',-1), *((n,k) for k,n in enumerate(self.seg.codes.names))], value=-1,
+                      description='settings of', **lay, **st),
         threshold=W.FloatSlider(min=0, max=1, step=.01, description='threshold', **lay, **st),
         **{k:W.FloatSlider(min=0, max=15, step=.5, description=k, **lay, **st) for k in ('open','close','erode','dilate')},
         fill_holes=W.SelectionSlider(options=_SIZES, description='fill holes', **lay, **st),
@@ -108,7 +111,8 @@ def _build(self:Explorer): # controls; each change is shown at once
         largest=W.Checkbox(description='only the largest', indent=False))
     if not several: c['of'].layout.display = 'none'
     self.picture,self.line = W.Image(format='jpeg'),W.HTML()
-    self.button = W.Button(description='Write into the model', layout=W.Layout(width='200px'), disabled=self.path is None, tooltip='every later prediction uses these settings')
+    self.button = W.Button(description='Write into the model', layout=W.Layout(width='200px'), disabled=self.path is None,
+                           tooltip='every later prediction uses these settings')
     self.button.on_click(lambda _: self.save())
     self._show_values()
     for k,w in c.items(): w.observe(lambda ch, k=k: self._changed(k, ch['new']), 'value')
@@ -139,7 +143,8 @@ def _changed(self:Explorer, k, new):
 def _draw(self:Explorer):
     try: rgb,words = self.look(self.controls['image'].value, self.controls['view'].value)
     except DataError as e: self.line.value = _html(str(e)); return
-    self.picture.value,self.line.value = _jpg(rgb),_html(f'{words}\n{self.code}')+(_key(_ERR) if self.controls['view'].value=='errors' else '')
+    self.picture.value = _jpg(rgb)
+    self.line.value = _html(f'{words}\n{self.code}')+(_key(_ERR) if self.controls['view'].value=='errors' else '')
 
 # %% ../nbs/23_widgets.ipynb #c014
 @patch(as_prop=True)
@@ -205,7 +210,8 @@ class Comparison:
         small = [_small(img, m, self.side) for m in (a,b)]
         pics = [overlay(rgb, m, codes, legend=False) for rgb,m in small] + [error_view(small[0][0], small[0][1], small[1][1])]
         words = [n if targ is None else f'{n} (mean Dice {_dice(m, targ, codes):.3f})' for n,m in zip(self.names, (a,b))]
-        return np.hstack(pics),f'left {words[0]}, middle {words[1]}, right what only one of them found: {np.mean(a!=b):.2%} of the pixels differ'
+        return np.hstack(pics),(f'left {words[0]}, middle {words[1]}, '
+                                f'right what only one of them found: {np.mean(a!=b):.2%} of the pixels differ')
 
     def _draw(self):
         rgb,words = self.look(self.choice.value)
@@ -223,5 +229,6 @@ def compare(
     "Two models on the same images, and where they differ"
     if len(models)!=2: raise DataError(f'{len(models)} models', 'Give two')
     segs = [m if isinstance(m, Segmenter) else Segmenter(m, device) for m in models]
-    if segs[0].codes.to_dict()!=segs[1].codes.to_dict(): raise DataError('the models have different classes', 'Only models of the same classes can be compared')
+    if segs[0].codes.to_dict()!=segs[1].codes.to_dict():
+        raise DataError('the models have different classes', 'Only models of the same classes can be compared')
     return Comparison(segs, [Path(m).stem if isinstance(m, (str,Path)) else f'model {k}' for k,m in enumerate(models, 1)], images, side)
