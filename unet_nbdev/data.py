@@ -481,13 +481,16 @@ def seg_dls(
     trn,val = part('train'),part('valid')
     for s,o in zip(('train','valid'), (trn,val)):
         if not len(o): raise DataError(f'no readable image is left for {s}', 'Mend or add images')
-    tfm = aug_tfms(aug, crop, prep.n_in, flips or ('all' if prep.fit=='pad' else 'h'), elastic, invert)
+    flips = flips or ('all' if prep.fit=='pad' else 'h')
+    tfm = aug_tfms(aug, crop, prep.n_in, flips, elastic, invert)
     cuda = torch.device(device).type=='cuda' if device else torch.cuda.is_available()
     if num_workers is None: num_workers = min(8, os.cpu_count()) if cuda or both.n_keep<len(both.szs) and not both.disk else 0
     kw = dict(num_workers=num_workers, pin_memory=cuda, device=device)
     win,weights = 2*crop if isinstance(aug, str) else None,None if oversample=='none' else rare_weights(trn, oversample)
     ds = TrainSet(trn, tfm, max(n_epoch or max(len(trn), 64), bs), seed, win, weights, paste)
-    return DataLoaders(SegDL(ds, bs=bs, drop_last=True, **kw), SegDL(ValidSet(val), bs=max(1, bs//2), **kw), device=device)
+    dls = DataLoaders(SegDL(ds, bs=bs, drop_last=True, **kw), SegDL(ValidSet(val), bs=max(1, bs//2), **kw), device=device)
+    dls.flips = flips # noted with the model: its mirrored views are these
+    return dls
 
 # %% ../nbs/08_data.ipynb #c052
 def _subset(samples, idxs): # shares what is decoded

@@ -514,7 +514,7 @@ def fit_unet(self:Learner,
     ema:float|None=None,        # average the weights, see `EMA`
     patience:int|None=None,     # stop after so many epochs without a better score
     freeze_epochs:int=0,        # epochs at the start in which a pretrained encoder stays as it is
-    run=None,                   # run folder; None writes nothing
+    run=None,                   # run folder; what an earlier training left there is written over; None writes nothing
     resume=None,                # run folder to continue, in `run` if that is given too; what was planned there counts, all above is ignored
     save_minutes:float=5.,      # `last.ckpt` is written after each epoch, and this often
     session_hours:float|None=None, # stop in time, with everything saved, when the session is this old
@@ -530,7 +530,7 @@ def fit_unet(self:Learner,
         if resume is not None: run,settings,plan,state = _continue(self, resume, run, sign)
         else: plan = _plan(self, epochs, max_minutes, max_steps, lr, enc_lr, t0, sched=sched, warmup=warmup, acc=acc, clip=clip, ema=ema,
                            patience=patience, freeze_epochs=freeze_epochs)
-        folder = RunFolder(run, live=live, settings={**(settings or {}), **plan, 'finished':False}, pictures=pictures)
+        folder = RunFolder(run, live=live, settings={'flips':getattr(self.dls, 'flips', None), **(settings or {}), **plan, 'finished':False}, pictures=pictures)
         if state: folder.restore(state[1]['run'])
         keeper = Keeper(folder, plan, sign, save_minutes, session_hours and _BORN+3600*session_hours,
                         None if resume or not max_minutes else t0+60*max_minutes, signals, state)
