@@ -45,6 +45,7 @@ def _number(s): # or a word
 def _command(func, name, example, argv=None): # run `func` with options from the command line; the exit code
     kw = vars(_parser(func, name, example).parse_args(argv))
     warnings.filterwarnings('ignore', category=FutureWarning)
+    _SAID[:] = [a[2:].split('=')[0].replace('-', '_') for a in (sys.argv[1:] if argv is None else argv) if a.startswith('--')]
     try: return func(**kw) or 0
     except (DataError, OSError) as e: # a full disk, a folder without permission
         print(f'{name}: {e}', file=sys.stderr)
@@ -52,6 +53,9 @@ def _command(func, name, example, argv=None): # run `func` with options from the
     except KeyboardInterrupt:
         print(f'{name}: stopped; what was saved stays', file=sys.stderr)
         return 130
+    finally: _SAID.clear()
+
+_SAID = [] # options that the command line has, be it with their default
 
 # %% ../nbs/24_cli.ipynb #c009
 def _check_out(path, *data): # the model file to write, and its run folder
@@ -224,17 +228,17 @@ def _aside(path, run): # a callback that moves an earlier training aside when th
 _MAY_CHANGE = 'resume coco images masks data device workers strict session_hours save_minutes log out'.split() # in a run that goes on
 
 def _resumed(o, settings): # the options of the run to continue, with what may be said anew
-    said = {k for k,v in inspect.signature(train).parameters.items() if getattr(o, k)!=v.default}
+    said = {k for k,v in inspect.signature(train).parameters.items() if getattr(o, k)!=v.default or k in _SAID}
     if odd := sorted(said-set(_MAY_CHANGE)):
         raise DataError(f'--{odd[0]} cannot change in a run that goes on', 'Leave it out; it is as it was')
     old = {k:v for k,v in settings.items() if hasattr(o, k) and k not in ('session_hours','settings','overwrite')}
     if said & {'coco','images','masks','data'}: old = {k:v for k,v in old.items() if k not in ('coco','images','masks','data')}
     return SimpleNamespace(**{**vars(o), **old, **{k:getattr(o, k) for k in said}})
 
-def _settings(file): # what an earlier run or a search has written
+def _settings(file): # what a search, or the run to go on with, has written
     try: d = json_loads(Path(file).read_text(encoding='utf-8'))
     except OSError as e:
-        raise DataError(f'cannot be read ({e.strerror})', 'Give a json file of settings; of a run, its settings.json', file) from None
+        raise DataError(f'cannot be read ({e.strerror})', 'Give a json file of settings, such as the best.json of unet_tune', file) from None
     except ValueError as e: raise DataError(f'not json ({e})', 'Give a json file of settings', file) from None
     if isinstance(d, dict): return d
     raise DataError(f'a json {type(d).__name__}, an object with options is needed', 'Give a json file such as {"lr": 0.001}', file)
@@ -419,7 +423,7 @@ def _options_of_run(o, run): # of the one that goes on
 def _with_settings(o, d): # options of a file, where the command says nothing else
     known = inspect.signature(train).parameters
     if odd := sorted(set(d)-set(known)): raise DataError(f'unknown option {odd[0]!r}', f'unet_train --help names them all', o.settings)
-    return SimpleNamespace(**{**vars(o), **{k:v for k,v in d.items() if getattr(o, k)==known[k].default}})
+    return SimpleNamespace(**{**vars(o), **{k:v for k,v in d.items() if getattr(o, k)==known[k].default and k not in _SAID}})
 
 def unet_train(argv=None):
     return _command(train, 'unet_train', 'unet_train --images photos --masks masks --max_minutes 10 --out models/unet.pth', argv)
@@ -528,7 +532,7 @@ def _chosen(items, info, where, valid, valid_pct): # the images to score: as sai
 # %% ../nbs/24_cli.ipynb #c053
 def _models(model): # files, and patterns where the shell left them
     files = [model] if isinstance(model, (str,Path)) else model
-    return [f for o in files for f in (sorted(glob(str(o))) or [str(o)])]
+    return [f for o in files for f in ([] if Path(o).exists() else sorted(glob(str(o)))) or [str(o)]]
 
 def _segmenter(model, device=None, tta=False, precision='auto'): # of model files, or of exported ones, which need no torch
     files = _models(model)
@@ -583,10 +587,10 @@ def evaluate(
     n = len(items)
     if not all_images and len(seg.members)>1 and 'fold' in seg.info.get('settings', {}): items = _of_nobody(items, valid)
     elif not all_images: items = _chosen(items, seg.info, dict(coco=coco, images=images, masks=masks, data=data), valid, valid_pct)
-    calib,found = Calibration(),[]
+    calib,found,cal = Calibration(),[],_calibrated(seg, None)
     def also(o, pred, msk):
-        if not seg.codes.multilabel and pred.probs is not None: calib.update(pred.probs, msk)
-        if objects: found.extend(to_coco(pred.mask, seg.codes, o.id, pred.probs))
+        if not seg.codes.multilabel and pred.probs is not None: calib.update(cal.probs(pred.probs) if cal else pred.probs, msk)
+        if objects: found.extend(to_coco(pred.mask, seg.codes, o.id, pred.probs, split=0 if raw else seg.post.split))
     if objects and not any(o.anns for o in items):
         raise DataError('--objects, and the masks do not say which pixels are one object', 'Give COCO annotations')
     scores,bad = score_items(seg, items, not raw, boundary=boundary, also=also)
@@ -659,6 +663,7 @@ def calibrate(
     from unet_nbdev.postprocessing import tune_postprocess
     for f in (plot, out):
         if f: _check_writable(f)
+    if out and Path(out).suffix not in ('.pth','.safetensors'): raise DataError('no name of a model', 'Let it end in .pth or .safetensors', out)
     ckpt,seg,bad = load_unet(model),Segmenter(model, device),[]
     items = _read(data, coco, images, masks, void=_void(void), codes=seg.codes)
     if not all_images: items = _chosen(items, seg.info, dict(coco=coco, images=images, masks=masks, data=data), valid, valid_pct)
@@ -671,8 +676,8 @@ def calibrate(
         ckpt.post,r = tune_postprocess(kept, seg.codes.multilabel, start=ckpt.post)
         print(f'post-processing on {r["images"]} images, honest gain {r["gain"]:+.4f}: '
               +('kept as it was' if r['kept'] else str(ckpt.post)))
-    if plot: plot_reliability(cal, plot)
     print(f'written into {save_unet(out or model, ckpt)}')
+    if plot: plot_reliability(cal, plot)
 
 # %% ../nbs/24_cli.ipynb #c069
 def _pairs(seg, items, bad): # probabilities and truth, an image at a time

@@ -330,8 +330,8 @@ def masks2anns(
 
 def _check_labels(msk, codes):
     there = {*np.unique(msk).tolist()}
-    if strange := sorted(there-{*range(codes.n_cls), IGNORE}):
-        what = f'values {strange[:5]} in a mask of {codes.n_cls-1} classes'
+    if strange := sorted(there-{*range(len(codes.names)+1), IGNORE}):
+        what = f'values {strange[:5]} in a mask of {len(codes.names)} classes'
         raise DataError(what, 'Open the mask with its codes', kind='mask values')
     if IGNORE in there and codes.crowd!='ignore':
         raise DataError(f"IGNORE pixels would not come back, crowd={codes.crowd!r}", "Use codes with crowd='ignore'")

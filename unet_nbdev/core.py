@@ -180,6 +180,7 @@ class Items(list):
     def __getitem__(self, k):
         if isinstance(k, (int,np.integer)): return super().__getitem__(k)
         if isinstance(k, slice): return self.new(super().__getitem__(k))
+        if getattr(k, 'dtype', None)==bool: k = np.flatnonzero(k)
         return self.new([super(Items, self).__getitem__(int(i)) for i in k])
 
     def new(self, items): return Items(items, self.codes, self.bad, self.meta)
@@ -221,7 +222,7 @@ def image_size(
 )->tuple: # (height, width) as stored, without EXIF rotation
     "Size of an image from its header, without decoding it"
     try:
-        if Path(path).suffix=='.npy':
+        if Path(path).suffix.lower()=='.npy':
             h,w,*_ = np.load(path, mmap_mode='r', allow_pickle=False).shape
             return h,w
         with Image.open(path) as im: return im.size if im.format=='TIFF' and im.getexif().get(0x0112, 1)>4 else im.size[::-1]
@@ -241,7 +242,7 @@ def _has_header(path):
 
 # %% ../nbs/00_core.ipynb #c046
 def _decode(path):
-    if Path(path).suffix=='.npy': return np.load(path, allow_pickle=False)
+    if Path(path).suffix.lower()=='.npy': return np.load(path, allow_pickle=False)
     raw = np.fromfile(path, np.uint8)
     img = cv2.imdecode(raw, cv2.IMREAD_UNCHANGED) if len(raw) else None
     if img is None: return None

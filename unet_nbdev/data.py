@@ -192,7 +192,7 @@ def check(self:Samples):
     errs = [self._try(i) for i in np.flatnonzero(self.state[self.rows]==_BAD)]
     new = [e for e in errs if isinstance(e, DataError) and e.file not in known]
     self.bad += new; self.items.bad += new
-    check_bad(self.bad, len(self.rows), strict=self.strict)
+    check_bad(self.bad, len(self.state), strict=self.strict)
 
 _AHEAD = 32 # samples that threads work ahead
 
@@ -206,7 +206,7 @@ def _hash(*o): return hashlib.blake2b(repr(o).encode(errors='surrogatepass'), di
 
 class _Disk: # samples as files
     def __init__(self, root, codes, prep):
-        root = cache_dir() if root is True else Path(root)
+        root = (cache_dir() if root is True else Path(root))/'unet_nbdev_samples' # a folder of our own: old ones in it are removed
         self.dir = root/_hash(1, codes.to_dict(), prep.to_dict())
         try:
             self.dir.mkdir(parents=True, exist_ok=True); os.utime(self.dir)
@@ -254,6 +254,7 @@ def aug_tfms(
     if isinstance(aug, A.BaseCompose): return aug
     if aug not in ('none', *_STRENGTHS):
         raise DataError(f'aug={aug!r}', f"Choose 'none', {', '.join(map(repr, _STRENGTHS))}, or give an A.Compose")
+    if flips not in ('h','all'): raise DataError(f'flips={flips!r}', "Choose 'h' or 'all'")
     square = lambda n: A.RandomCrop(n, n, pad_if_needed=True, border_mode=cv2.BORDER_CONSTANT, fill=0, fill_mask=IGNORE)
     k = _STRENGTHS.get(aug)
     tfms = [] if aug=='none' else [A.D4() if flips=='all' else A.HorizontalFlip()]

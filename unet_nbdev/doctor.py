@@ -23,10 +23,10 @@ from .items import *
 from .show import html_body, img_tag, overlay, to_rgb, write_page
 
 # %% ../nbs/06_doctor.ipynb #c003
-from .core import _FLIPS, _turn
+from .core import _FLIPS, _IMG_EXTS, _turn
 from .coco import _ann_fault, _ann_rle, _cat_fault, _coco_files, _drop_root, _entry_fault, _find_img_dir
 from .coco import _id_word, _ids, _locate, _to_dict
-from .masks import _keys, _kind_of, _lone, _make_codes, _names, _pair, _raw, _rgb, _scan, _show, _table, _voids
+from .masks import _folder_split, _keys, _kind_of, _lone, _make_codes, _names, _pair, _raw, _rgb, _scan, _show, _table, _voids
 from .items import _coco_sets, _is_labelme, _labelme_files, _mask_folders, _voc_folder
 
 # %% ../nbs/06_doctor.ipynb #c006
@@ -143,7 +143,7 @@ def _look(path, sz=None): # `sz`: what the annotations say
         return _Look([('unreadable image', f'cannot be read as an image ({type(e).__name__})', False)])
 
 def _look_at(path, sz):
-    img,npy = open_image(path, sz),Path(path).suffix=='.npy'
+    img,npy = open_image(path, sz),Path(path).suffix.lower()=='.npy'
     try: fmt,mode,broken = ('','','') if npy else _header(path)
     except Image.DecompressionBombError: fmt,mode,broken = '','',''                               # large, and decoded all the same
     blank = list(_blank_fault(img))                                                              # all blanks look alike: no copies
@@ -233,6 +233,7 @@ def _geometry(a): return json.dumps([a.get('category_id'), a.get('segmentation')
 def _content(a): return json.dumps({k:v for k,v in a.items() if k not in ('id','image_id')}, sort_keys=True)
 
 def _open_coco(file, img_dir, split):
+    if img_dir and not Path(img_dir).is_dir(): raise DataError('no such folder of images', 'Check the path', img_dir)
     d = _read_json(file)
     return _Coco(d, file, img_dir or _find_img_dir(file, [o['file_name'] for o in d['images'] if not _entry_fault(o)] or ['?']), split)
 
@@ -399,7 +400,7 @@ def _notes(r, i): # what real data has, one finding a kind
         say('imbalance', f'{p.cats[a]["name"]} is in {n} images, {p.cats[b]["name"]} in {m}')
     listed = {o.name for q in r.parts for o in q.paths if o}
     if extra := sorted(o.name for o in os.scandir(p.dir)
-                       if o.name not in listed and Path(o.name).suffix.lower() in ('.jpg','.jpeg','.png','.tif')):
+                       if o.name not in listed and Path(o.name).suffix.lower() in _IMG_EXTS):
         say('unlisted image', _few(extra, f'images in {p.dir.name}/ that the json does not list'))
 
 def _few(names, what): return f'{what} ({len(names)}): {", ".join(map(str, names[:5]))}{", …" if len(names)>5 else ""}'
@@ -463,8 +464,7 @@ class _Pairs: # images and their masks
         self.szs,self.digests,self.looks,self.scans = {},{},{},[]
 
     def split_of(self, k):
-        return self.split or {'val':'valid'}.get(s := next((o for o in ('train','val') if any(q.lower().startswith(o) for q in
-                                                            self.paths[k].relative_to(self.dir).parts[:-1])), ''), s)
+        return self.split or _folder_split(self.paths[k], self.dir)
     def ids(self, k): return {}
     def truth(self, k): return _digest(self.pairs[k][1])
 
@@ -498,8 +498,6 @@ def _rule(scans, void):
     if not objs or any(s.kind=='rgb' for s in scans) or max(map(len, objs))>1 or len(objs)==1: return None
     (top,),n = objs.most_common()[0]
     if top==255 and n>=.75*sum(objs.values()) or set(objs)=={(1,),(255,)}: return top
-
-def _objects(s): return [int(v) for v in s.vals if v] if s.kind!='rgb' else [1]
 
 def _familiar(flat, names, void): # without the masks that hold rare values, if there are more values than names
     if names is None or any(s.kind=='rgb' for s in flat): return flat

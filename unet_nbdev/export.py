@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from . import __version__
 from .core import *
 from .prep import Prep
-from .model import fold_norms
+from .model import _bare, fold_norms
 from .checkpoint import Checkpoint, load_unet
 from .runtime import OnnxSegmenter
 
@@ -70,7 +70,7 @@ def _installed(name):
 
 def _graph(ckpt, grid): # → an ONNX model
     onnx = _installed('onnx')
-    net = _Probs(_steady(fold_norms(ckpt.model.cpu())), ckpt.codes.multilabel).eval()
+    net = _Probs(_steady(fold_norms(ckpt.model)), ckpt.codes.multilabel).eval()
     x = torch.rand(1, ckpt.prep.n_in, 2*grid, 3*grid)
     free = {0:'batch', 2:'height', 3:'width'}
     with _quiet(), torch.no_grad(), tempfile.TemporaryDirectory() as d:
@@ -95,7 +95,7 @@ def _inputs(prep, grid): # soft random pictures, as the network gets them
 
 def _torch_probs(ckpt, x):
     with torch.inference_mode():
-        y = ckpt.model.cpu()(torch.from_numpy(x))
+        y = ckpt.model(torch.from_numpy(x))
         return (y.sigmoid() if ckpt.codes.multilabel else y.softmax(1)).numpy()
 
 def _said(p, codes): return p>.5 if codes.multilabel else p.argmax(1) # what is decided for each pixel
@@ -141,6 +141,7 @@ def export_onnx(
     _check_asked(path, precision, quantise, images)
     onnx,_ = _installed('onnx'),_installed('onnxruntime')
     ckpt = model if isinstance(model, Checkpoint) else load_unet(model)
+    ckpt = replace(ckpt, model=_bare(ckpt.model).cpu()) # the caller's stays where it is, and as it is
     grid = lcm(ckpt.prep.multiple, getattr(ckpt.model, 'multiple', 1))
     ins = [replace(ckpt.prep, multiple=grid).apply(o) for o in _opened(images)] if quantise else list(_inputs(ckpt.prep, grid))
     graph = _graph(ckpt, grid)

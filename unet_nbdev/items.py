@@ -560,6 +560,7 @@ def _apart(src, ask, images, coco): # annotations in one file, or away from thei
     found = _labelme_files(src) if src.is_dir() else (src.parent, [src]) if _is_labelme(src) else None
     if found: return _read_labelme(found, ask, images)
     if src.is_file() or coco and _coco_files(src): return _read_cocos(find_coco(src, images), ask)
+    if src.is_dir() and coco and (csvs := _csv_files(src)): return _read_csvs(csvs, ask, images)
 
 # %% ../nbs/03_items.ipynb #c069
 def read_items(

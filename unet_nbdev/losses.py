@@ -304,7 +304,7 @@ class BCEDiceLoss(nn.Module):
             return self.shares[0]*self._bce(*o) + self.shares[1]*self._dice(*o)
 
     def activation(self, logits): return logits.float().sigmoid()
-    def decodes(self, logits): return (logits>0).to(torch.uint8)
+    def decodes(self, probs): return (probs>.5).to(torch.uint8) # of what `activation` gave, as fastai asks
 
 # %% ../nbs/10_losses.ipynb #c048
 @patch

@@ -234,11 +234,11 @@ def _make_codes(scans, names, void):
 # %% ../nbs/02_masks.ipynb #c029
 def _subset(codes, classes): # values of the classes that were not asked for are background
     sub = codes.subset(classes)
-    return Codes(sub.names, sub.ids, sub.void, sub.bg, sub.crowd, sub.rest+[i for i in codes.ids if i not in sub.ids])
+    return Codes(sub.names, sub.ids, sub.void, sub.bg, sub.crowd, sub.rest+[i for i in codes.ids if i not in sub.ids], multilabel=codes.multilabel)
 
 def _add_void(codes, void):
     void = codes.void+[v for v in _voids(void) if v not in codes.void]
-    return Codes(codes.names, codes.ids, void, codes.bg, codes.crowd, codes.rest)
+    return Codes(codes.names, codes.ids, void, codes.bg, codes.crowd, codes.rest, multilabel=codes.multilabel)
 
 def _check_values(scans, codes):
     ks = _table(codes)[0]

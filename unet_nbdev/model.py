@@ -300,7 +300,8 @@ def fold_norms(
     net = _bare(model)
     if not any(isinstance(m, nn.BatchNorm2d) for m in net.modules()): return net
     p = next(net.parameters())
-    x = torch.rand(1, getattr(model, 'cfg', {}).get('n_in', 3), 32, 64, generator=torch.Generator().manual_seed(0)).to(p)
+    m = max(32, getattr(model, 'multiple', 32))
+    x = torch.rand(1, getattr(model, 'cfg', {}).get('n_in', 3), m, 2*m, generator=torch.Generator().manual_seed(0)).to(p)
     with torch.no_grad():
         pairs,y = _conv_norms(net, x)
         for conv,norm in pairs: _fold(conv, norm)

@@ -125,7 +125,7 @@ class RunFolder(Callback):
         self.secs,self.t0,self.shown,self.steps,self.lost,self.drawn = 0.,None,None,0,set(),-1e9
 
     def before_fit(self):
-        self.monitor = self.monitor or ('pooled_iou' if self.dls.train.codes.n_cls>11 else 'mean_dice')
+        self.monitor = self.monitor or ('pooled_iou' if len(self.dls.train.codes.names)>10 else 'mean_dice')
         self.note()
     def before_train(self): self.t0 = time.perf_counter()
     def after_train(self): self.secs,self.t0 = self.seconds(),None
@@ -205,7 +205,7 @@ def _write(self:RunFolder):
     self.put('log.csv', lambda p: write_text(p, rows2csv(self.rows)))
     if self.unsaved: self.unsaved = not self.put('best.pth', self._save_best)
     if not self.pictures: return
-    self.put('curves.png', lambda p: save_fig(plot_curves(self.rows), p, 110, small=True))
+    self.put('curves.png', lambda p: save_fig(plot_curves(self.rows, best=self.monitor), p, 110, small=True))
     self.put(f'predictions/epoch_{self.epoch:02}.png', lambda p: save_fig(predictions(self.learn), p, 110, small=True))
     if self.improved and time.perf_counter()-self.drawn>120: self._draw() # else at the end
     self.write_report()
@@ -228,7 +228,7 @@ def _show(self:RunFolder): # in a notebook: two figures that change
     if self.live is None: self.live = _in_notebook()
     if not self.live or rank_distrib(): return
     from IPython.display import display
-    figs = [plot_curves(self.rows), predictions(self.learn, 3)]
+    figs = [plot_curves(self.rows, best=self.monitor), predictions(self.learn, 3)]
     if self.shown is None: self.shown = [display(f, display_id=True) for f in figs]
     else:
         for h,f in zip(self.shown, figs): h.update(f)

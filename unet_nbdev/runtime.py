@@ -85,8 +85,9 @@ def __array__(self:TiledImage, dtype=None, copy=None): return self[:,:].astype(d
 
 def _tiled(path): # None where it has to be decoded whole
     try: t = TiledImage(path)
-    except (ImportError, KeyError, OSError, ValueError): return None
-    return t if t.shape[0]*t.shape[1]>=_LARGE else None
+    except (ImportError, KeyError, OSError, ValueError, AttributeError): return None
+    if t.shape[0]*t.shape[1]>=_LARGE: return t
+    t.file.close()
 
 def open_large(
     path, # image file

@@ -28,7 +28,7 @@ def to_rgb(
     img, # array (H,W) or (H,W,C) of any number type, or a PIL image
 )->np.ndarray: # (H,W,3) uint8
     "An image of any kind as RGB, to look at"
-    if isinstance(img, Image.Image) and img.mode in 'P1': img = img.convert('RGB')
+    if isinstance(img, Image.Image) and img.mode not in ('L','F','I','RGB','RGBA') and not img.mode.startswith('I;'): img = img.convert('RGB')
     img = np.asarray(img)
     if img.ndim not in (2,3): raise DataError(f'an array of shape {img.shape}', 'Give an image as (H,W) or (H,W,C)')
     if img.ndim==2: img = img[...,None]
@@ -144,7 +144,7 @@ def error_view(
     pred, # (H,W) label map, predicted
 )->np.ndarray: # (H,W,3) uint8
     "The image in grey, with what was found too much, missed, or called by the wrong name in colour"
-    t,p = np.asarray(msk),np.asarray(pred)
+    t,p = _flat(msk),_flat(pred)
     err = np.select([t==IGNORE, (t==p)&(t>0), (t==0)&(p>0), (t>0)&(p==0), t!=p], [IGNORE,1,2,3,4], 0).astype(np.uint8)
     pale = cv2.cvtColor(to_rgb(img), cv2.COLOR_RGB2GRAY)//2+120
     return _tint(to_rgb(pale), err, _lut([(0,0,0), *_ERR.values()]), .9, False)

@@ -170,7 +170,7 @@ class _Search: # what all trials have in common
         self.fixed = {**_START, 'bs':4 if dev.type=='cpu' else 8, **data, **fixed, 'device':dev}
         self.out,self.space,self.length,self.prune,self.seed,self.note = out,space,length,prune,seed,note or {}
         prep = data.get('prep') or choose_prep(items)
-        self.samples = Samples(split_items(items, data.get('valid'), seed), prep, data.get('strict', False))
+        self.samples = Samples(split_items(items, data.get('valid'), seed), prep, data.get('strict', False), cache=data.get('cache', True))
 
     def of(self, names, o): return {k:v for k,v in o.items() if k in names}
     def folder(self, n): return self.out/'trials'/f'{n:04}'
@@ -216,7 +216,7 @@ def one(self:_Search, study, trial, hours=None): # a trial, from its settings to
     return ''
 
 # %% ../nbs/21_tune.ipynb #c025
-_OPTIONS = 'encoder weights crop bs epochs lr sched opt acc clip ema patience freeze_epochs loss aug oversample'.split()
+_OPTIONS = 'encoder weights crop bs epochs lr sched opt acc clip ema patience freeze_epochs loss aug oversample flips elastic invert paste enc_lr warmup'.split()
 
 @patch
 def options(self:_Search, found): # settings as `unet_train` takes them
