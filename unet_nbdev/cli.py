@@ -547,6 +547,17 @@ def _segmenter(model, device=None, tta=False, precision='auto'): # of model file
     from unet_nbdev.inference import Segmenter
     return Segmenter(files, device, tta=tta, precision=precision)
 
+def _calibrated(seg, cover): # what calibration says of a model, None if it has none
+    d = seg.info.get('calibration') if len(seg.members)==1 else None
+    if cover and not d:
+        raise DataError('--cover, and the model is not calibrated',
+                        'Run unet_calibrate first; several models cannot be calibrated together')
+    if not d: return None
+    from unet_nbdev.calibrate import Calibrated
+    cal = Calibrated.from_dict(d)
+    if cover: cal.threshold(cover) # can this be promised?
+    return cal
+
 def _bar(todo, total): # in a terminal
     if not sys.stdout.isatty(): return todo
     from fastprogress import progress_bar
@@ -885,17 +896,6 @@ def predict(
     return _predict_folder(seg, todo, folder, key, again, dict(how, cal=cal, cover=cover), out)
 
 # %% ../nbs/24_cli.ipynb #c079
-def _calibrated(seg, cover): # what calibration says of a model, None if it has none
-    d = seg.info.get('calibration') if len(seg.members)==1 else None
-    if cover and not d:
-        raise DataError('--cover, and the model is not calibrated',
-                        'Run unet_calibrate first; several models cannot be calibrated together')
-    if not d: return None
-    from unet_nbdev.calibrate import Calibrated
-    cal = Calibrated.from_dict(d)
-    if cover: cal.threshold(cover) # can this be promised?
-    return cal
-
 def _prints(files): # of the model files: what was predicted with one is not what another would say
     from hashlib import sha256
     return [sha256(Path(f).read_bytes()).hexdigest() for f in _models(files)]
