@@ -19,7 +19,7 @@ from .core import *
 from .prep import Prep
 from .model import _bare, fold_norms
 from .checkpoint import Checkpoint, load_unet
-from .runtime import OnnxSegmenter
+from .runtime import OnnxSegmenter, _package
 
 # %% ../nbs/20_export.ipynb #c008
 class _Padded(torch.autograd.Function): # a convolution with padding of its own for each side, for ONNX one operator
@@ -64,12 +64,8 @@ def _quiet():
             yield
     finally: logging.disable(level)
 
-def _installed(name):
-    try: return __import__(name)
-    except ImportError: raise DataError(f'{name} is not installed', "Install it with: pip install 'unet_nbdev[onnx]'") from None
-
 def _graph(ckpt, grid): # → an ONNX model
-    onnx = _installed('onnx')
+    onnx = _package('onnx')
     net = _Probs(_steady(fold_norms(ckpt.model)), ckpt.codes.multilabel).eval()
     x = torch.rand(1, ckpt.prep.n_in, 2*grid, 3*grid)
     free = {0:'batch', 2:'height', 3:'width'}
@@ -139,7 +135,7 @@ def export_onnx(
     "Write a model as ONNX, whole or not at all; one that does not say what torch says is not written"
     start,path = time.perf_counter(),Path(path)
     _check_asked(path, precision, quantise, images)
-    onnx,_ = _installed('onnx'),_installed('onnxruntime')
+    onnx,_ = _package('onnx'),_package('onnxruntime')
     ckpt = model if isinstance(model, Checkpoint) else load_unet(model)
     ckpt = replace(ckpt, model=_bare(ckpt.model).cpu()) # the caller's stays where it is, and as it is
     grid = lcm(ckpt.prep.multiple, getattr(ckpt.model, 'multiple', 1))
@@ -170,7 +166,7 @@ def _must_be_same(path, same, mean, worst):
 
 # %% ../nbs/20_export.ipynb #c027
 def _fp16(graph):
-    _installed('onnxruntime')
+    _package('onnxruntime')
     from onnxruntime.transformers.float16 import convert_float_to_float16
     with _quiet(): return convert_float_to_float16(graph, keep_io_types=True, op_block_list=['Resize','Softmax','Sigmoid'])
 
@@ -180,7 +176,7 @@ class _Reader: # gives the pictures to onnxruntime, one after the other
     def set_range(self, start_index, end_index): pass
 
 def _int8(graph, ins):
-    onnx = _installed('onnx')
+    onnx = _package('onnx')
     from onnxruntime.quantization import quantize_static, CalibrationDataReader, QuantFormat, QuantType
     convs = [o.name for o in graph.graph.node if o.op_type=='Conv']
     reader = type('Reader', (_Reader,CalibrationDataReader), {})(ins)

@@ -11,6 +11,7 @@ from collections import OrderedDict, deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 import numpy as np
 from PIL import ImageOps
@@ -43,7 +44,7 @@ class TiledImage:
         p = self.page = self.file.pages[0]
         why = ('not tiled' if not p.is_tiled else f'{p.dtype}' if p.dtype not in (np.uint8, np.uint16) else
                'bands apart' if p.planarconfig!=1 and p.samplesperpixel>1 else
-               p.photometric.name if p.photometric.name not in ('MINISBLACK','RGB') else
+               f'{p.photometric!r}' if getattr(p.photometric, 'name', '') not in ('MINISBLACK','RGB') else # a number where it is unknown
                'turned' if 'Orientation' in p.tags and p.tags['Orientation'].value!=1 else '')
         if why: self.file.close(); raise KeyError(why)
         self.shape,self.dtype,self.ndim = (p.imagelength, p.imagewidth, p.samplesperpixel),p.dtype,3
@@ -85,7 +86,7 @@ def __array__(self:TiledImage, dtype=None, copy=None): return self[:,:].astype(d
 
 def _tiled(path): # None where it has to be decoded whole
     try: t = TiledImage(path)
-    except (ImportError, KeyError, OSError, ValueError, AttributeError): return None
+    except (ImportError, KeyError, OSError, ValueError): return None
     if t.shape[0]*t.shape[1]>=_LARGE: return t
     t.file.close()
 
@@ -350,10 +351,9 @@ def _entry(buf): # of the metadata
     return _str(d.get(1, b'')),_str(d.get(2, b''))
 
 # %% ../nbs/17_runtime.ipynb #c041
-def _runtime():
-    try: import onnxruntime
-    except ImportError: raise DataError('onnxruntime is not installed', "Install it with: pip install 'unet_nbdev[onnx]'") from None
-    return onnxruntime
+def _package(name):
+    try: return import_module(name)
+    except ImportError: raise DataError(f'{name} is not installed', "Install it with: pip install 'unet_nbdev[onnx]'") from None
 
 def _read_onnx(path): # → bytes, and what the file says of itself
     fix = 'Use a file written by unet_export'
@@ -368,7 +368,7 @@ def _read_onnx(path): # → bytes, and what the file says of itself
 
 class _Net: # an exported network: (1,n_in,H,W) float32 → (n_cls,H,W) float32 probabilities
     def __init__(self, buf, n_in, n_cls, threads=None):
-        ort = _runtime()
+        ort = _package('onnxruntime')
         opts = ort.SessionOptions()
         opts.log_severity_level,opts.intra_op_num_threads = 4,threads or 0 # 4: nothing but crashes
         self.sess,self.n_cls = ort.InferenceSession(buf, opts, providers=['CPUExecutionProvider']),n_cls
