@@ -7,8 +7,14 @@ __all__ = ['split_items', 'fold_items', 'load_sample', 'Samples', 'cache_dir', '
            'paste_objects', 'SegDL', 'choose_prep', 'seg_dls', 'count_pixels', 'class_balance', 'class_weights',
            'rare_weights']
 
+# %% ../nbs/08_data.ipynb #c00201
+import warnings
+
+# %% ../nbs/08_data.ipynb #c00202
+warnings.filterwarnings('ignore', '.*torch.jit.script', FutureWarning) # what torch says of fastai's layers as they are imported
+
 # %% ../nbs/08_data.ipynb #c002
-import os, math, mmap, time, zlib, shutil, hashlib, fnmatch, warnings
+import os, math, mmap, time, zlib, shutil, hashlib, fnmatch
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace

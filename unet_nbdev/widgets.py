@@ -110,13 +110,14 @@ def _build(self:Explorer): # controls; each change is shown at once
         split=W.FloatSlider(min=0, max=50, step=1, description='split', **lay, **st),
         largest=W.Checkbox(description='only the largest', indent=False))
     if not several: c['of'].layout.display = 'none'
-    self.picture,self.line = W.Image(format='jpeg'),W.HTML()
+    self.picture,self.line = _picture(),W.HTML()
     self.button = W.Button(description='Write into the model', layout=W.Layout(width='200px'), disabled=self.path is None,
                            tooltip='every later prediction uses these settings')
     self.button.on_click(lambda _: self.save())
     self._show_values()
     for k,w in c.items(): w.observe(lambda ch, k=k: self._changed(k, ch['new']), 'value')
-    self.box = W.HBox([W.VBox([*c.values(), self.button]), W.VBox([self.picture, self.line])])
+    left,right = W.Layout(flex='0 0 345px'),W.Layout(flex='1 1 0', min_width='0') # a long line of settings must not push the sliders away
+    self.box = W.HBox([W.VBox([*c.values(), self.button], layout=left), W.VBox([self.picture, self.line], layout=right)])
     self._draw()
 
 # %% ../nbs/23_widgets.ipynb #c012
@@ -162,6 +163,8 @@ def save(self:Explorer)->Path:
     self.line.value = _html(f'written into {Path(self.path).name}\n{self.code}')
     return Path(self.path)
 
+def _picture(): return W.Image(format='jpeg', layout=W.Layout(align_self='flex-start', max_width='100%')) # in its own size where there is room
+
 def _html(s):
     import html
     a,*b = html.escape(s).split('\n')
@@ -197,7 +200,7 @@ class Comparison:
         self.galleries = [_Gallery(s, images) for s in segs]
         if not self.galleries[0].names: raise DataError('no images', 'Give files, a folder, or items')
         self.choice = W.Dropdown(options=[(n,k) for k,n in enumerate(self.galleries[0].names)], value=0, description='image')
-        self.picture,self.line = W.Image(format='jpeg'),W.HTML()
+        self.picture,self.line = _picture(),W.HTML()
         self.choice.observe(lambda ch: self._draw(), 'value')
         self.box = W.VBox([self.choice, self.picture, self.line])
         self._draw()
@@ -227,7 +230,8 @@ def compare(
     side:int=512,# pixels of the long side of each picture
 )->Comparison:
     "Two models on the same images, and where they differ"
-    if len(models)!=2: raise DataError(f'{len(models)} models', 'Give two')
+    if isinstance(models, (str,Path)) or len(models)!=2:
+        raise DataError('one model' if isinstance(models, (str,Path)) else f'{len(models)} models', 'Give two in a list: compare([a, b], images)')
     segs = [m if isinstance(m, Segmenter) else Segmenter(m, device) for m in models]
     if segs[0].codes.to_dict()!=segs[1].codes.to_dict():
         raise DataError('the models have different classes', 'Only models of the same classes can be compared')
