@@ -504,13 +504,20 @@ def score_items(
     from unet_nbdev.items import item2mask
     from unet_nbdev.metrics import scores_for
     scores,bad = scores_for(seg.codes, boundary),[]
-    for o in progress_bar(items, leave=False) if progress and sys.stdout.isatty() else items:
+    todo = _called(items).items()
+    for name,o in progress_bar(todo, leave=False) if progress and sys.stdout.isatty() else todo:
         try:
             pred,msk = seg(open_image(o.img, o.sz), clean),item2mask(o, items.codes)
-            scores.update(pred.mask, msk, o.img.name)
+            scores.update(pred.mask, msk, name)
             if also: also(o, pred, msk)
         except DataError as e: bad.append(_named(e, o.img))
     return scores,check_bad(bad, len(items))
+
+def _called(items): # name → item; with folders, from the one that all are in, where two have the same
+    paths = [o.img for o in items]
+    if len({p.name for p in paths})==len(paths): return {o.img.name:o for o in items}
+    top = Path(os.path.commonpath(p.parent for p in paths))
+    return {o.img.relative_to(top).as_posix():o for o in items}
 
 def _named(e, file): return e if e.file else DataError(e.what, e.fix, file, e.ids)
 
@@ -631,7 +638,7 @@ def _write_eval(path, seg, items, scores, res, clean, n=6): # a page
     from unet_nbdev.items import item2mask
     from unet_nbdev.show import html_table, img_tag, plot_confusion, save_fig, show_masks, write_page
     worst = scores.images.worst(n)
-    some = [next(o for o in items if o.img.name==name) for name,_ in worst]
+    some = [_called(items)[name] for name,_ in worst]
     imgs = [open_image(o.img, o.sz) for o in some]
     pics = dict(worst=show_masks(imgs, [item2mask(o, items.codes) for o in some], seg.codes,
                                  preds=[seg(o, clean).mask for o in imgs], errors=True,
@@ -994,7 +1001,7 @@ def demo(
     save_unet(out/'model.pth', ckpt)
     shutil.copyfile(out/'model'/'curves.png', out/'training.png')
     seg,valid = Segmenter(out/'model.pth', device),items.new(o for o in items if o.split=='valid')
-    order = [next(o for o in valid if o.img.name==name) for name,_ in score_items(seg, valid)[0].images.worst(len(valid))]
+    order = [_called(valid)[name] for name,_ in score_items(seg, valid)[0].images.worst(len(valid))]
     best,middle,worst = order[-1],order[len(order)//2],order[0]
     show = [best, middle, worst]
     imgs,msks = [open_image(o.img) for o in show],[item2mask(o, items.codes) for o in show]

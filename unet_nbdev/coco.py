@@ -177,6 +177,7 @@ def _edges(c): # (N,1,2) contour in the twofold mask → (M,2) corners along pix
 def mask2polys(
     msk:np.ndarray, # (H,W), anything but 0 is the object
     tol:float=0.,   # pixels by which the outline may be simplified; 0 keeps every corner
+    smooth:float=0.,# pixels along the outline over which it is blurred; from then on corners lie between the pixels
 )->list: # a flat list [x,y,x,y,…] for each part; holes are not in them
     "Outer outlines of a mask, along the pixels' edges"
     m = (np.asarray(msk)!=0).astype(np.uint8)
@@ -184,7 +185,8 @@ def mask2polys(
     if not w: return []
     big = np.repeat(np.repeat(m[y:y+h,x:x+w], 2, 0), 2, 1)
     cs,tree = cv2.findContours(big, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    return [(_simpler(_edges(c), tol)+(x,y)).ravel().tolist() for c,t in zip(cs, tree[0]) if t[3]<0]
+    line = (lambda p: _rounded(p, smooth, tol)) if smooth else (lambda p: _simpler(p, tol))
+    return [(line(_edges(c))+(x,y)).ravel().tolist() for c,t in zip(cs, tree[0]) if t[3]<0]
 
 # %% ../nbs/01_coco.ipynb #c023
 def _simpler(p, tol): # fewer corners, none further than `tol` from the line before
@@ -203,6 +205,17 @@ def _crosses(p): # does an outline cut through itself?
     side = np.stack([np.sign(d[0]*(p[:,1]-o[1])-d[1]*(p[:,0]-o[0])).astype(np.int8) for o,d in sides])
     apart = side*np.roll(side, -1, 1)<0                # [i,j]: the ends of side j lie left and right of line i
     return (apart & apart.T).any()
+
+def _rounded(p, smooth, tol): # corners → an outline whose points, a pixel apart, are blurred along it; a small object, by less
+    d = np.roll(p, -1, 0)-p
+    n = np.abs(d).sum(1) # sides are level or upright
+    q = np.repeat(p, n, 0)+(np.arange(n.sum())-np.repeat(n.cumsum()-n, n))[:,None]*np.repeat(np.sign(d), n, 0)
+    s = min(smooth, len(q)/20)
+    k = np.arange(-int(3*s)-1, int(3*s)+2)
+    w = np.exp(-k*k/(2*s*s))
+    q = (q[(np.arange(len(q))[:,None]+k)%len(q)]*(w/w.sum())[:,None]).sum(1).astype(np.float32)
+    r = cv2.approxPolyDP(q[:,None], max(tol, .1), True)[:,0]
+    return (r if len(r)>2 else q).astype(float).round(2)
 
 # %% ../nbs/01_coco.ipynb #c028
 def mask2segm(

@@ -64,9 +64,9 @@ class Segmenter(Predictor):
         super().__init__(nets, a.codes, [o.prep for o in ckpts], a.post, a.info, win, overlap, tta, limit)
 
     def _forward(self, net, prep, img): # (H,W,n_in) uint8, padded → (n_cls,H,W); pixels become numbers where the network is
-        views = (img if not k else _seen(img.transpose(2,0,1), k).transpose(1,2,0) for k in range(self.views))
+        views = (img if not k else _seen(img.transpose(2,0,1), k).transpose(1,2,0) for k in self._ks())
         if self.device.type=='cpu': x = (torch.from_numpy(prep.normalise(o.transpose(2,0,1)))[None] for o in views)
         else: x = (prep.normalise(torch.from_numpy(np.require(o, None, 'CW')).to(self.device).permute(2,0,1)[None]) for o in views)
-        return _mean(_unseen(net(o).cpu().numpy(), k) for k,o in enumerate(x))
+        return _mean(_unseen(net(o).cpu().numpy(), k) for k,o in zip(self._ks(), x))
 
     def __repr__(self): return f'{super().__repr__()[:-1]}, {self.device})'

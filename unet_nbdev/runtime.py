@@ -10,8 +10,10 @@ import json, threading
 from collections import OrderedDict, deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, replace
 from importlib import import_module
+from itertools import product
 from pathlib import Path
 import numpy as np
 from PIL import ImageOps
@@ -122,7 +124,7 @@ class Predictor:
         grid = max(o.multiple for o in preps)
         self.win,self.overlap = -(-win//grid)*grid,overlap
         turns = tta=='all' or tta is True and self.info.get('settings', {}).get('flips')=='all'
-        self.views = (8 if turns else 2) if tta else 1
+        self.views,self.view = (8 if turns else 2) if tta else 1,None # how many, and which if one is asked alone
 
     def __call__(self, img, clean:bool=True)->Prediction:
         "Segment `img`: a path, a PIL image or an array; `clean` applies the model's post-processing"
@@ -165,6 +167,9 @@ def _mean(arrs): # one at a time, so that memory does not grow with their number
     return total/n if n>1 else total
 
 # %% ../nbs/17_runtime.ipynb #c018
+@patch
+def _ks(self:Predictor): return range(self.views) if self.view is None else [self.view]
+
 def _seen(x, k): # (…,H,W): view `k` of 8
     x = np.rot90(x, k//2, (-2,-1))
     return np.ascontiguousarray(x[...,::-1] if k%2 else x)
@@ -174,7 +179,7 @@ def _unseen(y, k): return np.rot90(y[...,::-1] if k%2 else y, -(k//2), (-2,-1)) 
 @patch
 def _forward(self:Predictor, net, prep, img): # (H,W,n_in) uint8, padded → (n_cls,H,W)
     x = np.ascontiguousarray(prep.normalise(img.transpose(2,0,1))[None])
-    return _mean(_unseen(net(_seen(x, k)), k) for k in range(self.views))
+    return _mean(_unseen(net(_seen(x, k)), k) for k in self._ks())
 
 @patch
 def probs(self:Predictor,
@@ -190,6 +195,23 @@ def _probs(self:Predictor, arr):
     arr = np.asarray(arr)
     return _mean(prep.undo(self._forward(net, prep, prep.padded(prep.resize(prep.pixels(arr))[0])[0]), arr.shape[:2])
                  for net,prep in self.members)
+
+@patch
+def mean_std(self:Predictor,
+    img, # as in `probs`
+)->tuple: # two of (n_cls,H,W) float32
+    "Mean and standard deviation of the probabilities over all models and views: where they disagree, nobody should trust them"
+    n = len(self.members)*self.views
+    if n<2: raise DataError('one model with one view', 'Give several models, or tta=True')
+    (arr,name),one,mean,total = _pixels(img),copy(self),0,0
+    with _of(name):
+        for i,(m,k) in enumerate(product(self.members, range(self.views)), 1):
+            one.members,one.view = [m],k
+            p = one._probs(arr)
+            d = p-mean
+            mean = mean+d/i
+            total = total+d*(p-mean) # Welford 1962: no difference of large sums
+    return mean,np.sqrt(total/n)
 
 # %% ../nbs/17_runtime.ipynb #c022
 def _tried(f, *args):
