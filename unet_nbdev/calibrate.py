@@ -16,7 +16,6 @@ from matplotlib.patches import Patch
 from fastcore.basics import patch
 from .core import *
 from .show import figure, save_fig, to_rgb
-from .metrics import Calibration
 from .postprocessing import components
 
 # %% ../nbs/19_calibrate.ipynb #c007
@@ -180,6 +179,7 @@ def _all(samples, most=100_000): # of several images, every so-manieth
     return np.concatenate([z for z,_ in samples], 1)[:,::step],np.concatenate([t for _,t in samples])[::step]
 
 def _bins(samples, parts, Ts): # reliability of the images of each part, at the part's temperature
+    from unet_nbdev.metrics import Calibration # brings torch, which only this needs
     res = Calibration()
     for o,T in zip(parts, Ts):
         z,t = _all([samples[i] for i in o], math.inf)

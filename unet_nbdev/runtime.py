@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, replace
 from importlib import import_module
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 import numpy as np
 from PIL import ImageOps
@@ -36,6 +36,10 @@ class Prediction:
         return replace(self, probs=probs, sure=_sure(probs, self.codes))
 
 # %% ../nbs/17_runtime.ipynb #c010
+def _package(name, extra='onnx'):
+    try: return import_module(name)
+    except ImportError: raise DataError(f'{name} is not installed', f"Install it with: pip install 'unet_nbdev[{extra}]'") from None
+
 _LARGE = 2**25 # pixels: smaller ones are decoded whole, which is quicker
 
 class TiledImage:
@@ -279,6 +283,44 @@ def _label_map(self:Predictor, arr, clean): # → a `Prediction` without probabi
     if post!=cut: msk = _decide(post, msk.astype(np.float32) if msk.ndim==3 else msk, self.codes)
     return Prediction(msk, None, self.codes, sum(s for _,s in parts)/arr.shape[0])
 
+# %% ../nbs/17_runtime.ipynb #n6896318
+def _tiles(rows, w, t): # label maps of some rows each → tiles (t,t), from left to right and from top to bottom, filled up with 0
+    held = np.zeros((0,w), np.uint8)
+    for o in chain(rows, [None]):
+        if o is not None: held = np.concatenate([held, o])
+        while len(held)>=t or o is None and len(held):
+            full = np.pad(held[:t], ((0,t-len(held[:t])), (0,-w%t)))
+            for x in range(0, w, t): yield full[:,x:x+t]
+            held = held[t:]
+
+@patch
+def write_mask(self:Predictor,
+    img,  # as in `probs`; what `open_large` gives stays on disk
+    path, # .npy, or .tif for a tiled TIFF (needs tifffile)
+    clean:bool=True, # with the model's threshold
+)->Path:
+    "Write the label map of a picture of any size, some rows at a time"
+    path,(arr,name) = Path(path),_pixels(img)
+    post,cut = self.post if clean else PostProcess(),PostProcess(self.post.threshold if clean else None)
+    if path.suffix not in ('.npy','.tif','.tiff'): raise DataError(f'suffix {path.suffix!r}', 'Write it as .npy or .tif', path)
+    if self.codes.multilabel: raise DataError('classes may overlap, and have no label map', 'Use `bands`', name)
+    if replace(post, split=cut.split)!=cut: raise DataError(f'{post} needs the whole map', 'Give clean=False, or a model with a threshold alone', name)
+    h,w = arr.shape[:2]
+    rows = (_decide(cut, p, self.codes) for _,p in self.bands(arr))
+    with _of(name), atomic(path) as tmp:
+        if path.suffix=='.npy': _fill(np.lib.format.open_memmap(tmp, 'w+', np.uint8, (h,w)), rows)
+        else:
+            _package('tifffile', 'tiff').imwrite(tmp, _tiles(rows, w, 256), shape=(h,w), dtype=np.uint8, tile=(256,256), compression='zlib',
+                                                 photometric='minisblack', bigtiff=h*w>2**31)
+    return path
+
+def _fill(out, rows):
+    top = 0
+    for o in rows:
+        out[top:top+len(o)] = o
+        top += len(o)
+    out.flush()
+
 # %% ../nbs/17_runtime.ipynb #c032
 def _varint(buf, i): # (value, next place)
     v = 0
@@ -373,10 +415,6 @@ def _entry(buf): # of the metadata
     return _str(d.get(1, b'')),_str(d.get(2, b''))
 
 # %% ../nbs/17_runtime.ipynb #c041
-def _package(name):
-    try: return import_module(name)
-    except ImportError: raise DataError(f'{name} is not installed', "Install it with: pip install 'unet_nbdev[onnx]'") from None
-
 def _read_onnx(path): # → bytes, and what the file says of itself
     fix = 'Use a file written by unet_export'
     if not path.exists(): raise DataError('no such file', 'Check the path of the model', path)
