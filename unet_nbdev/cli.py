@@ -678,7 +678,6 @@ def calibrate(
     from unet_nbdev.inference import Segmenter
     from unet_nbdev.calibrate import calibrate as fit, plot_reliability
     from unet_nbdev.checkpoint import load_unet, save_unet
-    from unet_nbdev.postprocessing import tune_postprocess
     for f in (plot, out):
         if f: _check_writable(f)
     if out and Path(out).suffix not in ('.pth','.safetensors'): raise DataError('no name of a model', 'Let it end in .pth or .safetensors', out)
@@ -686,29 +685,36 @@ def calibrate(
     items = _read(data, coco, images, masks, void=_void(void), codes=seg.codes)
     if not all_images: items = _chosen(items, seg.info, dict(coco=coco, images=images, masks=masks, data=data), valid, valid_pct)
     pairs,kept = _pairs(seg, items, bad),[]
-    cal = fit(_keeping(pairs, kept) if tune else pairs, seg.codes.multilabel)
+    single = any(o.anns for o in items) and not seg.codes.multilabel # objects are known one by one
+    cal = fit(_keeping(pairs, kept, items.codes if single else None) if tune else (o[:2] for o in pairs), seg.codes.multilabel)
     _name_bad(items.bad+check_bad(bad, len(items)))
     print(_told(cal))
     ckpt.info = {**ckpt.info, 'calibration':cal.to_dict()}
     if tune:
-        ckpt.post,r = tune_postprocess(kept, seg.codes.multilabel, start=ckpt.post)
-        print(f'post-processing on {r["images"]} images, honest gain {r["gain"]:+.4f}: '
-              +('kept as it was' if r['kept'] else str(ckpt.post)))
+        ckpt.post,said = _tuned(kept, seg.codes.multilabel, ckpt.post)
+        print(said)
     print(f'written into {save_unet(out or model, ckpt)}')
     if plot: plot_reliability(cal, plot)
 
 # %% ../nbs/24_cli.ipynb #c069
-def _pairs(seg, items, bad): # probabilities and truth, an image at a time
+def _pairs(seg, items, bad): # probabilities and truth, an image at a time, and its item
     from fastprogress import progress_bar
     from unet_nbdev.items import item2mask
     for o in progress_bar(items, leave=False) if sys.stdout.isatty() else items:
-        try: yield seg.probs(open_image(o.img, o.sz)),item2mask(o, items.codes)
+        try: yield seg.probs(open_image(o.img, o.sz)),item2mask(o, items.codes),o
         except DataError as e: bad.append(_named(e, o.img))
 
-def _keeping(pairs, kept): # pass on, and keep while there is room
-    for p,m in pairs:
-        if (sum(q.nbytes for q,_ in kept)+p.nbytes)<=_HELD: kept.append((p, m))
+def _keeping(pairs, kept, codes): # pass on, and keep while there is room; with `codes`, objects one by one too
+    from unet_nbdev.coco import anns2objects
+    for p,m,o in pairs:
+        if sum(q.nbytes for q,*_ in kept)+p.nbytes<=_HELD: kept.append((p, m, anns2objects(o.anns or [], o.sz, codes)) if codes else (p, m))
         yield p,m
+
+def _tuned(kept, multilabel, start): # → settings, and what they gain in words
+    from unet_nbdev.postprocessing import tune_postprocess
+    post,r = tune_postprocess(kept, multilabel, start=start)
+    objects = f', in objects {r["objects"]["gain"]:+.4f}' if 'objects' in r else ''
+    return post,f'post-processing on {r["images"]} images, honest gain {r["gain"]:+.4f}{objects}: '+('kept as it was' if r['kept'] else str(post))
 
 def _told(cal):
     r = cal.report

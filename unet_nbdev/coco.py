@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['poly2mask', 'rle2mask', 'ann2mask', 'mask2rle', 'mask2polys', 'mask2segm', 'mask2kaggle', 'kaggle2rle', 'anns2mask',
-           'masks2anns', 'read_coco', 'find_coco', 'write_coco']
+           'anns2objects', 'masks2anns', 'read_coco', 'find_coco', 'write_coco']
 
 # %% ../nbs/01_coco.ipynb #c002
 import os, re, sys, json, math, mmap, reprlib, gc, warnings, multiprocessing as mp
@@ -302,6 +302,18 @@ def anns2mask(
     msk = np.zeros(to[::-1], np.uint8)                          # (W,H)
     for _,v,rle in sorted(_layers(anns, sz, codes, to), key=lambda o:o[0]): _paint(msk.reshape(-1), rle, v)
     return cv2.transpose(msk)
+
+def anns2objects(
+    anns:list,   # COCO annotations of one image
+    sz:tuple,    # (height, width) of the image
+    codes:Codes, # categories that are not in it are background
+)->np.ndarray: # (H,W) int32, objects numbered from 1
+    "Annotations of one image as numbered objects, one on the other as in `anns2mask`; crowds are none"
+    sz = tuple(sz)
+    lab = np.zeros(sz[::-1], np.int32)
+    layers = [o for o in sorted(_layers(anns, sz, codes, sz), key=lambda o:o[0]) if o[1]!=IGNORE]
+    for k,(*_,rle) in enumerate(layers, 1): _paint(lab.reshape(-1), rle, k)
+    return np.ascontiguousarray(lab.T)
 
 # %% ../nbs/01_coco.ipynb #c046
 def _parts(m, per_object): # (mask one pixel wider than the object, x and y of its corner) of each object
