@@ -111,6 +111,11 @@ def _rusage(who): # GB; NaN where the system doesn't say
     except ImportError: return float('nan')
     return getattr(resource.getrusage(getattr(resource, who)), 'ru_maxrss')/(2**30 if sys.platform=='darwin' else 2**20)
 
+def _precision(name='auto'): # that ours works in
+    import torch
+    from unet_nbdev.model import pick_precision
+    return pick_precision(torch.device('cpu'), name)
+
 @_contender('this machine')
 def _limits(o): # GFLOP/s of matrix products, GB/s of copying
     import torch
@@ -127,11 +132,6 @@ def _gflop(model, x): # of one way forward
     from torch.utils.flop_counter import FlopCounterMode
     with torch.no_grad(), FlopCounterMode(display=False) as c: model(x)
     return c.get_total_flops()/1e9
-
-def _precision(name='auto'): # that ours works in
-    import torch
-    from unet_nbdev.model import pick_precision
-    return pick_precision(torch.device('cpu'), name)
 
 # %% ../nbs/22_bench.ipynb #c018
 @_input
