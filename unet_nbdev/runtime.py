@@ -293,6 +293,14 @@ def _tiles(rows, w, t): # label maps of some rows each → tiles (t,t), from lef
             for x in range(0, w, t): yield full[:,x:x+t]
             held = held[t:]
 
+def _fill(out, rows):
+    top = 0
+    for o in rows:
+        out[top:top+len(o)] = o
+        top += len(o)
+    out.flush()
+
+# %% ../nbs/17_runtime.ipynb #n1700042
 @patch
 def write_mask(self:Predictor,
     img,  # as in `probs`; what `open_large` gives stays on disk
@@ -313,13 +321,6 @@ def write_mask(self:Predictor,
             _package('tifffile', 'tiff').imwrite(tmp, _tiles(rows, w, 256), shape=(h,w), dtype=np.uint8, tile=(256,256), compression='zlib',
                                                  photometric='minisblack', bigtiff=h*w>2**31)
     return path
-
-def _fill(out, rows):
-    top = 0
-    for o in rows:
-        out[top:top+len(o)] = o
-        top += len(o)
-    out.flush()
 
 # %% ../nbs/17_runtime.ipynb #c032
 def _varint(buf, i): # (value, next place)
