@@ -9,8 +9,8 @@ command again does what is missing. Everything runs on the CPU. What is compared
   have none without a network.
 - One loop for all of them: our `seg_dls` (decoded images in memory, crops of 256, mirrored, in microscopy turned too), batches of 4, our
   CE + Dice, AdamW, one cycle up to --lr, for a pretrained encoder 0.3 of it. So networks are compared, not readers of data or losses.
-  `as-is` is float32; `fast` is channels_last and, on a processor that has it, bf16 autocast: what a user switches on. The further things that our training does to be
-  quick on a CPU (memory kept, some convolutions left in float32) peers do not get.
+  `as-is` is float32; `fast` is channels_last and, on a processor that has it, bf16 autocast: what a user switches on. The further things
+  that our training does to be quick on a CPU (memory kept, some convolutions left in float32) peers do not get.
 - The clock of a peer runs from its first to its last step. Reading data, building, the trial steps that set the schedule's length and
   scoring are not on it. The schedule runs to its end, so where the machine is busier than in the trial it takes longer: see `secs`.
 - Ours is `unet_train` with its defaults and `--max_minutes`, which holds trial steps, validation, pictures and saving too. `secs` is again
@@ -114,10 +114,11 @@ def fit(model, params, dl, n, fast, seed, enough=lambda ts: False): # → second
     torch.manual_seed(seed)
     opt,loss_func,ts = torch.optim.AdamW(params, weight_decay=.01),CEDiceLoss(),[]
     sched = torch.optim.lr_scheduler.OneCycleLR(opt, [g['lr'] for g in params], total_steps=n, pct_start=.15) # ours: the same
+    short = fast and pick_precision(torch.device('cpu'))=='bf16'
     t = time.perf_counter()
     for x,y in batches(dl, n):
         if fast: x = x.to(memory_format=torch.channels_last)
-        with torch.autocast('cpu', torch.bfloat16, enabled=fast and pick_precision(torch.device('cpu'))=='bf16'): loss = loss_func(model(x), y)
+        with torch.autocast('cpu', torch.bfloat16, enabled=short): loss = loss_func(model(x), y)
         loss.backward(); opt.step(); sched.step(); opt.zero_grad()
         t,t0 = time.perf_counter(),t
         ts.append(t-t0)

@@ -7,8 +7,6 @@ from pathlib import Path
 import cv2, matplotlib.pyplot as plt, numpy as np
 from unet_nbdev.all import *
 
-CELL = Codes(['cell'])
-
 def cells(seed, sz=192): # → image, mask: pale nuclei on dark ground, many of which touch
     rng = np.random.default_rng(seed)
     lab,img = np.zeros((sz,sz), np.uint8),rng.normal(18, 5, (sz,sz)).astype(np.float32)

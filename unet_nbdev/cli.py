@@ -638,7 +638,8 @@ def _write_eval(path, seg, items, scores, res, clean, n=6): # a page
     from unet_nbdev.items import item2mask
     from unet_nbdev.show import html_table, img_tag, plot_confusion, save_fig, show_masks, write_page
     worst = scores.images.worst(n)
-    some = [_called(items)[name] for name,_ in worst]
+    called = _called(items)
+    some = [called[name] for name,_ in worst]
     imgs = [open_image(o.img, o.sz) for o in some]
     pics = dict(worst=show_masks(imgs, [item2mask(o, items.codes) for o in some], seg.codes,
                                  preds=[seg(o, clean).mask for o in imgs], errors=True,
@@ -1007,7 +1008,8 @@ def demo(
     save_unet(out/'model.pth', ckpt)
     shutil.copyfile(out/'model'/'curves.png', out/'training.png')
     seg,valid = Segmenter(out/'model.pth', device),items.new(o for o in items if o.split=='valid')
-    order = [_called(valid)[name] for name,_ in score_items(seg, valid)[0].images.worst(len(valid))]
+    called = _called(valid)
+    order = [called[name] for name,_ in score_items(seg, valid)[0].images.worst(len(valid))]
     best,middle,worst = order[-1],order[len(order)//2],order[0]
     show = [best, middle, worst]
     imgs,msks = [open_image(o.img) for o in show],[item2mask(o, items.codes) for o in show]
