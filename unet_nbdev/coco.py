@@ -443,7 +443,9 @@ def _locate(img_dir, names): # path of each file name, None where there is none
     def has(d, n):
         if d not in seen: seen[d] = Path(d),_listing(d)
         return n in seen[d][1]
+    root,top = Path(img_dir),_listing(img_dir)
     def find(n):
+        if n in top: return root/n
         sub,base = os.path.split(n.replace('\\', '/'))
         dirs = [os.path.join(img_dir, sub), str(img_dir)] if sub else [str(img_dir)]
         return next((seen[d][0]/base for d in dirs if base and has(d, base)), None)

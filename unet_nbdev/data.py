@@ -27,7 +27,7 @@ from fastprogress import progress_bar
 from torch.utils.data import get_worker_info
 from .core import *
 from .items import item2mask
-from .prep import Prep, image_kind
+from .prep import Prep, shrink, image_kind
 from .show import show_masks
 
 # %% ../nbs/08_data.ipynb #c007
@@ -80,7 +80,7 @@ def load_sample(
     except DataError as e: raise e if e.file else DataError(e.what, e.fix, item.img) from None
     if to[0]>sz[0] or to[1]>sz[1]: return prep.resize(img, item2mask(item, codes))
     if img.shape[:2]==sz: img = prep.resize(img)[0]
-    elif img.shape[:2]!=to: img = cv2.resize(img, to[::-1], interpolation=cv2.INTER_AREA).reshape(*to, -1)
+    elif img.shape[:2]!=to: img = shrink(img, to)
     return img,item2mask(item, codes, to)
 
 # %% ../nbs/08_data.ipynb #c016
@@ -409,7 +409,8 @@ class SegDL(TfmdDL):
     def get_idxs(self):
         idxs,n = super().get_idxs(),self.bs
         if not self.drop_last: return idxs[self.rank::self.world]        # validation: each image once
-        return [i for k in range(self.skip, len(self)) for i in idxs[(k*self.world+self.rank)*n:][:n]]
+        at = lambda k: (k*self.world+self.rank)*n
+        return [i for k in range(self.skip, len(self)) for i in idxs[at(k):at(k)+n]]
     def after_iter(self):
         self.skip = 0
         if hasattr(self.dataset, 'epoch'): self.dataset.epoch += 1
