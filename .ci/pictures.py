@@ -28,7 +28,7 @@ def cell_set(root, n=48):
     return split_items(read_items(root))
 
 def trained(items, minutes, run, **kw):
-    plan = make_plan(items, minutes=minutes, **kw)
+    plan = make_plan(items, max_minutes=minutes, **kw)
     learn = seg_learner(seg_dls(items, **plan.data()), **plan.learner())
     with learn.no_bar(), learn.no_logging(): learn.fit_unet(max_minutes=minutes, run=run, live=False, pictures=False, **plan.fit())
     return Segmenter(run/'best.pth')

@@ -8,7 +8,7 @@ __all__ = ['doctor', 'unet_doctor', 'train', 'unet_train', 'tune', 'unet_tune', 
            'demo', 'unet_demo']
 
 # %% ../nbs/24_cli.ipynb #c002
-import argparse, csv, inspect, os, sys, time, warnings
+import argparse, inspect, os, sys, time, warnings
 from json import dumps as json_dumps, loads as json_loads
 from collections import Counter, deque
 from contextlib import nullcontext
@@ -20,7 +20,7 @@ from pathlib import Path
 from shlex import quote
 from types import SimpleNamespace
 from fastcore.docments import docments
-from .core import Codes, DataError, atomic, check_bad, image_files, open_image, write_image, write_json, write_text
+from .core import Codes, DataError, atomic, check_bad, image_files, open_image, write_csv, write_image, write_json, write_text
 
 # %% ../nbs/24_cli.ipynb #c006
 def _parser(func, name, example):
@@ -206,7 +206,7 @@ def _learner(items, o, plan):
     n_bad = len(items.bad)
     for k in _PLANNED: setattr(o, k, plan[k]) # noted with the model
     o.weights,o.plan = o.weights or 'none',plan.to_dict()
-    dls = seg_dls(items, **plan.data(), seed=o.seed, device=pick_device(o.device), num_workers=o.workers, strict=o.strict)
+    dls = seg_dls(items, **plan.data(), seed=o.seed, device=pick_device(o.device), num_workers=o.num_workers, strict=o.strict)
     _name_bad(dls.train.dataset.samples.items.bad[n_bad:])
     return seg_learner(dls, **plan.learner(), seed=o.seed)
 
@@ -225,7 +225,7 @@ def _aside(path, run): # a callback that moves an earlier training aside when th
     cb.done = False
     return cb
 
-_MAY_CHANGE = 'resume coco images masks data device workers strict session_hours save_minutes log out'.split() # in a run that goes on
+_MAY_CHANGE = 'resume coco images masks data device num_workers strict session_hours save_minutes log out'.split() # in a run that goes on
 
 def _resumed(o, settings): # the options of the run to continue, with what may be said anew
     said = {k for k,v in inspect.signature(train).parameters.items() if getattr(o, k)!=v.default or k in _SAID}
@@ -328,7 +328,7 @@ def train(
     oversample:str=None,    # show more often what is rare: classes, kinds (of images), both, or none; chosen from the data
     seed:int=0,             # of everything random
     device:str=None,        # cpu, cuda, mps; by default the best that works
-    workers:int=None,       # processes that prepare data; chosen by default
+    num_workers:int=None,   # processes that prepare data; chosen by default
     strict=False,           # stop at the first image or annotation that cannot be used
     out:str=None,           # where the model goes, models/unet.pth if not said; its run folder lies beside it
     overwrite=False,        # write over an earlier model there; by default it is moved aside
@@ -460,7 +460,7 @@ def tune(
     from unet_nbdev.tune import search_space
     o.space = _settings(space) if space else None
     search_space(search, o.space) # a mistake is said at once
-    o.strict = o.workers = o.folds = o.fold = None
+    o.strict = o.num_workers = o.folds = o.fold = None
     _tell_tuned(_tune(o), o)
 
 def unet_tune(argv=None): return _command(tune, 'unet_tune', "unet_tune --images photos --masks masks --trials 20 --max_minutes 5", argv)
@@ -828,16 +828,13 @@ def _row(f, name, image_id, seg, img, pred, coco, kaggle, objects, cal): # a lin
     if objects: row['objects'] = object_table(pred.mask, seg.codes, pred.probs, seg.post.split)
     return row
 
-def _write_csv(path, head, lines):
-    with atomic(path) as p, open(p, 'w', newline='', encoding='utf-8', errors='surrogateescape') as f:
-        csv.writer(f, lineterminator='\n').writerows([head, *lines])
-
-def _write_results(folder, rows, codes, json=False, annotations=False, kaggle=None, objects=False): # of all images
+def _write_results(start, rows, codes, json=False, annotations=False, kaggle=None, objects=False): # of all images; `start` of the names
+    at = lambda name: Path(f'{start}{name}')
     from unet_nbdev.postprocessing import write_kaggle, write_objects
-    if json: write_json(folder/'results.json', [{**o, 'file_name':r['file']} for r in rows for o in r['coco']], indent=None)
-    if annotations: write_json(folder/'annotations.json', _annotations(rows, codes), indent=None)
-    if kaggle: write_kaggle(folder/'kaggle.csv', [o for r in rows for o in r['kaggle']], len(codes.names)>1)
-    if objects: write_objects(folder/'objects.csv', [{'file':r['file'], **o} for r in rows for o in r['objects']])
+    if json: write_json(at('results.json'), [{**o, 'file_name':r['file']} for r in rows for o in r['coco']], indent=None)
+    if annotations: write_json(at('annotations.json'), _annotations(rows, codes), indent=None)
+    if kaggle: write_kaggle(at('kaggle.csv'), [o for r in rows for o in r['kaggle']], len(codes.names)>1)
+    if objects: write_objects(at('objects.csv'), [{'file':r['file'], **o} for r in rows for o in r['objects']])
 
 # %% ../nbs/24_cli.ipynb #c077
 def _annotations(rows, codes): # a COCO data set that labelling tools open: ids are numbers, counted from 1 where they were not
@@ -873,7 +870,7 @@ def _predict_all(seg, todo, journal, clean, legend, cal, cover, **kw): # → wha
 def predict(
     input:str,        # image file, folder, or pattern such as 'photos/*.jpg'
     model:list,       # model file, or several, whose probabilities are averaged
-    output:str,       # file for one image, else a folder; what is there already, by the same model and options, is not done again
+    output:str,       # folder OUT, where what is there by the same model and options is not done again; or, for one image, a file X.png: its results are X_results.json
     mask=False,       # write OUT/stem_mask.png too: one channel, class indices
     json=False,       # write OUT/results.json too: COCO results, one entry an object
     annotations=False, # write OUT/annotations.json too: a COCO data set that labelling tools open
@@ -903,7 +900,7 @@ def predict(
     if len(files)==1 and Path(output).suffix and not Path(output).is_dir():
         try: row = _predict_one(seg, *todo[0], **how, cal=cal, cover=cover)
         except DataError as e: raise _named(e, files[0]) from None
-        _write_results(folder, [row], seg.codes, **out)
+        _write_results(f'{targets[0][""].with_suffix("")}_', [row], seg.codes, **out)
         return print(f'1 of 1 images, written to {output}')
     _check_results(folder, out)
     key = dict(model=_prints(model), tta=tta, precision=precision, probs=probs, mask=mask, cover=cover, split=seg.post.split, **how)
@@ -929,10 +926,10 @@ def _predict_folder(seg, todo, folder, key, again, how, out): # → exit code
     if len(todo)==1 and bad: raise bad[0]
     found = journal.rows()
     rows = [found[o[1]] for o in todo if o[1] in found]
-    lines = [(o['file'], o['height'], o['width'], o['sure'], *([o.get('quality', '')] if how['cal'] else []), *o['areas']) for o in rows]
-    _write_csv(folder/'index.csv', ['file','height','width','confidence', *(['quality'] if how['cal'] else []),
-                                    *(f'{n} (pixels)' for n in seg.codes.names)], lines)
-    _write_results(folder, rows, seg.codes, **out)
+    pixels = [f'{n} (pixels)' for n in seg.codes.names]
+    write_csv(folder/'index.csv', [{**o, 'confidence':o['sure'], **dict(zip(pixels, o['areas']))} for o in rows],
+              ['file','height','width','confidence', *(['quality'] if how['cal'] else []), *pixels])
+    _write_results(f'{folder}{os.sep}', rows, seg.codes, **out)
     _name_bad(bad)
     there = f' ({len(mine)-len(new)} were there)' if len(new)<len(mine) else ''
     share = f', share {journal.rank+1} of {journal.world}' if journal.world>1 else ''
@@ -1016,6 +1013,7 @@ def demo(
     titles = [f'the best of {len(valid)} validation images', 'the middle one', 'the worst one']
     save_fig(show_masks(imgs, msks, items.codes, preds=[seg(o).mask for o in imgs], titles=titles, errors=True), out/'predictions.png')
     predict(input=str(middle.img), model=str(out/'model.pth'), output=str(out/'output.png'), json=True, legend=True, device=device)
+    (out/'output_results.json').replace(out/'results.json')
     made = ', '.join(str(out/o) for o in 'predictions.png output.png training.png results.json model.pth'.split())
     print(f'wrote {made}')
     evaluate(model=str(out/'model.pth'), coco=str(out/'data'), device=device)

@@ -451,9 +451,7 @@ def _locate(img_dir, names): # path of each file name, None where there is none
         return next((seen[d][0]/base for d in dirs if base and has(d, base)), None)
     return [find(n) for n in names]
 
-def _split(path): # 'train', 'valid', 'test' or '', from the name of a file, else of its folder
-    m = [re.search('(?:^|[^a-z])(train|val|test)', o.lower()) for o in (path.stem, path.parent.name)]
-    return {'val':'valid'}.get(k := next((o[1] for o in m if o), ''), k)
+def _split(path): return part_of(path.stem, path.parent.name)
 
 # %% ../nbs/01_coco.ipynb #c058
 def _img_dirs(ann_file): # where the images of a COCO file usually lie

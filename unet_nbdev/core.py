@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['IGNORE', 'DataError', 'palette', 'Codes', 'layers2map', 'Item', 'Items', 'check_bad', 'image_size', 'open_image',
-           'image_files', 'atomic', 'write_text', 'write_json', 'write_image', 'check_config']
+           'image_files', 'part_of', 'atomic', 'write_text', 'write_json', 'write_csv', 'write_image', 'check_config']
 
 # %% ../nbs/00_core.ipynb #c002
-import os, json, difflib, colorsys, glob
+import os, re, csv, json, difflib, colorsys, glob
 from pathlib import Path
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -226,9 +226,9 @@ def image_size(
             h,w,*_ = np.load(path, mmap_mode='r', allow_pickle=False).shape
             return h,w
         with Image.open(path) as im: return im.size if im.format=='TIFF' and im.getexif().get(0x0112, 1)>4 else im.size[::-1]
-    except Exception as e: raise _unreadable(path, e) from None
+    except Exception: raise _unreadable(path) from None
 
-def _unreadable(path, e=None):
+def _unreadable(path):
     if not Path(path).exists(): return DataError('no such file', 'Check the path', path, kind='missing file')
     n,fix = Path(path).stat().st_size,'Replace the file or leave it out'
     if n==0: return DataError('the file is empty (0 bytes)', fix, path, kind='empty file')
@@ -276,7 +276,7 @@ def open_image(
     "Pixels of an image file; a `DataError` names a file that cannot be read or does not fit `sz`"
     if least is not None and (img := _reduced(path, sz, least)) is not None: return img
     try: img = _decode(path)
-    except (OSError, EOFError, ValueError, cv2.error) as e: raise _unreadable(path, e) from None
+    except (OSError, EOFError, ValueError, cv2.error): raise _unreadable(path) from None
     if img is None: raise _unreadable(path)
     if not isinstance(img, np.ndarray) or img.ndim not in (2,3):
         raise DataError('no array of height × width, with channels or without', 'Save it as (H,W) or (H,W,C)', path, kind='pixel type')
@@ -300,6 +300,14 @@ def image_files(
     else: raise DataError('no such file or folder', 'Check the path', path)
     if not fs: raise DataError('no image found', f'Images end in {" ".join(_IMG_EXTS)}', path)
     return sorted(fs)
+
+# %% ../nbs/00_core.ipynb #n0646616
+def part_of(
+    *names, # of folders or files; the first that says it counts
+)->str: # 'train', 'valid', 'test' or ''
+    "What a part of a data set is for, by its name"
+    found = (re.search('(?:^|[^a-z])(train|val|test)(?:ing|id|idation)?(?![a-z])', o.lower()) for o in names)
+    return {'val':'valid'}.get(k := next((o[1] for o in found if o), ''), k)
 
 # %% ../nbs/00_core.ipynb #c058
 @contextmanager
@@ -328,6 +336,12 @@ def write_json(path, obj, indent=1):
 def _encodes(s): # false for half of a surrogate pair, as in a file name that is not UTF-8
     try: return bool(s.encode())
     except UnicodeEncodeError: return False
+
+def write_csv(path, rows:list, cols:list|None=None): # `rows`: dicts; `cols`: their keys to write, None: those of the first
+    "Write a table to `path`, whole or not at all"
+    with atomic(path) as p, open(p, 'w', newline='', encoding='utf-8', errors='surrogateescape') as f:
+        w = csv.DictWriter(f, cols or list(rows[0]), extrasaction='ignore', lineterminator='\n')
+        w.writeheader(); w.writerows(rows)
 
 def write_image(path, img:np.ndarray): # `img`: (H,W) or (H,W,C), RGB order, uint8 or uint16
     "Write an image, whole or not at all; the format follows the suffix"

@@ -322,26 +322,30 @@ class TrainSet:
         if (self.samples.state==0).any(): self.samples.soon(self._nth(*divmod(j, n)) for j in range(at+1, at+1+min(_AHEAD, self.n-k-1)))
         return _first_good(self._sample, range(k, k+20))
 
-    def _sample(self, k):
-        i,s = self.place(k)
-        img,msk = self._augmented(i, s)
-        rng = np.random.default_rng([s, 1])
-        if self.paste and rng.random()<self.paste:
-            other = self._augmented(int(rng.integers(len(self.samples))), int(rng.integers(2**32)))
-            img,msk = paste_objects(img, msk, *other, rng)
-        return _tensors(img, msk)
+# %% ../nbs/08_data.ipynb #n8081
+@patch
+def _sample(self:TrainSet, k):
+    i,s = self.place(k)
+    img,msk = self._augmented(i, s)
+    rng = np.random.default_rng([s, 1])
+    if self.paste and rng.random()<self.paste:
+        other = self._augmented(int(rng.integers(len(self.samples))), int(rng.integers(2**32)))
+        img,msk = paste_objects(img, msk, *other, rng)
+    return _tensors(img, msk)
 
-    def _augmented(self, i, s): # image `i` by the chance `s`
-        self.tfm.set_random_seed(s)
-        img,msk = self._window(*self.samples[i], np.random.default_rng(s))
-        if msk.ndim==2: o = self.tfm(image=img, mask=msk)
-        else: o = self.tfm(image=img, mask=np.ascontiguousarray(msk.transpose(1,2,0)))
-        return o['image'],o['mask'] if msk.ndim==2 else o['mask'].reshape(*o['image'].shape[:2], -1).transpose(2,0,1)
+@patch
+def _augmented(self:TrainSet, i, s): # image `i` by the chance `s`
+    self.tfm.set_random_seed(s)
+    img,msk = self._window(*self.samples[i], np.random.default_rng(s))
+    if msk.ndim==2: o = self.tfm(image=img, mask=msk)
+    else: o = self.tfm(image=img, mask=np.ascontiguousarray(msk.transpose(1,2,0)))
+    return o['image'],o['mask'] if msk.ndim==2 else o['mask'].reshape(*o['image'].shape[:2], -1).transpose(2,0,1)
 
-    def _window(self, img, msk, rng):
-        if not self.win: return img,msk
-        t,l = (int(rng.integers(max(0, n-self.win)+1)) for n in img.shape[:2])
-        return img[t:t+self.win,l:l+self.win],msk[...,t:t+self.win,l:l+self.win]
+@patch
+def _window(self:TrainSet, img, msk, rng):
+    if not self.win: return img,msk
+    t,l = (int(rng.integers(max(0, n-self.win)+1)) for n in img.shape[:2])
+    return img[t:t+self.win,l:l+self.win],msk[...,t:t+self.win,l:l+self.win]
 
 # %% ../nbs/08_data.ipynb #c035
 class ValidSet:

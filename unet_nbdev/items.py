@@ -20,7 +20,7 @@ from .masks import *
 from .core import _IMG_EXTS, _turn
 from .coco import _coco_files, _PLACES, _grep, _split, _rle, _say, _is_text, _is_size, _sampled
 from .masks import _MASK_TAG, _list, _raw, _show, _palette, _names, _misfit, _fit_size, _no_mask, _lone
-from .masks import _read_pairs, _subset
+from .masks import _folder_split, _read_pairs, _subset
 
 # %% ../nbs/03_items.ipynb #c008
 def item2mask(
@@ -141,10 +141,6 @@ def _read_voc(d, ask):
     return items.new([replace(o, split=splits[o.img]) for o in items])
 
 # %% ../nbs/03_items.ipynb #c024
-def _split_of(path, root): # 'train', 'valid', 'test' or '', from the folders between `root` and `path`
-    m = (re.search('(?:^|[^a-z])(train|val|test)', o.lower()) for o in Path(path).relative_to(root).parts[:-1])
-    return {'val':'valid'}.get(k := next((o[1] for o in m if o), ''), k)
-
 def _try(f, *args): # the result, or the error
     try: return f(*args)
     except DataError as e: return e
@@ -209,7 +205,7 @@ def _read_objects(found, ask):
     bad = _keep(lost, len(read), 'images', ask, root)
     bad = bad+_keep(errs, len(errs)+sum(len(i.anns) for i,_,_ in ok), 'masks of objects', ask)
     notes = [DataError(f'{n} pixels belong to two objects', 'Look at it', i.img, kind='overlap') for i,_,n in ok if n]
-    items = [replace(i, split=_split_of(i.img.parent.parent, root)) for i,_,_ in ok]
+    items = [replace(i, split=_folder_split(i.img.parent.parent, root)) for i,_,_ in ok]
     no_mask = [e.file for e in lost if e.kind=='no mask']
     return _collect(items, _one_name(ask), [1], ask, bad, notes=notes, no_mask=no_mask)
 
@@ -524,7 +520,7 @@ def _read_labelme(found, ask, images=None):
     ok = {f:o for f,o in read.items() if not isinstance(o, DataError)}
     if not ok: return Items([], ask.codes, bad)
     ids = _labelme_ids({label for o in ok.values() for label,_ in o[2]}, ask)
-    items = [Item(img, k, sz, anns=[dict(category_id=ids[n], segmentation=g) for n,g in objs], split=_split_of(f, root))
+    items = [Item(img, k, sz, anns=[dict(category_id=ids[n], segmentation=g) for n,g in objs], split=_folder_split(f, root))
              for k,(f,(img,sz,objs,_)) in zip(_ids([o[0] for o in ok.values()], root), ok.items())]
     return _collect(items, list(ids), list(ids.values()), ask, bad, no_mask=alone)
 

@@ -42,7 +42,7 @@ def _array_fault(a): # why an array cannot be a mask
 # %% ../nbs/02_masks.ipynb #c007
 def _raw(path, rgb=False): # (H,W) stored values, and 'grey', 'palette' or 'rgb'; `rgb`: packed colours whatever is stored
     try: a,pal = _pixels(path)
-    except Exception as e: raise _unreadable(path, e) from None
+    except Exception: raise _unreadable(path) from None
     if a.ndim==3 and a.shape[2]==1: a = a[...,0]
     if a.ndim==3 and a.shape[2] in (3,4) and a.dtype==np.uint8:
         if rgb or (a[...,:1]!=a[...,1:3]).any(): return _pack(a),'rgb'
@@ -309,9 +309,7 @@ def _aside(fs, n, what, root): # the one entry for images `fs` that have no `wha
                      'Annotate them, or take them out', root, kind='no mask')
 
 # %% ../nbs/02_masks.ipynb #c036
-def _folder_split(img, root):
-    m = [re.match('(train|val|test)(ing|id|idation)?[^a-z]*$', p.lower()) for p in img.relative_to(root).parts[:-1]]
-    return {'val':'valid'}.get(k := next((o[1] for o in m if o), ''), k)
+def _folder_split(path, root): return part_of(*Path(path).relative_to(root).parts[:-1]) # from the folders between
 
 def _fit_size(img, sz): # does an annotation of size `sz` fit, as stored or upright? None, or the image's size
     own = image_size(img)

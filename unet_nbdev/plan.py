@@ -162,7 +162,7 @@ def data(self:Plan)->dict:
 def learner(self:Plan)->dict:
     "Arguments of `seg_learner`"
     widths = None if self['encoder']=='classic' else _WIDTHS[self['decoder']] # the classic one always goes to full size
-    return dict({k:self[k] for k in _NET}, widths=widths, weigh='auto' if self['class_weights'] else None)
+    return dict({k:self[k] for k in _NET}, widths=widths, class_weights='auto' if self['class_weights'] else None)
 
 @patch
 def fit(self:Plan)->dict:
@@ -184,15 +184,15 @@ def _rules(f, items, dev, time, pretrained): # (setting, what gives value and re
 
 def make_plan(
     items:Items,         # from `read_items`, with `split` where it is known
-    minutes:float|None=None, # how long training may take
-    steps:int|None=None, # or its steps
+    max_minutes:float|None=None, # how long training may take
+    max_steps:int|None=None, # or its steps
     epochs:int|None=None,# or its epochs
     device=None,         # None: the best that works
     **given              # settings that are decided already
 )->Plan:
     "Settings that suit the data, and why"
     f,dev = fingerprint(items),torch.device(pick_device(device))
-    rules = _rules(f, items, dev, (minutes, steps, epochs), given.get('encoder')!='classic' and given.get('weights', 'auto') is not None)
+    rules = _rules(f, items, dev, (max_minutes, max_steps, epochs), given.get('encoder')!='classic' and given.get('weights', 'auto') is not None)
     if odd := set(given)-{k for k,_ in rules}-set(_USUAL):
         raise DataError(f'unknown setting {min(odd)!r}', f'There are {", ".join([k for k,_ in rules]+[*_USUAL])}')
     v,why = {},{}

@@ -8,7 +8,7 @@ __all__ = ['OBJECT_COLUMNS', 'probs2mask', 'morph_mask', 'components', 'keep_obj
            'tune_postprocess']
 
 # %% ../nbs/12_postprocessing.ipynb #c002
-import csv, difflib, json, math
+import difflib, json, math
 from dataclasses import dataclass, asdict, fields, replace
 import numpy as np, cv2
 from fastcore.basics import patch
@@ -430,17 +430,12 @@ def _layers_table(layers, codes, probs, split):
     return [{**r, 'n':n} for n,r in enumerate(rows, 1)]
 
 # %% ../nbs/12_postprocessing.ipynb #c073
-def _write_csv(path, cols, rows):
-    with atomic(path) as p, open(p, 'w', newline='', encoding='utf-8', errors='surrogateescape') as f:
-        out = csv.DictWriter(f, cols, extrasaction='ignore', lineterminator='\n')
-        out.writeheader(); out.writerows(rows)
-
 def write_objects(
     path,      # .csv
     rows:list, # from `object_table`, of one or more pictures; more columns, such as {'image':name, **row}, come first
 ):
     "Write a table of objects, with its header even where there is none"
-    _write_csv(path, list(dict.fromkeys([k for k in (rows or [{}])[0] if k not in OBJECT_COLUMNS]+OBJECT_COLUMNS)), rows)
+    write_csv(path, rows, list(dict.fromkeys([k for k in (rows or [{}])[0] if k not in OBJECT_COLUMNS]+OBJECT_COLUMNS)))
 
 def kaggle_rows(
     msk:np.ndarray, # (H,W) uint8 label map, or layers (C,H,W)
@@ -464,7 +459,7 @@ def write_kaggle(
     classes=True, # with a column for the class, which competitions of one class don't have
 ):
     "Write a submission"
-    _write_csv(path, ['ImageId',*(['ClassId'] if classes else []),'EncodedPixels'], rows)
+    write_csv(path, rows, ['ImageId',*(['ClassId'] if classes else []),'EncodedPixels'])
 
 # %% ../nbs/12_postprocessing.ipynb #c076
 _SHARES = dict(fill_holes=(0, 1/64, 1/16, 1/4), min_size=(0, 1/64, 1/32, 1/16, 1/8, 1/4)) # of the typical object's area

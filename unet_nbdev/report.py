@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['gathered', 'decided', 'ScoreValid', 'score_metrics', 'net', 'learn2ckpt', 'predictions', 'extremes', 'draw_extremes',
-           'RunFolder', 'tell', 'rows2csv']
+           'RunFolder', 'tell']
 
 # %% ../nbs/15_report.ipynb #c002
-import csv, html, io, sys, time
+import html, sys, time
 from functools import reduce
 from operator import add
 from pathlib import Path
@@ -202,7 +202,7 @@ def note(self:RunFolder, **more):
 @patch
 def _write(self:RunFolder):
     if not self.path or rank_distrib(): return
-    self.put('log.csv', lambda p: write_text(p, rows2csv(self.rows)))
+    self.put('log.csv', lambda p: write_csv(p, self.rows))
     if self.unsaved: self.unsaved = not self.put('best.pth', self._save_best)
     if not self.pictures: return
     self.put('curves.png', lambda p: save_fig(plot_curves(self.rows, best=self.monitor), p, 110, small=True))
@@ -237,13 +237,6 @@ def _in_notebook():
     try: return get_ipython().__class__.__name__=='ZMQInteractiveShell'
     except NameError: return False
 
-def rows2csv(rows:list)->str: # `rows`: dicts with the same keys
-    "Rows as csv text, the keys as first line"
-    f = io.StringIO()
-    w = csv.DictWriter(f, list(rows[0]), lineterminator='\n')
-    w.writeheader()
-    w.writerows(rows)
-    return f.getvalue()
 
 # %% ../nbs/15_report.ipynb #c021
 def _span(s): return f'{s:.0f} s' if s<120 else f'{s/60:.0f} min' if s<7200 else f'{s/3600:.1f} h'

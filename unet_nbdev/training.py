@@ -71,6 +71,11 @@ class _Learner(Learner): # one that can start at a later epoch
             self.epoch = epoch
             self._with_events(self._do_epoch, 'epoch', CancelEpochException)
 
+def _chosen_loss(loss, dls, weights, deep):
+    if dls.train.codes.multilabel and loss=='ce_dice': loss = 'bce_dice' # a yes or no for each class
+    if isinstance(loss, str): loss = create_loss(loss, weight=class_weights(dls.train.dataset.samples) if weights=='auto' else weights)
+    return DeepLoss(loss) if deep and not isinstance(loss, DeepLoss) else loss
+
 def seg_learner(
     dls:DataLoaders,          # from `seg_dls`
     encoder:str='tf_efficientnet_lite0', # or a `UNet` that you built; see `create_unet`
@@ -79,7 +84,7 @@ def seg_learner(
     precision:str='auto',     # 'auto', 'bf16', 'fp16' or 'fp32'
     opt:str='adamw',          # or 'sgd', with momentum 0.9
     seed:int=0,               # for the weights that start at random, and what is random in training
-    weigh=None,               # class weights of the loss: one number a class, background first; 'auto' from the data, see `class_weights`
+    class_weights=None,       # of the loss: one number a class, background first; 'auto' from the data, see `data.class_weights`
     post:PostProcess|None=None, # cleaning that is saved with the model
     cbs=None,                 # further fastai callbacks
     **kwargs                  # for `create_unet`: widths, norm, residual, up, dropout, width, depth, deep
@@ -99,9 +104,7 @@ def seg_learner(
     if dev.type=='cpu': _keep_memory()
     if prec=='bf16' and dev.type=='cpu': _autocast_cpu(model)
     amp = [MixedPrecision(prec)] if prec!='fp32' and dev.type=='cuda' else []
-    if codes.multilabel and loss=='ce_dice': loss = 'bce_dice' # a yes or no for each class
-    if isinstance(loss, str): loss = create_loss(loss, weight=class_weights(dls.train.dataset.samples) if weigh=='auto' else weigh)
-    if model.cfg.get('deep') and not isinstance(loss, DeepLoss): loss = DeepLoss(loss)
+    loss = _chosen_loss(loss, dls, class_weights, model.cfg.get('deep'))
     learn = _Learner(dls, model.to(dev, memory_format=torch.channels_last), loss_func=loss.to(dev),
                      opt_func=_OPTS[opt], splitter=unet_groups, metrics=score_metrics(lambda: learn.scores),
                      cbs=[ScoreValid(), *amp, *(cbs or [])], wd=0.01)

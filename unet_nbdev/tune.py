@@ -23,7 +23,6 @@ from .show import figure, save_fig
 from .data import Samples, aug_tfms, choose_prep, seg_dls, split_items
 from .model import create_unet, pick_device
 from .losses import create_loss
-from .report import rows2csv
 from .training import _BORN, _data_sign, _short, seg_learner
 
 # %% ../nbs/21_tune.ipynb #c007
@@ -223,7 +222,7 @@ def options(self:_Search, found): # settings as `unet_train` takes them
     o = {**self.fixed, **found}
     if 'weights' in o and o['weights'] is None: o['weights'] = 'none'
     res = {k:o[k] for k in _OPTIONS if isinstance(o.get(k), (str,int,float))}
-    return {**res, **({'class_weights':True} if o.get('weigh')=='auto' else {}), 'seed':self.seed, **self.note}
+    return {**res, **({'class_weights':True} if o.get('class_weights')=='auto' else {}), 'seed':self.seed, **self.note}
 
 def _best(study): # the trial with the highest score, the first of equals; None before one is complete
     return max((t for t in _done(study) if t.state.name=='COMPLETE'), key=lambda t: (t.value, -t.number), default=None)
@@ -245,7 +244,7 @@ def found(self:_Search, study):
 def write(self:_Search, study): # how the search stands
     rows,best = self.rows(study),_best(study)
     if not rows: return
-    write_text(self.out/'trials.csv', rows2csv(rows))
+    write_csv(self.out/'trials.csv', rows)
     if best: write_json(self.out/'best.json', self.options(best.params))
     save_fig(plot_history(rows, study.user_attrs.get('score', 'score')), self.out/'history.png', 110)
     if fig := plot_importance(study): save_fig(fig, self.out/'importance.png', 110)
