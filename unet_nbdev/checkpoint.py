@@ -127,6 +127,7 @@ def load_unet(
 )->Checkpoint:
     "Read a model file; nothing in it can run code"
     path = Path(path)
+    if path.suffix.lower()=='.onnx': raise DataError('an exported model: it predicts, and that is all', 'Give the .pth that it was made from', path)
     text,state,_ = _read(path)
     try:
         d = check_config(text, path, ('net','codes','prep','post'))

@@ -12,6 +12,7 @@ import argparse, inspect, os, sys, time, warnings
 from json import dumps as json_dumps, loads as json_loads
 from collections import Counter, deque
 from contextlib import nullcontext
+from difflib import get_close_matches
 from dataclasses import replace
 from fnmatch import fnmatch
 from glob import glob
@@ -23,8 +24,15 @@ from fastcore.docments import docments
 from .core import Codes, DataError, atomic, check_bad, image_files, open_image, write_csv, write_image, write_json, write_text
 
 # %% ../nbs/24_cli.ipynb #c006
+class _Parser(argparse.ArgumentParser):
+    def error(self, message): # a line, with the option that may have been meant
+        odd = next((o.split('=')[0] for o in message.split() if o.startswith('--')), '') if message.startswith('unrecognized') else ''
+        near = get_close_matches(odd.replace('-', '_'), [o.replace('-', '_') for o in self._option_string_actions if odd], 1)
+        hint = f'Did you mean {"--"+near[0].lstrip("_")}? ' if near else ''
+        self.exit(2, f'{self.prog}: {message}. {hint}{self.prog} --help names all options\n')
+
 def _parser(func, name, example):
-    p = argparse.ArgumentParser(name, description=inspect.getdoc(func), epilog=f'example: {example}', allow_abbrev=False)
+    p = _Parser(name, description=inspect.getdoc(func), epilog=f'example: {example}', allow_abbrev=False)
     docs = docments(func, full=True)
     for k,v in inspect.signature(func).parameters.items():
         flags = dict.fromkeys(['--'+k, '--'+k.replace('_', '-')])
@@ -125,9 +133,9 @@ def _positive(**kw):
     for k,v in kw.items():
         if v is not None and not v>0: raise DataError(f'--{k} {v}', 'Give a number above 0')
 
-def _name_bad(bad): # on stderr, so that output stays clean
+def _name_bad(bad, more='; unet_doctor says more, and repairs what can be'): # on stderr, so that output stays clean
     for o in bad[:20]: print(f'left out: {o}', file=sys.stderr)
-    if bad: print(f'{len(bad)} left out; unet_doctor says more, and repairs what can be', file=sys.stderr)
+    if bad: print(f'{len(bad)} left out{more}', file=sys.stderr)
 
 def _num(v): return '–' if v is None else f'{v:.3f}'
 
@@ -312,7 +320,7 @@ def train(
     enc_lr:float=None,      # the encoder's rate as a share of it; chosen from the data
     warmup:float=.15,       # share of the steps in which the rate goes up
     sched:str='one_cycle',  # learning rate: one_cycle or flat_cos
-    opt:str='adamw',        # or sgd
+    opt:str='adamw',        # optimiser: adamw or sgd
     acc:int=1,              # batches whose gradients make a step
     clip:float=None,        # longest gradient (norm) that is used as it is; not limited if not said
     ema:float=None,         # average the weights: share of the old average that a step keeps, such as 0.999; off if not said
@@ -411,6 +419,7 @@ def _options(o): # complete and checked
     return o
 
 def _options_of_run(o, run): # of the one that goes on
+    if run.is_file() and run.with_suffix('').is_dir(): run = run.with_suffix('') # the model file that lies beside it
     if not run.is_dir(): raise DataError('no such folder', 'Give the run folder, such as models/unet', run)
     elsewhere = o.out
     o = _resumed(o, _settings(run/'settings.json'))
@@ -446,7 +455,7 @@ def tune(
     space:str=None,         # json file of what they may be: {"lr": {"low": 0.001, "high": 0.01, "log": true}, "bs": [4, 8]}
     trials:int=20,          # how many in all
     max_steps:int=200,      # steps of a trial
-    max_minutes:float=None, # or its minutes
+    max_minutes:float=None, # or minutes of a trial
     no_pruning=False,       # train each trial to its end, also where it falls behind
     max_hours:float=None,   # stop after these hours, in the middle of a trial if need be, with everything saved
     seed:int=0,             # of everything random
@@ -581,7 +590,7 @@ def evaluate(
     model:list,           # model file, or several, whose probabilities are averaged
     coco:str=None,        # COCO data set: its folder, or a json file
     images:str=None,      # folder of images
-    masks:str=None,       # folder of masks
+    masks:str=None,       # folder of masks, matched to the images by name
     data:str=None,        # a folder whose layout is to be recognised
     void:str=None,        # for masks: one more value or colour 'r,g,b' that is not scored
     valid:str=None,       # score these, by file name: 'val_*'; by default as in training, or all where that is not known
@@ -664,9 +673,9 @@ def calibrate(
     model:str,            # model file
     coco:str=None,        # COCO data set: its folder, or a json file
     images:str=None,      # folder of images
-    masks:str=None,       # folder of masks
+    masks:str=None,       # folder of masks, matched to the images by name
     data:str=None,        # a folder whose layout is to be recognised
-    void:str=None,        # for masks: one more value or colour 'r,g,b' that does not count
+    void:str=None,        # for masks: one more value or colour 'r,g,b' that is not scored
     valid:str=None,       # calibrate on these, by file name: 'val_*'; by default those that validated in training, or all where that is not known
     valid_pct:float=None, # or the share that validated in training
     all_images=False,     # calibrate on all images: right for images that training never saw
@@ -684,7 +693,10 @@ def calibrate(
     if out and Path(out).suffix not in ('.pth','.safetensors'): raise DataError('no name of a model', 'Let it end in .pth or .safetensors', out)
     ckpt,seg,bad = load_unet(model),Segmenter(model, device),[]
     items = _read(data, coco, images, masks, void=_void(void), codes=seg.codes)
-    if not all_images: items = _chosen(items, seg.info, dict(coco=coco, images=images, masks=masks, data=data), valid, valid_pct)
+    where = dict(coco=coco, images=images, masks=masks, data=data)
+    if not all_images: items = _chosen(items, seg.info, where, valid, valid_pct)
+    elif n := _learned(items, seg.info, where):
+        print(f'{n} of these {len(items)} images trained the model, which is surer of them than of others; leave out --all_images', file=sys.stderr)
     pairs,kept = _pairs(seg, items, bad),[]
     single = any(o.anns for o in items) and not seg.codes.multilabel # objects are known one by one
     cal = fit(_keeping(pairs, kept, items.codes if single else None) if tune else (o[:2] for o in pairs), seg.codes.multilabel)
@@ -698,6 +710,10 @@ def calibrate(
     if plot: plot_reliability(cal, plot)
 
 # %% ../nbs/24_cli.ipynb #c069
+def _learned(items, info, where): # how many of these images the model was trained on, as far as it says
+    s = info.get('settings', {})
+    return len(items)-len(_chosen(items, info, where, None, None)) if {k:v for k,v in s.items() if k in where}==_noted(where) else 0
+
 def _pairs(seg, items, bad): # probabilities and truth, an image at a time, and its item
     from fastprogress import progress_bar
     from unet_nbdev.items import item2mask
@@ -726,7 +742,7 @@ def _told(cal):
 
 def unet_calibrate(argv=None):
     return _command(calibrate, 'unet_calibrate',
-                    "unet_calibrate --model models/unet_v1.pth --images new/images --masks new/masks --all_images --tune", argv)
+                    "unet_calibrate --model models/unet.pth --images new/images --masks new/masks --all_images --tune", argv)
 
 # %% ../nbs/24_cli.ipynb #c072
 def _not_within(files, input, output): # without what an earlier run has drawn into a folder among the images
@@ -746,6 +762,15 @@ def _outputs(files, input, output, suffixes): # the folder to write to, and for 
     res = [{k:s.with_name(s.name+v) for k,v in pics.items()} for s in stems]
     _check_targets([p for o in res for p in o.values()], files)
     return (out.parent if single else out),names,res
+
+_BESIDE = dict(mask='_mask.png', probs='_probs.npy', cover='_cover.png') # files of an image
+_RESULTS = dict(json='results.json', annotations='annotations.json', kaggle='kaggle.csv', objects='objects.csv') # of all images
+
+def _name_old(start, targets, out): # what an earlier run has left, which was not asked for now: it may tell of another model
+    old = [v for k,v in _RESULTS.items() if not out[k] and Path(f'{start}{v}').exists()]
+    for k,v in _BESIDE.items():
+        if n := sum(k not in to and to[''].with_name(to[''].stem+v).exists() for to in targets): old.append(f'{n} {v}')
+    if old: print(f'of an earlier run, and not renewed: {", ".join(old)}', file=sys.stderr)
 
 def _check_targets(targets, files):
     seen = {f.resolve() for f in files}
@@ -888,7 +913,7 @@ def predict(
 ):
     "Draw what a model sees in images"
     files = _not_within(image_files(input), input, output)
-    more = {k:v for k,v,wanted in (('mask','_mask.png',mask), ('probs','_probs.npy',probs), ('cover','_cover.png',cover)) if wanted}
+    more = {k:_BESIDE[k] for k,wanted in dict(mask=mask, probs=probs, cover=cover).items() if wanted}
     folder,names,targets = _outputs(files, input, output, more)
     seg = _segmenter(model, device, tta, precision)
     if split is not None: seg.post = replace(seg.post, split=split)
@@ -900,7 +925,9 @@ def predict(
     if len(files)==1 and Path(output).suffix and not Path(output).is_dir():
         try: row = _predict_one(seg, *todo[0], **how, cal=cal, cover=cover)
         except DataError as e: raise _named(e, files[0]) from None
-        _write_results(f'{targets[0][""].with_suffix("")}_', [row], seg.codes, **out)
+        start = f'{targets[0][""].with_suffix("")}_'
+        _write_results(start, [row], seg.codes, **out)
+        _name_old(start, targets, out)
         return print(f'1 of 1 images, written to {output}')
     _check_results(folder, out)
     key = dict(model=_prints(model), tta=tta, precision=precision, probs=probs, mask=mask, cover=cover, split=seg.post.split, **how)
@@ -913,8 +940,7 @@ def _prints(files): # of the model files: what was predicted with one is not wha
 
 def _check_results(folder, out): # what is there is ours, or nothing is there
     if any(folder.glob('.unet_predict.*.jsonl')): return
-    names = dict(json='results.json', annotations='annotations.json', kaggle='kaggle.csv', objects='objects.csv')
-    for f in [folder/'index.csv', *(folder/names[k] for k,v in out.items() if v)]:
+    for f in [folder/'index.csv', *(folder/_RESULTS[k] for k,v in out.items() if v)]:
         if f.exists(): raise DataError('is there, and unet_predict did not write it', 'Give another --output, or take it away', f)
 
 def _predict_folder(seg, todo, folder, key, again, how, out): # → exit code
@@ -929,8 +955,10 @@ def _predict_folder(seg, todo, folder, key, again, how, out): # → exit code
     pixels = [f'{n} (pixels)' for n in seg.codes.names]
     write_csv(folder/'index.csv', [{**o, 'confidence':o['sure'], **dict(zip(pixels, o['areas']))} for o in rows],
               ['file','height','width','confidence', *(['quality'] if how['cal'] else []), *pixels])
-    _write_results(f'{folder}{os.sep}', rows, seg.codes, **out)
-    _name_bad(bad)
+    start = f'{folder}{os.sep}'
+    _write_results(start, rows, seg.codes, **out)
+    _name_old(start, [o[3] for o in todo], out)
+    _name_bad(bad, '')
     there = f' ({len(mine)-len(new)} were there)' if len(new)<len(mine) else ''
     share = f', share {journal.rank+1} of {journal.world}' if journal.world>1 else ''
     print(f'{len(mine)-len(bad)} of {len(mine)} images{share}, written to {folder}{there}')
@@ -938,13 +966,13 @@ def _predict_folder(seg, todo, folder, key, again, how, out): # → exit code
 
 # %% ../nbs/24_cli.ipynb #c080
 def unet_predict(argv=None):
-    return _command(predict, 'unet_predict', "unet_predict --input data/image.png --model models/unet_v1.pth --output output.png", argv)
+    return _command(predict, 'unet_predict', "unet_predict --input new_photos --model models/unet.pth --output drawn --mask", argv)
 
 # %% ../nbs/24_cli.ipynb #c098
 def export(
     model:str,            # model file
     out:str=None,         # .onnx file; by default beside the model
-    precision:str='fp32', # or fp16, half the size
+    precision:str='fp32', # fp32, or fp16 in half of the size
     int8:str=None,        # folder of a dozen typical images, to measure ranges: whole numbers, for processors that are fast with these
 ):
     "Write a model as ONNX, for every size of image"
@@ -953,7 +981,7 @@ def export(
     _check_writable(out)
     print(export_onnx(model, out, precision, 'int8' if int8 else None, image_files(int8)[:32] if int8 else None))
 
-def unet_export(argv=None): return _command(export, 'unet_export', 'unet_export --model models/unet_v1.pth --out models/unet_v1.onnx', argv)
+def unet_export(argv=None): return _command(export, 'unet_export', 'unet_export --model models/unet.pth --out models/unet.onnx', argv)
 
 # %% ../nbs/24_cli.ipynb #c101
 def bench(

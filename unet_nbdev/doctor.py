@@ -82,8 +82,9 @@ _KINDS = { # kind: severity, what a person can do, what repair does where it is 
     'unknown shape':     ('warning', 'Draw a polygon, or take it out', ''),
     'palettes differ':   ('error',   'Save all masks with one palette', ''),
     'full mask':         ('warning', 'Look whether the mask was lost', ''),
+    'left aside':        ('warning', 'Annotate them, or take them out', ''),
 } | dict.fromkeys('empty mask/crowd/id gaps/imbalance/no annotations/unused category/mixed channels/'
-                  'unlisted image/left aside/overlap'.split('/'), ('info', '', ''))
+                  'unlisted image/overlap'.split('/'), ('info', '', ''))
 
 # %% ../nbs/06_doctor.ipynb #c007
 _ORDER = 'error','warning','info'

@@ -135,8 +135,8 @@ def export_onnx(
     "Write a model as ONNX, whole or not at all; one that does not say what torch says is not written"
     start,path = time.perf_counter(),Path(path)
     _check_asked(path, precision, quantise, images)
-    onnx,_ = _package('onnx'),_package('onnxruntime')
     ckpt = model if isinstance(model, Checkpoint) else load_unet(model)
+    onnx,_ = _package('onnx'),_package('onnxruntime')
     ckpt = replace(ckpt, model=_bare(ckpt.model).cpu()) # the caller's stays where it is, and as it is
     grid = lcm(ckpt.prep.multiple, getattr(ckpt.model, 'multiple', 1))
     ins = [replace(ckpt.prep, multiple=grid).apply(o) for o in _opened(images)] if quantise else list(_inputs(ckpt.prep, grid))

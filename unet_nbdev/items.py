@@ -538,7 +538,7 @@ def _coco_sets(root): # what `find_coco` finds
 
 _LAYOUTS = ((_coco_sets, _read_cocos), (_voc_folder, _read_voc), (_mask_folders, _read_folders),
             (_labelme_files, _read_labelme), (_object_folders, _read_objects), (_csv_files, _read_csvs))
-_WAYS = 'coco=FILE, or images=FOLDER and masks=FOLDER'
+_WAYS = 'coco (a file or folder), or images and masks (folders)'
 
 # %% ../nbs/03_items.ipynb #c068
 def _recognise(root, ask):

@@ -17,7 +17,7 @@ from .items import item2mask
 from .show import html_table
 from .prep import Prep, image_kind
 from .data import aug_tfms, choose_prep, count_pixels
-from .model import pick_device
+from .model import pick_device, pick_precision
 from .losses import create_loss
 
 # %% ../nbs/14_plan.ipynb #c007
@@ -99,15 +99,17 @@ def _crop(f, size): # → side in pixels
 def _batch(crop, dev):
     n = 4 if dev.type=='cpu' else 8
     bs = int(np.clip(n*2**np.floor(2*np.log2(_CROP/crop)), n, 4*n))
-    return bs,'on a CPU more steps are worth more than larger ones' if dev.type=='cpu' else 'fills a GPU'
+    return bs,'crops are small' if bs>n else 'on a CPU more steps are worth more than larger ones' if dev.type=='cpu' else 'fills a GPU'
 
 # %% ../nbs/14_plan.ipynb #c020
 _WIDTHS = dict(half=None, full=[128,64,32,24,16]) # channels of the decoder; None: as `create_unet` has it
 _RATE = dict(cpu=20, cuda=250, mps=60) # crops of 256² a second, roughly: to guess how often an image will be seen
 
+def _rate(dev): return 5 if pick_precision(dev)=='fp32' and dev.type=='cpu' else _RATE[dev.type] # a processor without bfloat16 is slower
+
 def _passes(f, v, dev, minutes, steps, epochs): # how often an image will be seen; None where nobody said
     if epochs: return epochs*max(1, 64/f['images'])
-    crops = steps*v['bs'] if steps else minutes*60*_RATE[dev.type]*(_CROP/v['crop'])**2 if minutes else None
+    crops = steps*v['bs'] if steps else minutes*60*_rate(dev)*(_CROP/v['crop'])**2 if minutes else None
     return crops and crops/f['images']
 
 def _flips(f): return ('h','photos have an up and a down') if f['photos'] else ('all','no photos: all directions are alike')
@@ -138,7 +140,7 @@ def _loss(f, codes):
 _DATA = 'crop bs aug flips oversample elastic invert paste'.split()
 _NET,_FIT = 'encoder weights loss opt'.split(),'lr enc_lr sched warmup ema clip'.split()
 
-@dataclass
+@dataclass(repr=False)
 class Plan:
     "Settings of a training, with the reason of each, and the fingerprint they were chosen for"
     values:dict # setting → value
@@ -219,6 +221,9 @@ def rows(self:Plan,
 )->list: # of dicts
     "One dict a setting: its value and the reason"
     return [dict(setting=k, value=_say(v), why=self.why[k]) for k,v in self.values.items() if every or self.why[k]!='usual']
+
+@patch
+def __repr__(self:Plan): return self.table()
 
 @patch
 def table(self:Plan)->str:
