@@ -340,7 +340,7 @@ def _encodes(s): # false for half of a surrogate pair, as in a file name that is
 def write_csv(path, rows:list, cols:list|None=None): # `rows`: dicts; `cols`: their keys to write, None: those of the first
     "Write a table to `path`, whole or not at all"
     with atomic(path) as p, open(p, 'w', newline='', encoding='utf-8', errors='surrogateescape') as f:
-        w = csv.DictWriter(f, cols or list(rows[0]), extrasaction='ignore', lineterminator='\n')
+        w = csv.DictWriter(f, cols or list(rows[0]), extrasaction='ignore' if cols else 'raise', lineterminator='\n')
         w.writeheader(); w.writerows(rows)
 
 def write_image(path, img:np.ndarray): # `img`: (H,W) or (H,W,C), RGB order, uint8 or uint16

@@ -237,7 +237,6 @@ def _in_notebook():
     try: return get_ipython().__class__.__name__=='ZMQInteractiveShell'
     except NameError: return False
 
-
 # %% ../nbs/15_report.ipynb #c021
 def _span(s): return f'{s:.0f} s' if s<120 else f'{s/60:.0f} min' if s<7200 else f'{s/3600:.1f} h'
 
