@@ -213,7 +213,7 @@ def _hash(*o): return hashlib.blake2b(repr(o).encode(errors='surrogatepass'), di
 class _Disk: # samples as files
     def __init__(self, root, codes, prep):
         root = (cache_dir() if root is True else Path(root))/'unet_nbdev_samples' # a folder of our own: old ones in it are removed
-        self.dir = root/_hash(1, codes.to_dict(), prep.to_dict())
+        self.dir = root/_hash(2, codes.to_dict(), prep.to_dict()) # the number counts with how images are scaled
         try:
             self.dir.mkdir(parents=True, exist_ok=True); os.utime(self.dir)
             for d in root.iterdir():
