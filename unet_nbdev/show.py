@@ -171,8 +171,20 @@ def figure(
 def _small_png(fig, dpi=None): # 256 colours, a third of the bytes
     raw,buf = io.BytesIO(),io.BytesIO()
     fig.savefig(raw, format='png', dpi=dpi or fig.dpi)
-    Image.open(raw).convert('RGB').quantize(256, dither=Image.Dither.NONE).save(buf, 'png', optimize=True)
+    _few_colours(Image.open(raw).convert('RGB')).save(buf, 'png', optimize=True)
     return buf.getvalue()
+
+def _few_colours(img, n=256, flat=32): # areas of one colour, such as a legend's, keep theirs; the others share the rest
+    a = np.asarray(img, np.int32)@[1<<16,1<<8,1]
+    even = a[:-1,:-1][(a[:-1,:-1]==a[1:,1:])&(a[:-1,:-1]==a[1:,:-1])&(a[:-1,:-1]==a[:-1,1:])]
+    cols,count = np.unique(even, return_counts=True)
+    own = np.sort(cols[np.argsort(-count, kind='stable')[:flat]])
+    res = img.quantize(n-len(own), dither=Image.Dither.NONE)
+    k = np.searchsorted(own, a).clip(max=max(0, len(own)-1))
+    res,table = np.where(own[k]==a, n-len(own)+k, res) if len(own) else np.array(res),res.getpalette()
+    res = Image.fromarray(res.astype(np.uint8))
+    res.putpalette(table[:3*(n-len(own))]+[0]*(3*(n-len(own))-len(table))+[int(v) for c in own for v in (c>>16, c>>8&255, c&255)])
+    return res
 
 # %% ../nbs/04_show.ipynb #c032
 def _fit(img, msks, px): # about `px` wide, so that outlines are as thick in every tile
