@@ -31,27 +31,31 @@ class _Parser(argparse.ArgumentParser):
         hint = f'Did you mean {"--"+near[0].lstrip("_")}? ' if near else ''
         self.exit(2, f'{self.prog}: {message}. {hint}{self.prog} --help names all options\n')
 
-def _parser(func, name, example):
-    p = _Parser(name, description=inspect.getdoc(func), epilog=f'example: {example}', allow_abbrev=False)
-    docs = docments(func, full=True)
-    for k,v in inspect.signature(func).parameters.items():
-        flags = dict.fromkeys(['--'+k, '--'+k.replace('_', '-')])
-        text = (docs[k].docment or '').replace('%', '%%')
-        if v.default is False: p.add_argument(*flags, dest=k, action='store_true', help=text)
-        else:
-            kind = v.annotation if v.annotation in (int,float) else _number if v.annotation==float|str else str
-            shown = '' if v.default in (None, v.empty) else f' (default {v.default})'
-            p.add_argument(*flags, dest=k, type=kind, default=None if v.default is v.empty else v.default, required=v.default is v.empty,
-                           nargs='+' if v.annotation is list else None, help=text+shown,
-                           metavar={int:'INT', float:'FLOAT', _number:'FLOAT'}.get(kind, 'TEXT'))
+def _parser(func, name, example, heads={}): # `heads`: parameter that begins a group → its heading
+    params,docs = inspect.signature(func).parameters,docments(func, full=True)
+    need = ''.join(f' --{k} TEXT' for k,v in params.items() if v.default is v.empty)
+    p = to = _Parser(name, usage=f'{name}{need} [options]', description=inspect.getdoc(func), epilog=f'example: {example}', allow_abbrev=False)
+    for k,v in params.items():
+        if k in heads: to = p.add_argument_group(heads[k])
+        a = to.add_argument('--'+k, help=(docs[k].docment or '').replace('%', '%%')+_shown(v), **_kind(v))
+        p._option_string_actions['--'+k.replace('_', '-')] = a
     return p
+
+def _shown(v): return '' if any(v.default is o for o in (None, False, v.empty)) else f' (default {v.default})'
+
+def _kind(v): # of option, for a parameter
+    if v.default is False: return dict(action='store_true')
+    kind = v.annotation if v.annotation in (int,float) else _number if v.annotation==float|str else str
+    must = v.default is v.empty
+    return dict(type=kind, default=None if must else v.default, required=must, nargs='+' if v.annotation is list else None,
+                metavar={int:'INT', float:'FLOAT', _number:'FLOAT'}.get(kind, 'TEXT'))
 
 def _number(s): # or a word
     try: return float(s)
     except ValueError: return s
 
-def _command(func, name, example, argv=None): # run `func` with options from the command line; the exit code
-    kw = vars(_parser(func, name, example).parse_args(argv))
+def _command(func, name, example, argv=None, heads={}): # run `func` with options from the command line; the exit code
+    kw = vars(_parser(func, name, example, heads).parse_args(argv))
     warnings.filterwarnings('ignore', category=FutureWarning)
     _SAID[:] = [a[2:].split('=')[0].replace('-', '_') for a in (sys.argv[1:] if argv is None else argv) if a.startswith('--')]
     try: return func(**kw) or 0
@@ -434,8 +438,11 @@ def _with_settings(o, d): # options of a file, where the command says nothing el
     if odd := sorted(set(d)-set(known)): raise DataError(f'unknown option {odd[0]!r}', f'unet_train --help names them all', o.settings)
     return SimpleNamespace(**{**vars(o), **{k:v for k,v in d.items() if getattr(o, k)==known[k].default and k not in _SAID}})
 
+_TRAIN = dict(coco='data', valid='validation', epochs='how long', encoder='network and what it sees', lr='optimisation', loss='loss, augmentation, balance',
+              seed='chance and machine', out='files and sessions') # headings in --help
+
 def unet_train(argv=None):
-    return _command(train, 'unet_train', 'unet_train --images photos --masks masks --max_minutes 10 --out models/unet.pth', argv)
+    return _command(train, 'unet_train', 'unet_train --images photos --masks masks --max_minutes 10 --out models/unet.pth', argv, _TRAIN)
 
 # %% ../nbs/24_cli.ipynb #c048
 def tune(
@@ -966,7 +973,8 @@ def _predict_folder(seg, todo, folder, key, again, how, out): # → exit code
 
 # %% ../nbs/24_cli.ipynb #c080
 def unet_predict(argv=None):
-    return _command(predict, 'unet_predict', "unet_predict --input new_photos --model models/unet.pth --output drawn --mask", argv)
+    return _command(predict, 'unet_predict', "unet_predict --input new_photos --model models/unet.pth --output drawn --mask", argv,
+                    dict(mask='what to write beside the pictures', raw='how'))
 
 # %% ../nbs/24_cli.ipynb #c098
 def export(
