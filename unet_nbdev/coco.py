@@ -42,7 +42,9 @@ def _is_id(x): return isinstance(x, (int,str)) and not isinstance(x, bool)
 def _among(x, known): return (_is_id(x) or isinstance(x, float)) and x in known  # whatever `x` is
 
 _MOST = 2**29 # pixels of an image; run lengths of more cannot be packed
-def _is_size(h, w): return all(_num(o) and 1<=o<1e6 and o==int(o) for o in (h,w)) and h*w<_MOST
+def _is_size(h, w):
+    if type(h) is type(w) is int: return 0<h<10**6 and 0<w<10**6 and h*w<_MOST # the usual case; a data set has many images
+    return all(_num(o) and 1<=o<1e6 and o==int(o) for o in (h,w)) and h*w<_MOST
 
 # %% ../nbs/01_coco.ipynb #c008
 _LONGEST = 5e6 # pixels of outline that are drawn within a second
@@ -575,15 +577,15 @@ def _apart(raw): # the json without its annotations, which stay text; None if th
         if not isinstance(d, dict) or d.get('annotations')!=[] or len(re.findall(rb'"annotations"\s*:', rest))>1: return None
         return dict(d, annotations=_Text(raw, m.end(), stop))
 
-def _ends(raw, at): # where the list could end; the plain search is the quicker one
-    if (k := raw.find(b'}]', at))>=0: yield k+1
-    yield from (m.start()+1 for m in _END.finditer(raw, at))
+def _ends(raw, at): # where the list could end; to look for one character is quickest
+    while (at := raw.find(b'}', at)+1):
+        if raw[at:at+1]!=b',' and _END.match(raw, at-1): yield at
 
 # %% ../nbs/01_coco.ipynb #c066
 def _spans(s, anns): # (n,2): where each of `anns` begins and ends in their text
     a,n = np.frombuffer(s, np.uint8),len(anns)
     on,off = (np.flatnonzero(a==c) for c in b'{}')
-    least = n+sum(type(o) is dict and type(o.get('segmentation')) is dict for o in anns)
+    least = n+[type(o.get('segmentation')) if type(o) is dict else o for o in anns].count(dict)
     if not len(on)==len(off)==least: on,off = _unquoted(s, on, off)      # as many as there must be: none is in a string
     k = np.argsort(np.concatenate([on, off]), kind='stable')
     where,depth = np.concatenate([on, off])[k],np.cumsum(np.where(k<len(on), 1, -1))

@@ -26,6 +26,7 @@ from fastcore.basics import patch
 from fastprogress import progress_bar
 from torch.utils.data import get_worker_info
 from .core import *
+from .coco import _no_gc
 from .items import item2mask
 from .prep import Prep, shrink, image_kind
 from .show import show_masks
@@ -488,7 +489,7 @@ def seg_dls(
 )->DataLoaders:
     "Items → fastai `DataLoaders` of (B,n_in,H,W) float32 and (B,H,W) int64"
     prep = prep or choose_prep(items)
-    both = samples or Samples(split_items(items, valid, seed), prep, strict, cache=cache)
+    with _no_gc(): both = samples or Samples(split_items(items, valid, seed), prep, strict, cache=cache)
     part = lambda s: _subset(both, [i for i,o in enumerate(both.items) if o.split==s])
     trn,val = part('train'),part('valid')
     for s,o in zip(('train','valid'), (trn,val)):
