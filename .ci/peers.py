@@ -65,6 +65,13 @@ def monai_basic(n_cls):
     from monai.networks.nets import BasicUNet
     return BasicUNet(spatial_dims=2, in_channels=3, out_channels=n_cls)
 
+def zoo(name): # a configuration of this package, as if it were a peer
+    def build(n_cls):
+        from unet_nbdev.model import create_unet, ZOO
+        return create_unet(**ZOO[name] | dict(n_cls=n_cls), weights='auto' if name=='lite0' else None)
+    start = 'ImageNet' if name=='lite0' else 'from nothing'
+    return build,f'`ZOO[{name!r}]`, {start}','unet_nbdev'
+
 PEERS = { # name → how to build it, its name in the table, the package it is from
     'smp-lite0': (smp_lite0, 'SMP Unet, EfficientNet-Lite0, ImageNet', 'segmentation-models-pytorch'),
     'smp-r34': (smp_r34, 'SMP Unet, ResNet-34, from nothing', 'segmentation-models-pytorch'),
@@ -73,7 +80,9 @@ PEERS = { # name → how to build it, its name in the table, the package it is f
     'milesial': (milesial, "milesial's U-Net (classic, built here)", 'torch'),
     'monai': (monai_basic, 'MONAI BasicUNet', 'monai'),
 }
-NAMES = {**{k:v[1] for k,v in PEERS.items()}, 'ours':'**unet_nbdev**, `unet_train` as it is'}
+ZOO = {f'zoo-{k}':zoo(k) for k in ('classic','classic_residual','classic_group','classic_deep','lite0','resnet34','b0','mobilenet','convnext','regnet')}
+PRETRAINED = 'smp-lite0','zoo-lite0'
+NAMES = {**{k:v[1] for k,v in (PEERS|ZOO).items()}, 'ours':'**unet_nbdev**, `unet_train` as it is'}
 
 # ── data and scores, the same for all ────────────────────────────────────────────────────────────────────────────────────────────
 def source(which, root): # the data, in the words of `unet_train`
@@ -109,10 +118,10 @@ def batches(dl, n): # the first `n` of this seed
 
 def fit(model, params, dl, n, fast, seed, enough=lambda ts: False): # → seconds of each step, its batch included
     import torch
-    from unet_nbdev.losses import CEDiceLoss
+    from unet_nbdev.losses import CEDiceLoss, DeepLoss
     from unet_nbdev.model import pick_precision
     torch.manual_seed(seed)
-    opt,loss_func,ts = torch.optim.AdamW(params, weight_decay=.01),CEDiceLoss(),[]
+    opt,loss_func,ts = torch.optim.AdamW(params, weight_decay=.01),DeepLoss(CEDiceLoss()),[] # of a network with one output just CE + Dice
     sched = torch.optim.lr_scheduler.OneCycleLR(opt, [g['lr'] for g in params], total_steps=n, pct_start=.15) # ours: the same
     short = fast and pick_precision(torch.device('cpu'))=='bf16'
     t = time.perf_counter()
@@ -142,12 +151,12 @@ def predictor(model, prep): # image (H,W,C) → label map
 def peer(o, which, network, setting, seed): # → rows
     import torch
     from unet_nbdev.data import seg_dls
-    samples,fast,(build,_,package) = read(which, o.data),setting=='fast',PEERS[network]
+    samples,fast,(build,_,package) = read(which, o.data),setting=='fast',(PEERS|ZOO)[network]
     dls = seg_dls(samples.items, samples.prep, crop=256, bs=BS, aug='light', seed=seed, device='cpu', num_workers=0, samples=samples)
     torch.manual_seed(seed)
     model = build(samples.codes.n_cls).train()
     if fast: model.to(memory_format=torch.channels_last)
-    def run(n, f=fit): return f(model, groups(model, o.lr, network=='smp-lite0'), dls.train, n, fast, seed)
+    def run(n, f=fit): return f(model, groups(model, o.lr, network in PRETRAINED), dls.train, n, fast, seed)
     n = o.steps or max(2, round(secs(o, which)/run(20, step_secs)))
     ts = run(n)
     prep = replace(samples.prep, fit='pad', size=None, multiple=64 if network=='nnunet' else 32) # images are at its scale already
@@ -243,7 +252,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('--data', type=Path, help='folder with nuclei, membrane and coco-mini')
     p.add_argument('--which', nargs='+', choices=SECS, default=[*SECS], help='data sets (default all)')
-    p.add_argument('--networks', nargs='+', choices=NAMES, default=[*NAMES], help='default all')
+    p.add_argument('--networks', nargs='+', choices=NAMES, default=[*PEERS,'ours'], help='default the peers and ours; zoo-… are the networks of this package in the same loop')
     p.add_argument('--settings', nargs='+', choices=['as-is','fast'], default=['as-is','fast'], help='of the peers (default both)')
     p.add_argument('--seeds', nargs='+', type=int, default=[0,1,2], help='default 0 1 2')
     p.add_argument('--seconds', type=float, help='of training (default nuclei 120, the others 300)')
