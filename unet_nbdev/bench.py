@@ -575,7 +575,7 @@ def _grow_images(o):
         f = o.out/f'{n}.json'
         write_json(f, {**d, 'images':d['images'][:n], 'annotations':[a for a in d['annotations'] if a['image_id']<=n]}, indent=None)
         return n,f
-    return _sweep(lambda f: read_coco(f, o.work/'big'/'train'), [_part(o.big//k) for k in (16,8,4,2,1)])
+    return _sweep(lambda f: read_coco(f, o.work/'big'/'train'), [_part(n) for n in sorted({max(1, o.big//10**k) for k in range(4)})])
 
 @_contender('segment a picture', 'large lite0')
 def _grow_pixels(o):
