@@ -642,7 +642,7 @@ def _halve(learn, plan, keeper): # fewer images at a time, as many in a step
 def _leave(folder, keeper): # after the last step, or where the session ended
     folder.stopped = keeper.stopped
     if not keeper.stopped and not {'last.ckpt','best.pth'} & folder.lost: folder.note(finished=True) # else it can be resumed, and saved
-    if keeper.full: tell(f'the time is up after {folder.steps} of {keeper.plan["steps"]} steps')
+    if keeper.full and folder.steps<keeper.plan['steps']: tell(f'the time is up after {folder.steps} of {keeper.plan["steps"]} steps')
     folder.write_report()
     if folder.path and folder.unsaved:
         tell(f'{folder.path}/best.pth could not be written; make room, and save_unet what is in the learner, or resume')
