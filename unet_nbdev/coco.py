@@ -7,17 +7,17 @@ __all__ = ['poly2mask', 'rle2mask', 'ann2mask', 'mask2rle', 'mask2polys', 'mask2
            'anns2objects', 'masks2anns', 'read_coco', 'find_coco', 'write_coco']
 
 # %% ../nbs/01_coco.ipynb #c002
-import os, re, sys, json, math, mmap, reprlib, gc, warnings, multiprocessing as mp
+import os, re, sys, json, math, mmap, reprlib, warnings, multiprocessing as mp
 from array import array
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from itertools import islice, chain, compress
 from pathlib import Path
 import numpy as np, cv2
 from pycocotools import mask as _mu
 from .core import *
+from .core import _no_gc
 
 # %% ../nbs/01_coco.ipynb #c006
 _FIX = 'Remove it or draw it anew'
@@ -42,9 +42,8 @@ def _is_id(x): return isinstance(x, (int,str)) and not isinstance(x, bool)
 def _among(x, known): return (_is_id(x) or isinstance(x, float)) and x in known  # whatever `x` is
 
 _MOST = 2**29 # pixels of an image; run lengths of more cannot be packed
-def _is_size(h, w):
-    if type(h) is type(w) is int: return 0<h<10**6 and 0<w<10**6 and h*w<_MOST # the usual case; a data set has many images
-    return all(_num(o) and 1<=o<1e6 and o==int(o) for o in (h,w)) and h*w<_MOST
+def _is_side(o): return _num(o) and 1<=o<1e6 and o==int(o)
+def _is_size(h, w): return _is_side(h) and _is_side(w) and h*w<_MOST
 
 # %% ../nbs/01_coco.ipynb #c008
 _LONGEST = 5e6 # pixels of outline that are drawn within a second
@@ -561,13 +560,6 @@ def _side_by_side(f, xs): # [f(x)], in processes that share this one's memory, w
             return list(ex.map(_do, range(len(xs))))
     finally: _task = None
 
-@contextmanager
-def _no_gc():
-    on = gc.isenabled(); gc.disable()
-    try: yield
-    finally:
-        if on: gc.collect(1); gc.enable()                                    # once, and not in three rounds
-
 def _apart(raw): # the json without its annotations, which stay text; None if they are not where they usually are
     if not (m := re.search(rb'"annotations"\s*:\s*\[\s*(?=\{)', raw)): return None
     for stop in islice(_ends(raw, m.end()), 9):
@@ -585,7 +577,7 @@ def _ends(raw, at): # where the list could end; to look for one character is qui
 def _spans(s, anns): # (n,2): where each of `anns` begins and ends in their text
     a,n = np.frombuffer(s, np.uint8),len(anns)
     on,off = (np.flatnonzero(a==c) for c in b'{}')
-    least = n+[type(o.get('segmentation')) if type(o) is dict else o for o in anns].count(dict)
+    least = n+sum(type(o) is dict and type(o.get('segmentation')) is dict for o in anns)
     if not len(on)==len(off)==least: on,off = _unquoted(s, on, off)      # as many as there must be: none is in a string
     k = np.argsort(np.concatenate([on, off]), kind='stable')
     where,depth = np.concatenate([on, off])[k],np.cumsum(np.where(k<len(on), 1, -1))

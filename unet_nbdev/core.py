@@ -7,7 +7,7 @@ __all__ = ['IGNORE', 'DataError', 'palette', 'Codes', 'layers2map', 'Item', 'Ite
            'image_files', 'part_of', 'atomic', 'write_text', 'write_json', 'write_csv', 'write_image', 'check_config']
 
 # %% ../nbs/00_core.ipynb #c002
-import os, re, csv, json, difflib, colorsys, glob
+import os, re, gc, csv, json, difflib, colorsys, glob
 from pathlib import Path
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -189,6 +189,14 @@ class Items(list):
         n = {s:sum(o.split==s for o in self) for s in ('train','valid')}
         split = f' ({n["train"]} train, {n["valid"]} valid)' if any(n.values()) else ''
         return f'Items: {len(self)} images{split}, {self.codes}' + (f', {len(self.bad)} left out' if self.bad else '')
+
+# %% ../nbs/00_core.ipynb #n9434455
+@contextmanager
+def _no_gc(): # while a large data set is read
+    on = gc.isenabled(); gc.disable()
+    try: yield
+    finally:
+        if on: gc.collect(1); gc.enable() # once, and not in three rounds
 
 # %% ../nbs/00_core.ipynb #c041
 def check_bad(

@@ -26,7 +26,7 @@ from fastcore.basics import patch
 from fastprogress import progress_bar
 from torch.utils.data import get_worker_info
 from .core import *
-from .coco import _no_gc
+from .core import _no_gc
 from .items import item2mask
 from .prep import Prep, shrink, image_kind
 from .show import show_masks
