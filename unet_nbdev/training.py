@@ -156,7 +156,7 @@ class Position(Callback):
 
     def before_batch(self):
         if not self.training: return
-        self.learn.pct_train = self.step/self.total
+        self.learn.pct_train = max(self.step/self.total, self.keeper.clock()-.03) # behind the plan by more: the time counts
         torch.manual_seed(self.seed*1_000_003+self.step+500_009*rank_distrib())
 
     def after_batch(self):
@@ -242,6 +242,7 @@ class Keeper(Callback):
         self.folder,self.plan,self.sign,self.minutes,self.deadline,self.until,self.signals = folder,plan,sign,minutes,deadline,until,signals
         self.resume,self.stopped,self.full = resume,'',False # (weights, train); why it stopped; is the time up?
         self.spent,self.tail = 0.,plan.get('tail', 0.)       # seconds of saving, and from the last step of an epoch to its end
+        self.began,self.tails = time.perf_counter(),0.       # those of all epochs so far
 
     def before_fit(self):
         if self.resume: self.restore(*self.resume)
@@ -254,6 +255,7 @@ class Keeper(Callback):
     def after_epoch(self):
         self.save()
         self.tail = time.perf_counter()-self.t0
+        self.tails += self.tail
         rows,score,patience = self.folder.rows,self.folder.monitor,self.plan['patience']
         if self.full or patience and len(rows)-1-int(np.nanargmax([r[score] for r in rows]))>=patience: raise CancelFitException()
     def after_batch(self):
@@ -270,6 +272,14 @@ def _why(self:Keeper, ahead, clock=True): # to stop now, 0 for no reason; `ahead
     now = time.perf_counter()
     if self.deadline and now+1.5*(ahead+self.spent)>self.deadline: return _SESSION
     return _TIME if clock and self.until and now+1.1*ahead>self.until else 0
+
+@patch
+def clock(self:Keeper)->float:
+    "Share that is used of the time for steps, where minutes were given; several processes go by steps alone"
+    if not self.until or num_distrib()>1: return 0.
+    now = time.perf_counter()
+    used,left = now-self.began-self.tails,self.until-now-1.1*self.tail*(self.plan['epochs']-self.epoch)
+    return used/(used+max(left, 0.))
 
 @patch
 def _reckon(self:Keeper): # beside the bar of the epoch: how long the whole training still takes
