@@ -73,7 +73,6 @@ def _classes(codes, px): # share of the pixels and of the images, background fir
 
 # %% ../nbs/14_plan.ipynb #c011
 _SMALL,_CROP,_MOST = 12,256,1024 # pixels: of an object that can still be learned; of a crop; of a long side
-_FEW = 1200 # crops; with fewer, steps count for more than what each of them sees
 
 def _scale(f, items): # → long side at which images are seen, None for their own
     long,obj,size = max(f['size']),f['object_size'] or 50,choose_prep(items).size
@@ -93,12 +92,9 @@ def _norm(f):
     return 'fixed','values as they are'+(', after 16 bits were stretched to 8' if f['bits']>8 else '')
 
 # %% ../nbs/14_plan.ipynb #c017
-def _crop(f, size, crops=None): # → side in pixels; `crops`: how many of 256² the time allows
-    long = max(f['size'])
-    side = size or long
-    if side<=_CROP-32: return _even(side),'images are no larger'
-    if crops and crops<_FEW and 8*(f['object_size'] or _CROP)*side/long<=_CROP: return _CROP*3//4,'objects are small and the time is short: more steps'
-    return _CROP,'shows an object and what is around it'
+def _crop(f, size): # → side in pixels
+    side = size or max(f['size'])
+    return (_even(side),'images are no larger') if side<=_CROP-32 else (_CROP,'shows an object and what is around it')
 
 def _batch(crop, dev):
     n = 4 if dev.type=='cpu' else 8
@@ -111,11 +107,9 @@ _RATE = dict(cpu=20, cuda=250, mps=60) # crops of 256² a second, roughly: to gu
 
 def _rate(dev): return 5 if pick_precision(dev)=='fp32' and dev.type=='cpu' else _RATE[dev.type] # a processor without bfloat16 is slower
 
-def _in_time(dev, minutes): return minutes and minutes*60*_rate(dev) # crops of 256²
-
 def _passes(f, v, dev, minutes, steps, epochs): # how often an image will be seen; None where nobody said
     if epochs: return epochs*max(1, 64/f['images'])
-    crops = steps*v['bs'] if steps else minutes and _in_time(dev, minutes)*(_CROP/v['crop'])**2
+    crops = steps*v['bs'] if steps else minutes*60*_rate(dev)*(_CROP/v['crop'])**2 if minutes else None
     return crops and crops/f['images']
 
 def _flips(f): return ('h','photos have an up and a down') if f['photos'] else ('all','no photos: all directions are alike')
@@ -185,7 +179,7 @@ def _rules(f, items, dev, time, pretrained): # (setting, what gives value and re
     n_in = choose_prep(items).n_in
     return [('size', lambda v: _scale(f, items)),
             ('n_in', lambda v: (n_in, 'channels of the images' if n_in not in (1,3) else 'as the pretrained encoder wants it')),
-            ('norm', lambda v: _norm(f)), ('crop', lambda v: _crop(f, v['size'], _in_time(dev, time[0]))), ('bs', lambda v: _batch(v['crop'], dev)),
+            ('norm', lambda v: _norm(f)), ('crop', lambda v: _crop(f, v['size'])), ('bs', lambda v: _batch(v['crop'], dev)),
             ('oversample', lambda v: _oversample(f)), ('loss', lambda v: _loss(f, items.codes)),
             ('aug', lambda v: _aug(_passes(f, v, dev, *time))), ('flips', lambda v: _flips(f)),
             ('enc_lr', lambda v: _enc_lr(f) if pretrained else (1.,'nothing is pretrained'))]
