@@ -275,8 +275,8 @@ def _why(self:Keeper, ahead, clock=True): # to stop now, 0 for no reason; `ahead
 
 @patch
 def clock(self:Keeper)->float:
-    "Share that is used of the time for steps, where minutes were given; several processes go by steps alone"
-    if not self.until or num_distrib()>1: return 0.
+    "Share that is used of the time for steps, where minutes were given; several sessions, or processes, go by steps alone"
+    if not self.until or num_distrib()>1 or self.deadline and self.deadline<self.until: return 0.
     now = time.perf_counter()
     used,left = now-self.began-self.tails,self.until-now-1.1*self.tail*(self.plan['epochs']-self.epoch)
     return used/(used+max(left, 0.))
