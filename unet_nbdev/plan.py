@@ -34,9 +34,12 @@ def _look(item, codes): # numbers of one image; None where it cannot be read
                 contrast=float(light[fg].mean()-light[bg].mean()) if fg.any() and bg.any() else None,
                 objects=_sizes(fg), pixels=counts)
 
-def _sizes(fg): # √area of the connected areas, in pixels
-    n,_,stats,_ = cv2.connectedComponentsWithStats(fg.astype(np.uint8), connectivity=4)
-    return np.sqrt(stats[1:,cv2.CC_STAT_AREA][stats[1:,cv2.CC_STAT_AREA]>=4])
+def _sizes(fg): # of the connected areas, in pixels: √area, or twice the width of what is long and thin
+    fg = fg.astype(np.uint8)
+    n,ids,stats,_ = cv2.connectedComponentsWithStats(fg, connectivity=4)
+    edge = np.bincount(ids[(fg>0)&(cv2.erode(fg, np.ones((3,3), np.uint8))==0)], minlength=n)[1:]
+    area = stats[1:,cv2.CC_STAT_AREA]
+    return np.minimum(np.sqrt(area), 4*area/np.maximum(edge, 1))[area>=4]
 
 def _share(xs): return round(float(np.mean(xs)), 4) if len(xs) else 0.
 def _middle(xs): return round(float(np.median(xs)), 1) if len(xs) else None
