@@ -848,6 +848,7 @@ def bench(
     for n in (n for r in rows for n in r.names()): _get(n)
     file = Path(file) if file else Path(out)/'bench.json' if out else None
     coco = str(Path(coco).absolute()) if coco else None
+    if coco: _train_json(SimpleNamespace(coco=coco)) # a wrong path is said now, and not in an hour
     runs = _Runs(file, dict(scale=scale, coco=coco and Path(coco).name, threads=threads))
     with tempfile.TemporaryDirectory() as work:
         s = _Session(runs, work, dict(_SCALES[scale], scale=scale, coco=coco, threads=threads), tell)
