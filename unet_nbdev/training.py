@@ -191,6 +191,9 @@ class EMA(Callback):
 class _Lost(Exception): # the loss is no number
     def __init__(self, what): self.what = what
 
+class _Quick(Exception): # steps are quicker than planned
+    def __init__(self, change): self.change = change
+
 class Guard(Callback):
     "Stop the step before a loss that is no number can spoil the weights"
     order = 15 # after mixed precision has left its context
@@ -243,6 +246,7 @@ class Keeper(Callback):
         self.resume,self.stopped,self.full = resume,'',False # (weights, train); why it stopped; is the time up?
         self.spent,self.tail = 0.,plan.get('tail', 0.)       # seconds of saving, and from the last step of an epoch to its end
         self.began,self.tails = time.perf_counter(),0.       # those of all epochs so far
+        self.mark = 0,self.began                             # steps, and when: from here their speed is taken
 
     def before_fit(self):
         if self.resume: self.restore(*self.resume)
@@ -264,6 +268,7 @@ class Keeper(Callback):
         if time.perf_counter()-self.saved>60*self.minutes: self.save()
         self._reckon()
         if num_distrib()<2 or self.position.step%10==0: self._stop(self._why(self.tail))
+        self._look_again()
 
 # %% ../nbs/16_training.ipynb #c025
 @patch
@@ -273,13 +278,24 @@ def _why(self:Keeper, ahead, clock=True): # to stop now, 0 for no reason; `ahead
     if self.deadline and now+1.5*(ahead+self.spent)>self.deadline: return _SESSION
     return _TIME if clock and self.until and now+1.1*ahead>self.until else 0
 
+def _timed(k): return k.until and num_distrib()<2 and not (k.deadline and k.deadline<k.until) # several sessions, or processes, go by steps alone
+
 @patch
 def clock(self:Keeper)->float:
-    "Share that is used of the time for steps, where minutes were given; several sessions, or processes, go by steps alone"
-    if not self.until or num_distrib()>1 or self.deadline and self.deadline<self.until: return 0.
+    "Share that is used of the time for steps, where minutes were given"
+    if not _timed(self): return 0.
     now = time.perf_counter()
     used,left = now-self.began-self.tails,self.until-now-1.1*self.tail*(self.plan['epochs']-self.epoch)
     return used/(used+max(left, 0.))
+
+@patch
+def _look_again(self:Keeper): # early in the first epoch: is there time for many more steps than planned?
+    k,n,now = self.position.step,self.plan['steps'],time.perf_counter()
+    if k==3<n: self.mark = k,now
+    if not _timed(self) or self.epoch or k not in ((10,20) if n>=10 else (n,)): return
+    left = self.until-now-.03*(self.until-self.began)
+    steps,epochs = _fit_in(left, (now-self.mark[1])/(k-self.mark[0]), self.tail, k)
+    if steps>1.25*n: raise _Quick(dict(epochs=epochs, steps=steps//epochs*epochs, samples=steps//epochs*self.plan['bs']))
 
 @patch
 def _reckon(self:Keeper): # beside the bar of the epoch: how long the whole training still takes
@@ -399,12 +415,14 @@ def valid_seconds(self:Learner,
 # %% ../nbs/16_training.ipynb #c031
 _BORN = time.perf_counter() # about when the session began
 
+def _fit_in(left, step, tail, done=0): # → steps with those that are done, validations; all in seconds
+    n = int(np.clip(.15*left/tail, 1, 8))
+    steps = done+max(2, int((left-n*tail)/step))
+    return steps,min(n, max(1, steps//25))
+
 def _by_clock(learn, minutes, acc, t0): # → steps, validations, seconds that one of these takes with all that is written
     step,tail = max(gathered((acc*learn.step_seconds(), 1.2*learn.valid_seconds()+2.))) # 2 s: pictures, model, report
-    left = .97*60*minutes-(time.perf_counter()-t0)
-    n = int(np.clip(.15*left/tail, 1, 8))
-    steps = max(2, int((left-n*tail)/step))
-    return steps,min(n, max(1, steps//25)),tail
+    return *_fit_in(.97*60*minutes-(time.perf_counter()-t0), step, tail),tail
 
 def _set_len(learn, epochs, max_steps, max_minutes, acc, t0): # → epochs, seconds at the end of one; sets their length to whole steps
     dl,tail = learn.dls.train,0.
@@ -604,7 +622,9 @@ def _fit(learn, plan, folder, keeper, loggers): # fit, and again where something
     lost = 0
     while (e := _try_fit(learn, plan, folder, keeper, loggers)) is not None:
         lost += isinstance(e, _Lost)
-        change = _step_back(plan, keeper, e.what, lost) if isinstance(e, _Lost) else _halve(learn, plan, keeper)
+        change = (e.change if isinstance(e, _Quick) else _step_back(plan, keeper, e.what, lost) if isinstance(e, _Lost) else
+                  _halve(learn, plan, keeper))
+        if isinstance(e, _Quick): tell(f'steps are quicker than in the trial: {change["steps"]} of them, and not {plan["steps"]}')
         plan.update(change)
         folder.restore(keeper.resume[1]['run'])
         folder.note(**change)
@@ -616,11 +636,11 @@ def _try_fit(learn, plan, folder, keeper, loggers): # the error, without what it
     sched,cbs,err = _schedule(learn, plan),_callbacks(learn, plan, folder, keeper),None
     with learn.added_cbs([sched, *cbs, *loggers]):
         try: learn.fit(plan['epochs'], wd=learn.wd)
-        except (_Lost, MemoryError, RuntimeError) as e:
-            if not isinstance(e, _Lost) and not _is_full(e): raise
-            err = _Lost(e.what) if isinstance(e, _Lost) else MemoryError()
+        except (_Lost, _Quick, MemoryError, RuntimeError) as e:
+            if not isinstance(e, (_Lost,_Quick)) and not _is_full(e): raise
+            err = _Lost(e.what) if isinstance(e, _Lost) else _Quick(e.change) if isinstance(e, _Quick) else MemoryError()
             keeper.resume = net(learn).state_dict(),keeper.state()
-            if mp := getattr(learn, 'mixed_precision', None): mp.autocast.__exit__(None, None, None)
+            if (mp := getattr(learn, 'mixed_precision', None)) and not isinstance(e, _Quick): mp.autocast.__exit__(None, None, None)
         finally: learn.model,learn.start = net(learn),0
     gc.collect(); torch.cuda.empty_cache()
     return err
