@@ -289,10 +289,10 @@ def clock(self:Keeper)->float:
     return used/(used+max(left, 0.))
 
 @patch
-def _look_again(self:Keeper): # early in the first epoch: is there time for many more steps than planned?
+def _look_again(self:Keeper): # early in the first epoch: is there time for many more steps than planned? With a frozen encoder they are quicker for a while only
     k,n,now = self.position.step,self.plan['steps'],time.perf_counter()
     if k==3<n: self.mark = k,now
-    if not _timed(self) or self.epoch or k not in ((10,20) if n>=10 else (n,)): return
+    if not _timed(self) or self.epoch or self.plan['freeze_epochs'] or k not in ((10,20) if n>=10 else (n,)): return
     left = self.until-now-.03*(self.until-self.began)
     steps,epochs = _fit_in(left, (now-self.mark[1])/(k-self.mark[0]), self.tail, k)
     if steps>1.25*n: raise _Quick(dict(epochs=epochs, steps=steps//epochs*epochs, samples=steps//epochs*self.plan['bs']))
