@@ -267,8 +267,8 @@ class Keeper(Callback):
         if self.position.n%self.position.acc: return      # gradients are being collected
         if time.perf_counter()-self.saved>60*self.minutes: self.save()
         self._reckon()
-        if num_distrib()<2 or self.position.step%10==0: self._stop(self._why(self.tail))
         self._look_again()
+        if num_distrib()<2 or self.position.step%10==0: self._stop(self._why(self.tail))
 
 # %% ../nbs/16_training.ipynb #c025
 @patch
@@ -292,10 +292,13 @@ def clock(self:Keeper)->float:
 def _look_again(self:Keeper): # early in the first epoch: is there time for many more steps than planned? With a frozen encoder they are quicker for a while only
     k,n,now = self.position.step,self.plan['steps'],time.perf_counter()
     if k==3<n: self.mark = k,now
-    if not _timed(self) or self.epoch or self.plan['freeze_epochs'] or k not in ((10,20) if n>=10 else (n,)): return
-    left = self.until-now-.03*(self.until-self.began)
-    steps,epochs = _fit_in(left, (now-self.mark[1])/(k-self.mark[0]), self.tail, k)
-    if steps>1.25*n: raise _Quick(dict(epochs=epochs, steps=steps//epochs*epochs, samples=steps//epochs*self.plan['bs']))
+    if not _timed(self) or self.epoch or self.plan['freeze_epochs'] or not (k in (10,20) or k<=n<10): return
+    left,step = self.until-now-.03*(self.until-self.began),(now-self.mark[1])/max(1, k-self.mark[0])
+    tail = self.tail*min(1, step/self.plan['step'])      # a validation will be quicker by as much
+    steps,epochs = _fit_in(left, step, tail, k)
+    if steps<1.25*n: return
+    self.tail = tail
+    raise _Quick(dict(epochs=epochs, steps=steps//epochs*epochs, samples=steps//epochs*self.plan['bs'], step=step, tail=tail))
 
 @patch
 def _reckon(self:Keeper): # beside the bar of the epoch: how long the whole training still takes
@@ -378,22 +381,23 @@ def _together(dev, freeze): # fastai's callback for distributed training, for lo
 # %% ../nbs/16_training.ipynb #c030
 class _Trial(Callback): # time `n` batches and end
     order = 90
-    def __init__(self, n): self.n,self.times = n,[]
+    def __init__(self, n, most): self.n,self.most,self.times = n,most,[]
     def before_train(self): self.t = time.perf_counter()
     def after_batch(self):
         if not self.training: return
         now = time.perf_counter()
         self.times.append(now-self.t)
         self.t = now
-        if len(self.times)>=self.n: raise CancelFitException()
+        if len(self.times)>=(self.n if sum(self.times)<self.most else 4): raise CancelFitException()
     def before_validate(self): raise CancelValidException()
 
 @patch
 def step_seconds(self:Learner,
     n:int=8, # steps to take; the first three are not counted
+    most:float=np.inf, # seconds; four steps where they take longer
 )->float: # seconds a training step, median
     "Time some training steps; weights are as before afterwards"
-    state,trial = {k:v.clone() for k,v in self.model.state_dict().items()},_Trial(n)
+    state,trial = {k:v.clone() for k,v in self.model.state_dict().items()},_Trial(n, most)
     with self.no_bar(), self.no_logging(), self.no_mbar(): self.fit(1+n//len(self.dls.train), 1e-6, cbs=trial)
     self.model.load_state_dict(state)
     self.opt = None
@@ -420,17 +424,17 @@ def _fit_in(left, step, tail, done=0): # → steps with those that are done, val
     steps = done+max(2, int((left-n*tail)/step))
     return steps,min(n, max(1, steps//25))
 
-def _by_clock(learn, minutes, acc, t0): # → steps, validations, seconds that one of these takes with all that is written
-    step,tail = max(gathered((acc*learn.step_seconds(), 1.2*learn.valid_seconds()+2.))) # 2 s: pictures, model, report
-    return *_fit_in(.97*60*minutes-(time.perf_counter()-t0), step, tail),tail
+def _by_clock(learn, minutes, acc, t0): # → steps, validations, seconds of a step, and of a validation with all that is written
+    step,tail = max(gathered((acc*learn.step_seconds(most=5*minutes), 1.2*learn.valid_seconds(min(5, 3*minutes))+2.))) # 2 s: pictures, model, report
+    return *_fit_in(.97*60*minutes-(time.perf_counter()-t0), step, tail),step,tail
 
-def _set_len(learn, epochs, max_steps, max_minutes, acc, t0): # → epochs, seconds at the end of one; sets their length to whole steps
-    dl,tail = learn.dls.train,0.
+def _set_len(learn, epochs, max_steps, max_minutes, acc, t0): # → epochs, seconds of a step and at the end of an epoch; sets their length to whole steps
+    dl,step,tail = learn.dls.train,0.,0.
     bs = dl.bs*dl.world*acc
     n = int(np.clip(max_steps//25, 1, 8)) if max_steps else None # validations
-    if max_minutes: max_steps,n,tail = gathered(_by_clock(learn, max_minutes, acc, t0))[0]
+    if max_minutes: max_steps,n,step,tail = gathered(_by_clock(learn, max_minutes, acc, t0))[0]
     dl.set_len(bs*max(1, max_steps//n if max_steps else len(dl.dataset)//bs))
-    return n or epochs or max(5, min(100, round(8000/len(dl.dataset)))),tail
+    return n or epochs or max(5, min(100, round(8000/len(dl.dataset)))),step,tail
 
 @patch
 def set_len(self:SegDL, n:int): # `n`: samples an epoch
@@ -481,10 +485,10 @@ def _plan(learn, epochs, max_minutes, max_steps, lr, enc_lr, t0, **more):
     if not 0<more['warmup']<.7:
         raise DataError(f'warmup={more["warmup"]}', 'Give the share of the steps in which the rate goes up, between 0 and 0.7')
     if enc_lr is None: enc_lr = 0.3 if learn.pretrained else 1.
-    n,tail = _set_len(learn, epochs, max_steps, max_minutes, more['acc'], t0)
+    n,step,tail = _set_len(learn, epochs, max_steps, max_minutes, more['acc'], t0)
     dl = learn.dls.train
     return dict(epochs=n, steps=n*len(dl)//more['acc'], samples=dl.n, bs=dl.bs*dl.world*more['acc'], lr=lr, enc_lr=enc_lr,
-                lr_scale=1., tail=tail, precision=learn.precision, **more)
+                lr_scale=1., step=step, tail=tail, precision=learn.precision, **more)
 
 def _callbacks(learn, plan, folder, keeper):
     res = [Position(plan['steps'], plan['acc'], learn.seed, first=learn.dls.train.dataset.epoch), Guard(), folder, keeper]
