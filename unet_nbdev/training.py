@@ -292,7 +292,7 @@ def clock(self:Keeper)->float:
 def _look_again(self:Keeper): # early in the first epoch: is there time for many more steps than planned? With a frozen encoder they are quicker for a while only
     k,n,now = self.position.step,self.plan['steps'],time.perf_counter()
     if k==3<n: self.mark = k,now
-    if not _timed(self) or self.epoch or self.plan['freeze_epochs'] or not (k in (10,20) or k<=n<10): return
+    if not _timed(self) or self.epoch or self.plan['freeze_epochs'] or k==self.mark[0] or not (k in (10,20) or k<=n<10): return
     left,step = self.until-now-.03*(self.until-self.began),(now-self.mark[1])/max(1, k-self.mark[0])
     tail = self.tail*min(1, step/self.plan['step'])      # a validation will be quicker by as much
     steps,epochs = _fit_in(left, step, tail, k)
