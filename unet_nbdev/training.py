@@ -289,16 +289,17 @@ def clock(self:Keeper)->float:
     return used/(used+max(left, 0.))
 
 @patch
-def _look_again(self:Keeper): # early in the first epoch: is there time for many more steps than planned? With a frozen encoder they are quicker for a while only
+def _look_again(self:Keeper): # early in the first epoch: is there time for many more steps than planned?
     k,n,now = self.position.step,self.plan['steps'],time.perf_counter()
     if k==3<n: self.mark = k,now
-    if not _timed(self) or self.epoch or self.plan['freeze_epochs'] or k==self.mark[0] or not (k in (10,20) or k<=n<10): return
+    if self.plan['freeze_epochs']: return                # steps are quicker for a while only
+    if not _timed(self) or self.epoch or k==self.mark[0] or not (k in (10,20) or k<=n<10): return
     left,step = self.until-now-.03*(self.until-self.began),(now-self.mark[1])/max(1, k-self.mark[0])
-    tail = self.tail*min(1, step/self.plan['step'])      # a validation will be quicker by as much
+    tail = _WRITING+(self.tail-_WRITING)*min(1, step/self.plan['step_seconds']) # a validation will be quicker by as much
     steps,epochs = _fit_in(left, step, tail, k)
     if steps<1.25*n: return
     self.tail = tail
-    raise _Quick(dict(epochs=epochs, steps=steps//epochs*epochs, samples=steps//epochs*self.plan['bs'], step=step, tail=tail))
+    raise _Quick(dict(epochs=epochs, steps=steps//epochs*epochs, samples=steps//epochs*self.plan['bs'], step_seconds=step, tail=tail))
 
 @patch
 def _reckon(self:Keeper): # beside the bar of the epoch: how long the whole training still takes
@@ -418,6 +419,7 @@ def valid_seconds(self:Learner,
 
 # %% ../nbs/16_training.ipynb #c031
 _BORN = time.perf_counter() # about when the session began
+_WRITING = 2. # seconds at the end of an epoch for pictures, model, report
 
 def _fit_in(left, step, tail, done=0): # → steps with those that are done, validations; all in seconds
     n = int(np.clip(.15*left/tail, 1, 8))
@@ -425,7 +427,7 @@ def _fit_in(left, step, tail, done=0): # → steps with those that are done, val
     return steps,min(n, max(1, steps//25))
 
 def _by_clock(learn, minutes, acc, t0): # → steps, validations, seconds of a step, and of a validation with all that is written
-    step,tail = max(gathered((acc*learn.step_seconds(most=5*minutes), 1.2*learn.valid_seconds(min(5, 3*minutes))+2.))) # 2 s: pictures, model, report
+    step,tail = max(gathered((acc*learn.step_seconds(most=5*minutes), 1.2*learn.valid_seconds(min(5, 3*minutes))+_WRITING)))
     return *_fit_in(.97*60*minutes-(time.perf_counter()-t0), step, tail),step,tail
 
 def _set_len(learn, epochs, max_steps, max_minutes, acc, t0): # → epochs, seconds of a step and at the end of an epoch; sets their length to whole steps
@@ -488,7 +490,7 @@ def _plan(learn, epochs, max_minutes, max_steps, lr, enc_lr, t0, **more):
     n,step,tail = _set_len(learn, epochs, max_steps, max_minutes, more['acc'], t0)
     dl = learn.dls.train
     return dict(epochs=n, steps=n*len(dl)//more['acc'], samples=dl.n, bs=dl.bs*dl.world*more['acc'], lr=lr, enc_lr=enc_lr,
-                lr_scale=1., step=step, tail=tail, precision=learn.precision, **more)
+                lr_scale=1., step_seconds=step, tail=tail, precision=learn.precision, **more)
 
 def _callbacks(learn, plan, folder, keeper):
     res = [Position(plan['steps'], plan['acc'], learn.seed, first=learn.dls.train.dataset.epoch), Guard(), folder, keeper]
