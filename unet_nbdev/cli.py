@@ -200,7 +200,7 @@ def _split(items, valid, seed):
     from unet_nbdev.data import split_items
     return split_items(items, valid, seed)
 
-_PLANNED = '''size norm crop bs decoder oversample aug flips elastic invert paste encoder weights loss class_weights opt
+_PLANNED = '''size norm crop bs decoder oversample aug flips elastic invert paste foreground encoder weights loss class_weights opt
               lr enc_lr sched warmup ema clip'''.split() # options that are chosen from the data where nobody says them
 
 def _plan(items, o): # what is said, and what suits the data
@@ -336,6 +336,7 @@ def train(
     elastic:float=None,     # share of the samples that are bent, 0 to 1; 0 if not said
     invert:float=None,      # share of the samples whose light and dark are exchanged, 0 to 1; 0 if not said
     paste:float=None,       # share of the samples that get objects of another image, 0 to 1; 0 if not said
+    foreground:float=None,  # share of the samples that are cut around an object, 0 to 1; chosen from the data
     class_weights=False,    # let pixels of rare classes count for more in the loss
     oversample:str=None,    # show more often what is rare: classes, kinds (of images), both, or none; chosen from the data
     seed:int=0,             # of everything random

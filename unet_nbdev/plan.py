@@ -32,7 +32,7 @@ def _look(item, codes): # numbers of one image; None where it cannot be read
     light = px.mean(2)
     return dict(sz=msk.shape, n_in=img.shape[2], bits=8*img.dtype.itemsize, kind=image_kind(px),
                 contrast=float(light[fg].mean()-light[bg].mean()) if fg.any() and bg.any() else None,
-                objects=_sizes(fg), pixels=counts)
+                objects=_sizes(fg), pixels=counts, shown=_crops_with(fg))
 
 def _sizes(fg): # of the connected areas, in pixels: √area, or twice the width of what is long and thin
     fg = fg.astype(np.uint8)
@@ -40,6 +40,13 @@ def _sizes(fg): # of the connected areas, in pixels: √area, or twice the width
     edge = np.bincount(ids[(fg>0)&(cv2.erode(fg, np.ones((3,3), np.uint8))==0)], minlength=n)[1:]
     area = stats[1:,cv2.CC_STAT_AREA]
     return np.minimum(np.sqrt(area), 4*area/np.maximum(edge, 1))[area>=4]
+
+def _crops_with(fg): # share of the square crops that show an object, where their side is 1, 1/2, 1/4, 1/8, 1/16 of the long side
+    k = -(-max(fg.shape)//64) # looked at in cells, 64 along the long side
+    cells = np.pad(fg, [(0, -n%k) for n in fg.shape])
+    s = cv2.integral(cells.reshape(cells.shape[0]//k, k, -1, k).any((1,3)).astype(np.uint8))
+    return [float((s[b:,r:]-s[:-b,r:]-s[b:,:-r]+s[:-b,:-r]>0).mean())
+            for b,r in ([min(n-1, max(1, max(s.shape)//d)) for n in s.shape] for d in (1,2,4,8,16))]
 
 def _share(xs): return round(float(np.mean(xs)), 4) if len(xs) else 0.
 def _middle(xs): return round(float(np.median(xs)), 1) if len(xs) else None
@@ -59,7 +66,8 @@ def fingerprint(
                 largest=max(max(o['sz']) for o in seen), channels=Counter(o['n_in'] for o in seen).most_common(1)[0][0],
                 photos=_are_photos(trn, ks, seen), bits=max(o['bits'] for o in seen), **_tones(seen),
                 objects=_middle([len(o['objects']) for o in seen]),
-                object_size=_middle([np.median(o['objects']) for o in seen if len(o['objects'])]), classes=_classes(items.codes, px))
+                object_size=_middle([np.median(o['objects']) for o in seen if len(o['objects'])]), classes=_classes(items.codes, px),
+                shown=[_share(o) for o in zip(*[o['shown'] for o in seen])])
 
 def _are_photos(items, ks, seen): # coloured JPEGs of more than one size; tiles and slides come in one, or in other formats
     jpg = _share([items[k].img.suffix.lower() in ('.jpg','.jpeg') for k in ks])>.5
@@ -133,6 +141,15 @@ def _oversample(f):
     why = ['some classes are rare']*classes + [f'{f["kinds"][k]:.0%} of the images are {k}, which is rare']*kinds
     return ('both' if classes and kinds else 'classes' if classes else 'kinds' if kinds else 'none'),' and '.join(why) or 'nothing is rare'
 
+# %% ../nbs/14_plan.ipynb #402fb8ec
+_SHOWN = .25 # share of the crops
+
+def _foreground(f, v): # share of the samples
+    sides = np.log2(max(1, (v['size'] or max(f['size']))/v['crop']))
+    shown = float(np.interp(sides, range(len(f['shown'])), f['shown']))
+    if not 0<shown<_SHOWN or not isinstance(v['aug'], str): return 0.,'usual'
+    return .33,f'{shown:.0%} of the crops would show an object'
+
 # %% ../nbs/14_plan.ipynb #c026
 def _loss(f, codes):
     if codes.multilabel: return 'bce_dice','classes may overlap: a yes or no for each'
@@ -140,7 +157,7 @@ def _loss(f, codes):
     return 'ce_dice','usual'
 
 # %% ../nbs/14_plan.ipynb #c029
-_DATA = 'crop bs aug flips oversample elastic invert paste'.split()
+_DATA = 'crop bs aug flips oversample elastic invert paste foreground'.split()
 _NET,_FIT = 'encoder weights loss opt'.split(),'lr enc_lr sched warmup ema clip'.split()
 
 @dataclass(repr=False)
@@ -184,7 +201,8 @@ def _rules(f, items, dev, time, pretrained): # (setting, what gives value and re
             ('n_in', lambda v: (n_in, 'channels of the images' if n_in not in (1,3) else 'as the pretrained encoder wants it')),
             ('norm', lambda v: _norm(f)), ('crop', lambda v: _crop(f, v['size'])), ('bs', lambda v: _batch(v['crop'], dev)),
             ('oversample', lambda v: _oversample(f)), ('loss', lambda v: _loss(f, items.codes)),
-            ('aug', lambda v: _aug(_passes(f, v, dev, *time))), ('flips', lambda v: _flips(f)),
+            ('aug', lambda v: _aug(_passes(f, v, dev, *time))), ('foreground', lambda v: _foreground(f, v)),
+            ('flips', lambda v: _flips(f)),
             ('enc_lr', lambda v: _enc_lr(f) if pretrained else (1.,'nothing is pretrained'))]
 
 def make_plan(
@@ -211,7 +229,7 @@ def _check_values(v): # a mistake is said before anything is trained
     create_loss(v['loss']); aug_tfms(v['aug'])
     for k,ok in dict(decoder=_WIDTHS, flips=('h','all'), oversample=('none','classes','kinds','both')).items():
         if v[k] not in ok: raise DataError(f'{k}={v[k]!r}', f'Choose {" or ".join(map(repr, ok))}')
-    for k in ('elastic','invert','paste'):
+    for k in ('elastic','invert','paste','foreground'):
         if not 0<=v[k]<=1: raise DataError(f'{k}={v[k]!r}', 'Give a share of the samples, 0 to 1')
 
 # %% ../nbs/14_plan.ipynb #c034

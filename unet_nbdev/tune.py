@@ -215,7 +215,7 @@ def one(self:_Search, study, trial, hours=None): # a trial, from its settings to
     return ''
 
 # %% ../nbs/21_tune.ipynb #c025
-_OPTIONS = 'encoder weights crop bs epochs lr sched opt acc clip ema patience freeze_epochs loss aug oversample flips elastic invert paste enc_lr warmup'.split()
+_OPTIONS = 'encoder weights crop bs epochs lr sched opt acc clip ema patience freeze_epochs loss aug oversample flips elastic invert paste foreground enc_lr warmup'.split()
 
 @patch
 def options(self:_Search, found): # settings as `unet_train` takes them
