@@ -281,7 +281,7 @@ def _first_good(f, ks): # what is not kept in memory may turn out unreadable onl
         warnings.warn(f'left out: {err}')
     raise err
 
-def _object(msk, rng): # (row, column) in an object: a class that is there, an area of it, a place in that, each by chance; None where there is nothing
+def _object(msk, rng): # (row, column) in an object: a class that is there, an area of it, a place in that, each by chance
     there = np.flatnonzero((msk==1).any((1,2)) if msk.ndim==3 else np.bincount(msk.ravel(), minlength=256)[1:IGNORE])
     if not len(there): return None
     c = int(rng.choice(there))
@@ -307,8 +307,9 @@ def count_pixels(
 def _shown(samples): # the classes of each image, by index; what annotations say is quicker than to look
     idx = {c:i+1 for i,c in enumerate(samples.codes.ids)}
     for k,o in enumerate(samples.items):
-        yield ({idx[a['category_id']] for a in o.anns if a.get('category_id') in idx} if o.anns else
-               set(np.flatnonzero(count_pixels(samples[k][1], samples.codes)))-{0})
+        try: yield ({idx[a['category_id']] for a in o.anns if a.get('category_id') in idx} if o.anns else
+                    set(np.flatnonzero(count_pixels(samples[k][1], samples.codes)))-{0})
+        except DataError: yield set() # it is named, and left out, when it is met in training
 
 # %% ../nbs/08_data.ipynb #c034
 class TrainSet:
@@ -325,7 +326,8 @@ class TrainSet:
     ):
         self.samples,self.tfm,self.n,self.seed,self.win,self.weights,self.paste,self.epoch = samples,tfm,n,seed,win,weights,paste,0
         self.orders = {} # number of a pass → its order
-        self.foreground,self.rich = foreground,[i for i,o in enumerate(_shown(samples)) if o] if foreground else []
+        self.foreground = foreground
+        self.rich = np.flatnonzero([bool(o) for o in _shown(samples)] if foreground else []) # images that show an object
 
     def __len__(self): return self.n
 
@@ -335,7 +337,7 @@ class TrainSet:
         return self._with_object(s) if self._around(s) else self._nth(p, i),s
 
     def _around(self, s): # is the sample of this chance cut around an object?
-        return bool(self.rich) and np.random.default_rng([s, 2]).random()<self.foreground
+        return len(self.rich)>0 and np.random.default_rng([s, 2]).random()<self.foreground
 
     def _with_object(self, s): # an image that shows one
         ws = None if self.weights is None else np.asarray(self.weights)[self.rich]
@@ -380,7 +382,7 @@ def _augmented(self:TrainSet, i, s, around=False): # image `i` by the chance `s`
 @patch
 def _window(self:TrainSet, img, msk, rng, around=False):
     if not self.win: return img,msk
-    if around and (at := _object(msk, rng)): # in the middle: every crop of half the side holds it, also where the image ends and the window with it
+    if around and (at := _object(msk, rng)): # in the middle: every crop of half the side holds it, also at the image's edge
         t,l = (max(0, n+1-self.win//2) for n in at)
         b,r = (n+self.win//2 for n in at)
         return img[t:b,l:r],msk[...,t:b,l:r]
