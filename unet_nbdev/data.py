@@ -336,13 +336,6 @@ class TrainSet:
         s = int(np.random.SeedSequence([self.seed, p, i]).generate_state(1)[0])
         return self._with_object(s) if self._around(s) else self._nth(p, i),s
 
-    def _around(self, s): # is the sample of this chance cut around an object?
-        return len(self.rich)>0 and np.random.default_rng([s, 2]).random()<self.foreground
-
-    def _with_object(self, s): # an image that shows one
-        ws = None if self.weights is None else np.asarray(self.weights)[self.rich]
-        return int(np.random.default_rng([s, 3]).choice(self.rich, p=None if ws is None else ws/ws.sum()))
-
     def _nth(self, p, i): # item `i` of pass `p`
         if p not in self.orders:
             near = {q:o for q,o in self.orders.items() if abs(q-p)<2}            # two are in use where a pass ends
@@ -361,6 +354,15 @@ class TrainSet:
         return _first_good(self._sample, range(k, k+20))
 
 # %% ../nbs/08_data.ipynb #n8081
+@patch
+def _around(self:TrainSet, s): # is the sample of this chance cut around an object?
+    return len(self.rich)>0 and np.random.default_rng([s, 2]).random()<self.foreground
+
+@patch
+def _with_object(self:TrainSet, s): # an image that shows one
+    ws = None if self.weights is None else np.asarray(self.weights)[self.rich]
+    return int(np.random.default_rng([s, 3]).choice(self.rich, p=None if ws is None else ws/ws.sum()))
+
 @patch
 def _sample(self:TrainSet, k):
     i,s = self.place(k)
