@@ -32,15 +32,15 @@ class Told(Callback):
     def __init__(self, fd, every=1): self.fd,self.every = fd,every
     def after_batch(self):
         pos = self.position
-        if not self.training or pos.n%pos.acc: return
+        if not self.training or pos.n%pos.grad_accum: return
         self.keeper.saved = -np.inf if pos.step%self.every==0 else np.inf
         os.write(self.fd, b'%d\n'%pos.step)
 
-def ours(opt, sched, workers, every=1, acc=1, **kw): # a network of half a million weights: written in 30 ms
+def ours(opt, sched, workers, every=1, grad_accum=1, **kw): # a network of half a million weights: written in 30 ms
     def train(fd, coco, run):
-        dls = seg_dls(read_items(coco=coco), Prep('pad'), crop=32, bs=2, n_epoch=32*acc, device='cpu', num_workers=workers)
+        dls = seg_dls(read_items(coco=coco), Prep('pad'), crop=32, bs=2, n_epoch=32*grad_accum, device='cpu', num_workers=workers)
         learn = training.seg_learner(dls, 'classic', width=16, depth=3, dropout=.1, opt=opt, cbs=[Told(fd, every)])
-        plan = dict(resume=run) if (run/'last.ckpt').is_file() else dict(run=run, epochs=5, sched=sched, acc=acc, **kw)
+        plan = dict(resume=run) if (run/'last.ckpt').is_file() else dict(run=run, epochs=5, sched=sched, grad_accum=grad_accum, **kw)
         with learn.no_bar(), learn.no_logging(): learn.fit_unet(live=False, **plan)
     return SimpleNamespace(name=f'{opt} {sched} {workers} workers', train=train, whole=train, same=(opt,sched), every=every, n=80, secs=.03)
 
@@ -56,7 +56,7 @@ def command(n=50): # the default network: written in 0.2 s
     return SimpleNamespace(name='unet_train', train=train, whole=whole, same='unet_train', every=1, n=n, secs=.2)
 
 MORE = {('adamw','one_cycle'): dict(ema=.9, clip=1.), ('adamw','flat_cos'): dict(clip=.5, freeze_epochs=1), # all state of a training occurs
-        ('sgd','one_cycle'): dict(ema=.9, every=3), ('sgd','flat_cos'): dict(acc=2, every=3)}
+        ('sgd','one_cycle'): dict(ema=.9, every=3), ('sgd','flat_cos'): dict(grad_accum=2, every=3)}
 
 def configs(kills): # [(configuration, its share of the kills)]; few kills go to two, which show both of everything
     cs = [ours(*k, w, **m) for w,(k,m) in itertools.product((0,2), MORE.items())]
@@ -144,7 +144,7 @@ class Chain:
     def saved(self): # step at which last.ckpt stands
         if not (self.run/'last.ckpt').is_file(): return 0
         train = load_train(self.run/'last.ckpt')[1]
-        return train['n']//train['plan']['acc']
+        return train['n']//train['plan']['grad_accum']
 
     def finished(self):
         f = self.run/'settings.json'
