@@ -27,7 +27,7 @@ from torch.utils.data import get_worker_info
 from .core import *
 from .core import gc_paused
 from .items import item2mask
-from .prep import Prep, shrink, image_kind
+from .prep import Prep, downscale, image_kind
 from .show import show_masks
 
 # %% ../nbs/16_data.ipynb #c007
@@ -80,7 +80,7 @@ def load_sample(
     except DataError as e: raise e if e.file else DataError(e.what, e.fix, item.img) from None
     if to[0]>sz[0] or to[1]>sz[1]: return prep.resize(img, item2mask(item, codes))
     if img.shape[:2]==sz: img = prep.resize(img)[0]
-    elif img.shape[:2]!=to: img = shrink(img, to)
+    elif img.shape[:2]!=to: img = downscale(img, to)
     return img,item2mask(item, codes, to)
 
 # %% ../nbs/16_data.ipynb #c016

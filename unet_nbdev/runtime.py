@@ -20,7 +20,7 @@ import numpy as np
 from PIL import ImageOps
 from fastcore.basics import patch
 from .core import *
-from .prep import Prep, window_grid, windows, window_weight
+from .prep import Prep, thin_out, windows, window_weight
 from .postprocessing import PostProcess
 
 # %% ../nbs/29_runtime.ipynb #c008
@@ -242,7 +242,7 @@ def stream(self:Predictor,
 # %% ../nbs/29_runtime.ipynb #c025
 @patch
 def _windowed(self:Predictor, net, prep, arr, grid): # → (n_cls,h,W) from top to bottom: weighted means of windows that overlap
-    (H,W),few = arr.shape[:2],window_grid(arr)
+    (H,W),few = arr.shape[:2],thin_out(arr)
     prep,todo = replace(prep, multiple=grid),windows((-(-H//grid)*grid, -(-W//grid)*grid), self.win, self.overlap, grid)
     tops,g = sorted({t for t,*_ in todo}),window_weight(*todo[0][2:])
     total = np.zeros((self.codes.n_cls+1, len(g), -(-W//grid)*grid), np.float32) # the last one: of the weights
