@@ -20,6 +20,7 @@ class Fault:
     meaning: str   # what is wrong, in one sentence
     fix: str=''    # what a person can do about it; empty where nothing need be done
     repair: str='' # what a safe repair does; empty where there is none
+    removes: bool=False # does the safe repair remove the image or the annotation?
 
     def __post_init__(self):
         if self.severity not in SEVERITIES:
@@ -59,17 +60,18 @@ add_faults(
           'Decide what lies behind it, and store it as RGB', 'drop the channel; every pixel is opaque'),
     Fault('mixed channels', 'info', 'Some images are grey or have other channels than the rest'),
     Fault('duplicate picture', 'warning', 'Two images show exactly the same picture',
-          'Keep the one that is annotated well', 'keep one; both have the same annotations'),
+          'Keep the one that is annotated well', 'keep one; both have the same annotations', removes=True),
     Fault('train and valid', 'error', 'The same picture is in training and in validation, which makes scores too good',
-          'Keep it in only one of them', 'remove it from training'))
+          'Keep it in only one of them', 'remove it from training', removes=True))
 
 # %% ../nbs/03_faults.ipynb #nc844186
 add_faults(
     Fault('image entry', 'error', 'An entry among the images lacks something or holds an impossible value',
           'Correct the entry in the JSON file', 'take height and width from the image file'),
     Fault('duplicate image id', 'error', 'Two images have the same id', 'List each image once, with an id of its own',
-          'keep one; the entries are alike'),
-    Fault('duplicate file name', 'error', 'Two entries name the same image file', 'Keep one entry for each file', 'join their annotations'),
+          'keep one; the entries are alike', removes=True),
+    Fault('duplicate file name', 'error', 'Two entries name the same image file', 'Keep one entry for each file', 'join their annotations',
+          removes=True),
     Fault('image left out', 'error', 'An annotation belongs to an image that is left out', 'Correct the entry of its image'),
     Fault('unlisted image', 'info', 'The folder holds images that the JSON file does not list'),
     Fault('category entry', 'error', 'A category lacks its id or its name', 'Correct the category in the JSON file'),
@@ -86,7 +88,8 @@ add_faults(
     Fault('unknown category', 'error', 'An annotation names a category id that is not in the file',
           'Correct the id (a number has no quotes), add the category, or remove the annotation', 'write the id as the category has it'),
     Fault('duplicate annotation id', 'warning', 'Two annotations have the same id', 'Renumber the annotations', 'give it a new number'),
-    Fault('duplicate annotation', 'warning', 'Two annotations have the same image, category and outline', 'Keep one', 'keep one'),
+    Fault('duplicate annotation', 'warning', 'Two annotations have the same image, category and outline', 'Keep one', 'keep one',
+          removes=True),
     Fault('area', 'warning', 'The area in the file is not that of the outline', 'Compute it from the outline', 'compute it'),
     Fault('bbox', 'warning', 'The box in the file is not that of the outline', 'Compute it from the outline', 'compute it'),
     Fault('crowd', 'info', 'The file has crowd regions, which are neither learned nor scored by default'),
@@ -115,7 +118,7 @@ add_faults(
     Fault('rle corrupt', 'error', 'The runs of an RLE cannot be decoded', _ENCODE),
     Fault('csv row', 'error', 'A row of a CSV file is not a run-length code',
           'Correct the row; it counts column by column, from 1, and an empty mask is an empty text'),
-    Fault('no pixels', 'warning', 'An outline covers no pixel', _REDRAW, 'remove it'),
+    Fault('no pixels', 'warning', 'An outline covers no pixel', _REDRAW, 'remove it', removes=True),
     Fault('unknown shape', 'warning', 'A shape is of a type that cannot be read', 'Draw a polygon, or remove it'))
 
 # %% ../nbs/03_faults.ipynb #nf4cad95
