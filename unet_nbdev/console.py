@@ -5,19 +5,19 @@
 # %% auto #0
 __all__ = ['CommandOption', 'accepted_types', 'field_options', 'is_settings', 'command_options', 'CommandParser',
            'with_underscores', 'number_or_word', 'parse_settings', 'help_text', 'command_parser', 'call_arguments',
-           'run_command', 'command', 'void_value', 'source', 'check_folder_path', 'check_file_path', 'check_positive',
-           'name_left_out', 'bar', 'score_text', 'range_text']
+           'run_command', 'command', 'check_folder_path', 'check_file_path', 'check_positive', 'name_left_out', 'bar',
+           'score_text', 'range_text']
 
-# %% ../nbs/33_console.ipynb #nd99d26f
+# %% ../nbs/33_console.ipynb #n8c378be
 import argparse, inspect, sys, tempfile, types, typing, warnings
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from fastcore.docments import docments
 from .core import DataError
-from .settings import DataSettings, Options, check_option, nearest, unknown_name, value_types
+from .settings import Options, check_option, nearest, unknown_name, value_types
 
-# %% ../nbs/33_console.ipynb #n7b03463
+# %% ../nbs/33_console.ipynb #nfc22257
 @dataclass
 class CommandOption:
     "One option of a command"
@@ -35,7 +35,7 @@ class CommandOption:
         "How the option is written"
         return f'--no_{self.name}' if self.default is True else f'--{self.name}'
 
-# %% ../nbs/33_console.ipynb #nee4e212
+# %% ../nbs/33_console.ipynb #nd6b6c25
 def accepted_types(
     hint, # annotation of a parameter
 )->tuple: # (types without None, values of a `Literal`)
@@ -47,7 +47,7 @@ def accepted_types(
     kinds = tuple(o for o in parts if o is not type(None))
     return (str,) if kinds==(inspect.Parameter.empty,) else kinds,()
 
-# %% ../nbs/33_console.ipynb #n899fd0a
+# %% ../nbs/33_console.ipynb #n1d9716c
 def field_options(
     cls:type, # a dataclass derived from `Options`
 )->list: # of `CommandOption`
@@ -57,12 +57,12 @@ def field_options(
         return CommandOption(name, o.help, kinds, getattr(cls, name), o.choices, o.words, o.group, cls)
     return [_option(name, o) for name,o in cls.options().items()]
 
-# %% ../nbs/33_console.ipynb #n910c809
+# %% ../nbs/33_console.ipynb #ncebf5a2
 def is_settings(hint)->bool:
     "Is this annotation a dataclass derived from `Options`?"
     return isinstance(hint, type) and issubclass(hint, Options)
 
-# %% ../nbs/33_console.ipynb #ndbc374f
+# %% ../nbs/33_console.ipynb #n1b2b4b0
 def command_options(
     func,           # a function with docments
     headings:dict={}, # parameter that begins a group → heading of the group
@@ -77,7 +77,7 @@ def command_options(
         res.append(CommandOption(name, docs[name].docment or '', kinds, p.default, choices, heading=headings.get(name, '')))
     return res
 
-# %% ../nbs/33_console.ipynb #nd3ddb12
+# %% ../nbs/33_console.ipynb #n89feffc
 class CommandParser(argparse.ArgumentParser):
     "A parser that accepts both spellings of an option and reports a mistake in one line"
     def parse_known_args(self, args=None, namespace=None):
@@ -95,7 +95,7 @@ class CommandParser(argparse.ArgumentParser):
         near = nearest(unknown.removeprefix('--'), known, 1)
         return f'Did you mean --{near[0]}? ' if near else ''
 
-# %% ../nbs/33_console.ipynb #n6bf9030
+# %% ../nbs/33_console.ipynb #n3fad2b4
 def with_underscores(
     arg:str, # one word of a command line
 )->str:
@@ -104,7 +104,7 @@ def with_underscores(
     name,equals,value = arg[2:].partition('=')
     return f'--{name.replace("-", "_")}{equals}{value}'
 
-# %% ../nbs/33_console.ipynb #n7f10b0f
+# %% ../nbs/33_console.ipynb #n136c276
 def number_or_word(
     text:str, # value of an option
 )->float|str:
@@ -112,7 +112,7 @@ def number_or_word(
     try: return float(text)
     except ValueError: return text
 
-# %% ../nbs/33_console.ipynb #nddd7928
+# %% ../nbs/33_console.ipynb #nadde42f
 def parse_settings(
     o:CommandOption, # an option
 )->dict: # arguments of `add_argument`
@@ -125,7 +125,7 @@ def parse_settings(
     shown = '|'.join(o.choices) or {int:'INT', float:'FLOAT'}.get(kind, 'TEXT')
     return dict(type=kind, metavar=shown)
 
-# %% ../nbs/33_console.ipynb #nb3850eb
+# %% ../nbs/33_console.ipynb #n2d53cd2
 def help_text(
     o:CommandOption, # an option
 )->str:
@@ -134,7 +134,7 @@ def help_text(
     shown = '' if plain or '(default' in o.help else f' (default: {o.default})'
     return (o.help+shown).replace('%', '%%')
 
-# %% ../nbs/33_console.ipynb #n372bd3f
+# %% ../nbs/33_console.ipynb #n313f990
 def command_parser(
     func,             # a function with docments
     name:str,         # of the command
@@ -153,7 +153,7 @@ def command_parser(
         group.add_argument(o.flag, dest=o.name, help=help_text(o), **parse_settings(o), **required)
     return parser
 
-# %% ../nbs/33_console.ipynb #n149c1ea
+# %% ../nbs/33_console.ipynb #nc577762
 def call_arguments(
     func,       # a function with docments
     given:dict, # option → value, as parsed
@@ -171,7 +171,7 @@ def call_arguments(
             res[name] = given[name]
     return res
 
-# %% ../nbs/33_console.ipynb #n822a811
+# %% ../nbs/33_console.ipynb #n8e19146
 def run_command(
     func,               # a function with docments; it returns an exit code, or None for 0
     name:str,           # of the command
@@ -192,7 +192,7 @@ def run_command(
         print(f'{name}: interrupted; everything saved so far is kept', file=sys.stderr)
         return 130
 
-# %% ../nbs/33_console.ipynb #n601accb
+# %% ../nbs/33_console.ipynb #n2fabc08
 def command(
     example:str, # a command line that works, shown by --help
     **headings,  # parameter that begins a group → heading of the group in --help
@@ -204,32 +204,7 @@ def command(
         return _main
     return _decorate
 
-# %% ../nbs/33_console.ipynb #n9401db3
-def void_value(
-    text:str|None, # '255', or a colour '255,255,255'
-)->int|tuple|None:
-    "The value or colour that --void names"
-    parts = text.split(',') if text else []
-    if not all(o.strip().isdecimal() for o in parts) or len(parts) not in (0,1,3):
-        raise DataError(f'--void {text!r} is neither a value nor a colour', 'Give one value such as 255, or a colour such as 255,255,255')
-    if len(parts)==1: return int(parts[0])
-    return tuple(int(o) for o in parts) or None
-
-# %% ../nbs/33_console.ipynb #n55e347b
-def source(
-    where:DataSettings,   # where images and annotations are
-    names:str|None=None,  # class names for masks; None: those of `where`, if it has any
-)->dict: # arguments of `read_items` and `check_items`
-    "Say where a data set is, as functions that read one expect it"
-    names = names or getattr(where, 'names', None)
-    if not (where.data or where.coco or where.images):
-        raise DataError('no data given', 'Use --coco ROOT, or --images DIR --masks DIR, or --data ROOT to have the layout recognised')
-    if where.coco and (where.masks or where.data or names or where.void is not None):
-        raise DataError('--masks, --data, --names and --void do not go with --coco', 'Leave them out')
-    res = dict(root=where.data, coco=where.coco, images=where.images, masks=where.masks, void=void_value(where.void))
-    return dict(res, names=names) if names else res
-
-# %% ../nbs/33_console.ipynb #nf1e5036
+# %% ../nbs/33_console.ipynb #n8d7ad4c
 def check_folder_path(
     path:str|Path, # folder that will be written to; it need not exist
     named:str|Path|None=None, # path that the message names; None: the folder
@@ -243,7 +218,7 @@ def check_folder_path(
         with tempfile.TemporaryFile(dir=there): pass
     except OSError as e: raise DataError(f'cannot write there ({e.strerror})', 'Choose another path to write to', named) from None
 
-# %% ../nbs/33_console.ipynb #n4b1a089
+# %% ../nbs/33_console.ipynb #n178b421
 def check_file_path(
     path:str|Path|None, # file that will be written; None passes
 ):
@@ -252,7 +227,7 @@ def check_file_path(
     if Path(path).is_dir(): raise DataError('is a folder', 'Give a file name', path)
     check_folder_path(Path(path).absolute().parent, path)
 
-# %% ../nbs/33_console.ipynb #nf4d2b74
+# %% ../nbs/33_console.ipynb #n34d797c
 def check_positive(
     **values, # option → number, or None
 ):
@@ -260,7 +235,7 @@ def check_positive(
     for name,v in values.items():
         if v is not None and not v>0: raise DataError(f'--{name} is {v}', 'Give a number above 0')
 
-# %% ../nbs/33_console.ipynb #n03553ac
+# %% ../nbs/33_console.ipynb #n44d58e6
 def name_left_out(
     bad:list, # `DataError`s, one per file that cannot be used
     more:str='; unet_doctor says more, and repairs what it can', # appended to the last line
@@ -270,7 +245,7 @@ def name_left_out(
     for e in bad[:most]: print(f'left out: {e}', file=sys.stderr)
     if bad: print(f'{len(bad)} left out{more}', file=sys.stderr)
 
-# %% ../nbs/33_console.ipynb #n7c84722
+# %% ../nbs/33_console.ipynb #n3c942f2
 def bar(
     todo,           # things to go through
     total:int|None=None, # how many; None: its length
@@ -280,14 +255,14 @@ def bar(
     from fastprogress import progress_bar
     return progress_bar(todo, total=total, leave=False)
 
-# %% ../nbs/33_console.ipynb #nb0a3a4f
+# %% ../nbs/33_console.ipynb #na7ee6de
 def score_text(
     v:float|None, # a score; None: there is none
 )->str:
     "A score with three decimals"
     return '–' if v is None else f'{v:.3f}'
 
-# %% ../nbs/33_console.ipynb #ne39479d
+# %% ../nbs/33_console.ipynb #n7d5f916
 def range_text(
     ends:tuple|None, # the lower and the upper end; None: there is none
 )->str:
