@@ -295,14 +295,12 @@ def make_plan(
     given = settings.updated(**kwargs) if settings else Settings.from_given(kwargs)
     f = fingerprint(items)
     s = given.filled(device=str(pick_device(given.device))) # what the rules go by
-    why = {}
+    why = dict(n_in='as the pretrained encoder expects' if f['n_in'] in (1,3) else 'channels of the images')
     for k,choose in RULES.items():
-        if k in given.given and getattr(given, k) is not None:
-            why[k] = 'given'
-            continue
-        v,why[k] = choose(f, s)
-        s = s.filled(**{k:v})
-        if k=='size': why['n_in'] = 'channels of the images' if f['n_in'] not in (1,3) else 'as the pretrained encoder expects'
+        if k in given.given and getattr(given, k) is not None: why[k] = 'given'
+        else:
+            v,why[k] = choose(f, s)
+            s = s.filled(**{k:v})
     usual = Settings()
     for k,o in Settings.options().items():
         if o.planned and k not in why: why[k] = 'usual' if getattr(s, k)==getattr(usual, k) else 'given'
