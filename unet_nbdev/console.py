@@ -8,7 +8,7 @@ __all__ = ['CommandOption', 'accepted_types', 'field_options', 'is_settings', 'c
            'run_command', 'command', 'check_folder_path', 'check_file_path', 'check_positive', 'name_left_out', 'bar',
            'score_text', 'range_text']
 
-# %% ../nbs/33_console.ipynb #n8c378be
+# %% ../nbs/33_console.ipynb #n5c0f915
 import argparse, inspect, sys, tempfile, types, typing, warnings
 from dataclasses import dataclass
 from functools import wraps
@@ -17,7 +17,7 @@ from fastcore.docments import docments
 from .core import DataError
 from .settings import Options, check_option, nearest, unknown_name, value_types
 
-# %% ../nbs/33_console.ipynb #nfc22257
+# %% ../nbs/33_console.ipynb #n8953a22
 @dataclass
 class CommandOption:
     "One option of a command"
@@ -35,7 +35,7 @@ class CommandOption:
         "How the option is written"
         return f'--no_{self.name}' if self.default is True else f'--{self.name}'
 
-# %% ../nbs/33_console.ipynb #nd6b6c25
+# %% ../nbs/33_console.ipynb #nea893a7
 def accepted_types(
     hint, # annotation of a parameter
 )->tuple: # (types without None, values of a `Literal`)
@@ -47,7 +47,7 @@ def accepted_types(
     kinds = tuple(o for o in parts if o is not type(None))
     return (str,) if kinds==(inspect.Parameter.empty,) else kinds,()
 
-# %% ../nbs/33_console.ipynb #n1d9716c
+# %% ../nbs/33_console.ipynb #n20e1d62
 def field_options(
     cls:type, # a dataclass derived from `Options`
 )->list: # of `CommandOption`
@@ -57,12 +57,12 @@ def field_options(
         return CommandOption(name, o.help, kinds, getattr(cls, name), o.choices, o.words, o.group, cls)
     return [_option(name, o) for name,o in cls.options().items()]
 
-# %% ../nbs/33_console.ipynb #ncebf5a2
+# %% ../nbs/33_console.ipynb #n8781d0d
 def is_settings(hint)->bool:
     "Is this annotation a dataclass derived from `Options`?"
     return isinstance(hint, type) and issubclass(hint, Options)
 
-# %% ../nbs/33_console.ipynb #n1b2b4b0
+# %% ../nbs/33_console.ipynb #nd176fad
 def command_options(
     func,           # a function with docments
     headings:dict={}, # parameter that begins a group → heading of the group
@@ -77,7 +77,7 @@ def command_options(
         res.append(CommandOption(name, docs[name].docment or '', kinds, p.default, choices, heading=headings.get(name, '')))
     return res
 
-# %% ../nbs/33_console.ipynb #n89feffc
+# %% ../nbs/33_console.ipynb #nd94e268
 class CommandParser(argparse.ArgumentParser):
     "A parser that accepts both spellings of an option and reports a mistake in one line"
     def parse_known_args(self, args=None, namespace=None):
@@ -95,7 +95,7 @@ class CommandParser(argparse.ArgumentParser):
         near = nearest(unknown.removeprefix('--'), known, 1)
         return f'Did you mean --{near[0]}? ' if near else ''
 
-# %% ../nbs/33_console.ipynb #n3fad2b4
+# %% ../nbs/33_console.ipynb #nf920520
 def with_underscores(
     arg:str, # one word of a command line
 )->str:
@@ -104,7 +104,7 @@ def with_underscores(
     name,equals,value = arg[2:].partition('=')
     return f'--{name.replace("-", "_")}{equals}{value}'
 
-# %% ../nbs/33_console.ipynb #n136c276
+# %% ../nbs/33_console.ipynb #ne7659ad
 def number_or_word(
     text:str, # value of an option
 )->float|str:
@@ -112,7 +112,7 @@ def number_or_word(
     try: return float(text)
     except ValueError: return text
 
-# %% ../nbs/33_console.ipynb #nadde42f
+# %% ../nbs/33_console.ipynb #n109cf5e
 def parse_settings(
     o:CommandOption, # an option
 )->dict: # arguments of `add_argument`
@@ -125,16 +125,17 @@ def parse_settings(
     shown = '|'.join(o.choices) or {int:'INT', float:'FLOAT'}.get(kind, 'TEXT')
     return dict(type=kind, metavar=shown)
 
-# %% ../nbs/33_console.ipynb #n2d53cd2
+# %% ../nbs/33_console.ipynb #nc6feea1
 def help_text(
     o:CommandOption, # an option
 )->str:
     "The help of an option, with its default unless the text mentions one"
     plain = o.default is None or isinstance(o.default, bool) or o.default is inspect.Parameter.empty
-    shown = '' if plain or '(default' in o.help else f' (default: {o.default})'
-    return (o.help+shown).replace('%', '%%')
+    default = '' if plain or '(default' in o.help else f' (default: {o.default})'
+    negated = 'do not ' if o.default is True else ''
+    return f'{negated}{o.help}{default}'.replace('%', '%%')
 
-# %% ../nbs/33_console.ipynb #n313f990
+# %% ../nbs/33_console.ipynb #n9125310
 def command_parser(
     func,             # a function with docments
     name:str,         # of the command
@@ -153,7 +154,7 @@ def command_parser(
         group.add_argument(o.flag, dest=o.name, help=help_text(o), **parse_settings(o), **required)
     return parser
 
-# %% ../nbs/33_console.ipynb #nc577762
+# %% ../nbs/33_console.ipynb #nee6fad5
 def call_arguments(
     func,       # a function with docments
     given:dict, # option → value, as parsed
@@ -171,7 +172,7 @@ def call_arguments(
             res[name] = given[name]
     return res
 
-# %% ../nbs/33_console.ipynb #n8e19146
+# %% ../nbs/33_console.ipynb #nf47c529
 def run_command(
     func,               # a function with docments; it returns an exit code, or None for 0
     name:str,           # of the command
@@ -192,7 +193,7 @@ def run_command(
         print(f'{name}: interrupted; everything saved so far is kept', file=sys.stderr)
         return 130
 
-# %% ../nbs/33_console.ipynb #n2fabc08
+# %% ../nbs/33_console.ipynb #nee2d10b
 def command(
     example:str, # a command line that works, shown by --help
     **headings,  # parameter that begins a group → heading of the group in --help
@@ -204,7 +205,7 @@ def command(
         return _main
     return _decorate
 
-# %% ../nbs/33_console.ipynb #n8d7ad4c
+# %% ../nbs/33_console.ipynb #n0c64737
 def check_folder_path(
     path:str|Path, # folder that will be written to; it need not exist
     named:str|Path|None=None, # path that the message names; None: the folder
@@ -218,7 +219,7 @@ def check_folder_path(
         with tempfile.TemporaryFile(dir=there): pass
     except OSError as e: raise DataError(f'cannot write there ({e.strerror})', 'Choose another path to write to', named) from None
 
-# %% ../nbs/33_console.ipynb #n178b421
+# %% ../nbs/33_console.ipynb #n05690af
 def check_file_path(
     path:str|Path|None, # file that will be written; None passes
 ):
@@ -227,7 +228,7 @@ def check_file_path(
     if Path(path).is_dir(): raise DataError('is a folder', 'Give a file name', path)
     check_folder_path(Path(path).absolute().parent, path)
 
-# %% ../nbs/33_console.ipynb #n34d797c
+# %% ../nbs/33_console.ipynb #n9a7c988
 def check_positive(
     **values, # option → number, or None
 ):
@@ -235,7 +236,7 @@ def check_positive(
     for name,v in values.items():
         if v is not None and not v>0: raise DataError(f'--{name} is {v}', 'Give a number above 0')
 
-# %% ../nbs/33_console.ipynb #n44d58e6
+# %% ../nbs/33_console.ipynb #ned6448e
 def name_left_out(
     bad:list, # `DataError`s, one per file that cannot be used
     more:str='; unet_doctor says more, and repairs what it can', # appended to the last line
@@ -245,7 +246,7 @@ def name_left_out(
     for e in bad[:most]: print(f'left out: {e}', file=sys.stderr)
     if bad: print(f'{len(bad)} left out{more}', file=sys.stderr)
 
-# %% ../nbs/33_console.ipynb #n3c942f2
+# %% ../nbs/33_console.ipynb #nc35705c
 def bar(
     todo,           # things to go through
     total:int|None=None, # how many; None: its length
@@ -255,14 +256,14 @@ def bar(
     from fastprogress import progress_bar
     return progress_bar(todo, total=total, leave=False)
 
-# %% ../nbs/33_console.ipynb #na7ee6de
+# %% ../nbs/33_console.ipynb #n2b7d900
 def score_text(
     v:float|None, # a score; None: there is none
 )->str:
     "A score with three decimals"
     return '–' if v is None else f'{v:.3f}'
 
-# %% ../nbs/33_console.ipynb #n7d5f916
+# %% ../nbs/33_console.ipynb #n5f03982
 def range_text(
     ends:tuple|None, # the lower and the upper end; None: there is none
 )->str:
