@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['IMAGE_OUTPUTS', 'BATCH_OUTPUTS', 'OutputSettings', 'chosen_outputs', 'ImageJob', 'file_stamp', 'Batch', 'list_images',
            'image_ids', 'plan_batch', 'check_targets', 'write_prediction', 'small_enough', 'write_mask', 'class_areas',
-           'image_row', 'Journal', 'model_hashes', 'labelled_data', 'write_results', 'write_index', 'stale_files',
-           'check_results', 'BatchResult', 'predict_single', 'predict_jobs', 'predict_batch', 'predict_folder']
+           'image_row', 'Journal', 'model_content', 'model_hashes', 'labelled_data', 'write_results', 'write_index',
+           'stale_files', 'check_results', 'BatchResult', 'predict_single', 'predict_jobs', 'predict_batch',
+           'predict_folder']
 
-# %% ../nbs/35_batch.ipynb #n8d66f09
+# %% ../nbs/35_batch.ipynb #n3ff0b89
 import json, os
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +27,7 @@ from .calibrate import Calibrated
 from .console import bar, check_folder_path
 from .evaluate import calibration_of, with_file
 
-# %% ../nbs/35_batch.ipynb #n394e38a
+# %% ../nbs/35_batch.ipynb #n0c79cb5
 @dataclass(repr=False)
 class OutputSettings(Options):
     "What a prediction writes"
@@ -43,7 +44,7 @@ class OutputSettings(Options):
                                     '(default: as the model file says)', group='how to predict', low=0)
     clean:bool = option(True, "apply the model's post-processing")
 
-# %% ../nbs/35_batch.ipynb #n1cfd865
+# %% ../nbs/35_batch.ipynb #n20a7e59
 IMAGE_OUTPUTS = dict(mask='_mask.png', probs='_probs.npy', cover='_cover.png') # one file per image: option → suffix
 BATCH_OUTPUTS = dict(json='results.json', annotations='annotations.json', kaggle='kaggle.csv', objects='objects.csv') # one per batch
 
@@ -54,7 +55,7 @@ def chosen_outputs(
     "Those of the files that are asked for"
     return {k:v for k,v in names.items() if getattr(what, k)}
 
-# %% ../nbs/35_batch.ipynb #n01c54d0
+# %% ../nbs/35_batch.ipynb #n1a1c473
 @dataclass
 class ImageJob:
     "One image and the files it will give"
@@ -76,7 +77,7 @@ def file_stamp(file:Path)->list: # [bytes, nanoseconds]
     stat = file.stat()
     return [stat.st_size, stat.st_mtime_ns]
 
-# %% ../nbs/35_batch.ipynb #n2eeeae8
+# %% ../nbs/35_batch.ipynb #na92685b
 @dataclass
 class Batch:
     "Images to predict, and where the results go"
@@ -89,7 +90,7 @@ class Batch:
         "Beginning of the names of files about all images"
         return f'{self.folder}{os.sep}' if self.picture is None else f'{self.picture.with_suffix("")}_'
 
-# %% ../nbs/35_batch.ipynb #n0eefa86
+# %% ../nbs/35_batch.ipynb #nca94a1b
 def list_images(
     input:str|Path|list, # image file, folder, pattern such as 'photos/*.jpg', or a list of these
     output:str|Path,     # folder or file to write to
@@ -100,7 +101,7 @@ def list_images(
     if not top.is_dir() or out==top or not out.is_relative_to(top): return files
     return [f for f in files if out not in f.resolve().parents] or files
 
-# %% ../nbs/35_batch.ipynb #n5535550
+# %% ../nbs/35_batch.ipynb #n15325e1
 def image_ids(
     names:list, # of image files
 )->list: # of int, or of str
@@ -110,7 +111,7 @@ def image_ids(
     if not numeric or len({int(s) for s in stems})<len(stems): return stems
     return [int(s) for s in stems]
 
-# %% ../nbs/35_batch.ipynb #n6f7b983
+# %% ../nbs/35_batch.ipynb #n8dc3ccc
 def plan_batch(
     input:str|Path|list, # image file, folder, pattern such as 'photos/*.jpg', or a list of these
     output:str|Path,     # folder to write to; for a single image also a picture file
@@ -132,7 +133,7 @@ def plan_batch(
     check_targets(jobs)
     return Batch(out.parent, jobs, out) if single else Batch(out, jobs)
 
-# %% ../nbs/35_batch.ipynb #nc8bc568
+# %% ../nbs/35_batch.ipynb #n71e8d94
 def check_targets(
     jobs:list, # of `ImageJob`
 ):
@@ -143,7 +144,7 @@ def check_targets(
             raise DataError('would be written twice, or over an image', 'Change --output, or rename the images', target)
         seen.add(target.resolve())
 
-# %% ../nbs/35_batch.ipynb #n4ab6e71
+# %% ../nbs/35_batch.ipynb #n798590f
 def write_prediction(
     job:ImageJob,         # where to write
     seg,                  # from `open_segmenter`
@@ -162,7 +163,7 @@ def write_prediction(
         with atomic(to['probs']) as p: np.save(p, (cal.probs(probs) if cal else probs).astype(np.float16))
     if what.cover: write_image(to['cover'], cal.cover(probs, what.cover).astype(np.uint8)*255)
 
-# %% ../nbs/35_batch.ipynb #n96d43ee
+# %% ../nbs/35_batch.ipynb #nbac9b4a
 def small_enough(
     img:np.ndarray, # (H,W) or (H,W,C), or something on disk that is sliced like it
     msk:np.ndarray, # (H,W), or (C,H,W)
@@ -173,7 +174,7 @@ def small_enough(
     k = int(np.ceil((img.shape[0]*img.shape[1]/most)**.5))
     return np.ascontiguousarray(img[::k,::k]),np.ascontiguousarray(msk[...,::k,::k])
 
-# %% ../nbs/35_batch.ipynb #n2acea04
+# %% ../nbs/35_batch.ipynb #n115639c
 def write_mask(
     path:Path,      # .png
     msk:np.ndarray, # (H,W) label map, or layers (C,H,W)
@@ -185,7 +186,7 @@ def write_mask(
         safe = ''.join(c if c.isalnum() else '_' for c in name)
         write_image(path.with_name(f'{path.stem}_{safe}.png'), layer*255)
 
-# %% ../nbs/35_batch.ipynb #n475d477
+# %% ../nbs/35_batch.ipynb #n30d67a7
 def class_areas(
     msk:np.ndarray, # (H,W) label map, or layers (C,H,W)
     codes:Codes,    # the classes
@@ -194,7 +195,7 @@ def class_areas(
     if msk.ndim==3: return msk.sum((1,2), dtype=int).tolist()
     return np.bincount(msk.ravel(), minlength=256)[1:len(codes.names)+1].tolist()
 
-# %% ../nbs/35_batch.ipynb #naf70793
+# %% ../nbs/35_batch.ipynb #nd82c028
 def image_row(
     job:ImageJob,         # the image
     seg,                  # from `open_segmenter`
@@ -217,7 +218,7 @@ def image_row(
     if what.objects: row['objects'] = object_table(pred.mask, seg.codes, pred.probs, split)
     return row
 
-# %% ../nbs/35_batch.ipynb #nfc40c0c
+# %% ../nbs/35_batch.ipynb #n8d840cc
 class Journal:
     "What was predicted, one line of JSON per image"
     def __init__(self,
@@ -253,21 +254,28 @@ class Journal:
 
     def close(self): self.file.close()
 
-# %% ../nbs/35_batch.ipynb #n963ec0e
-def model_hashes(
-    seg, # a `Segmenter`
-)->list: # of str, one per model
-    "What tells the models of a segmenter from others: their weights, preparation and post-processing"
-    about = [seg.codes.to_dict(), seg.post.to_dict(), seg.info, seg.views]
-    def _hash(net, prep):
-        h = sha256(json.dumps([*about, prep.to_dict(), getattr(net, 'precision', '')], default=str).encode())
-        module = getattr(net, 'net', None)
-        weights = module.state_dict() if hasattr(module, 'state_dict') else {}
-        for name,v in weights.items(): h.update(name.encode()+v.float().cpu().numpy().tobytes())
-        return h.hexdigest()
-    return [_hash(*o) for o in seg.members]
+# %% ../nbs/35_batch.ipynb #n85462b0
+def model_content(
+    seg,   # a `Segmenter`
+    k:int, # which of its models
+)->bytes:
+    "The model file, or the weights of the network, or random bytes if neither can be seen"
+    if hasattr(seg, 'files'): return Path(seg.files[k]).read_bytes()
+    module = getattr(seg.members[k][0], 'net', None)
+    if not hasattr(module, 'state_dict'): return os.urandom(16)
+    return b''.join(v.float().cpu().numpy().tobytes() for v in module.state_dict().values())
 
-# %% ../nbs/35_batch.ipynb #n7c8b842
+# %% ../nbs/35_batch.ipynb #nfee9e6f
+def model_hashes(
+    seg, # from `open_segmenter`, or a `Segmenter`
+)->list: # of str, one per model
+    "What tells the models of a segmenter from others: their content, precision, views and post-processing"
+    def _hash(k, net):
+        about = [seg.codes.to_dict(), seg.post.to_dict(), seg.info, seg.views, getattr(net, 'precision', '')]
+        return sha256(json.dumps(about, default=str).encode()+model_content(seg, k)).hexdigest()
+    return [_hash(k, net) for k,(net,_) in enumerate(seg.members)]
+
+# %% ../nbs/35_batch.ipynb #nf4ef039
 def labelled_data(
     rows:list,   # of the journal, with COCO results
     codes:Codes, # the classes
@@ -279,7 +287,7 @@ def labelled_data(
     return dict(images=images, annotations=[dict(id=n, iscrowd=0, **o) for n,o in enumerate(found, 1)],
                 categories=[dict(id=i, name=name) for i,name in zip(numbers, codes.names)])
 
-# %% ../nbs/35_batch.ipynb #n6af1ad8
+# %% ../nbs/35_batch.ipynb #nd5934d7
 def write_results(
     start:str|Path,       # beginning of the file names
     rows:list,            # of the journal
@@ -293,7 +301,7 @@ def write_results(
     if what.kaggle: write_kaggle(to['kaggle'], [o for r in rows for o in r['kaggle']], len(codes.names)>1)
     if what.objects: write_objects(to['objects'], [{'file':r['file'], **o} for r in rows for o in r['objects']])
 
-# %% ../nbs/35_batch.ipynb #nfe3d069
+# %% ../nbs/35_batch.ipynb #n8ba10f6
 def write_index(
     path:Path,        # .csv
     rows:list,        # of the journal
@@ -305,7 +313,7 @@ def write_index(
     write_csv(path, [{**o, **dict(zip(pixels, o['areas']))} for o in rows],
               ['file','height','width','confidence', *(['quality'] if quality else []), *pixels])
 
-# %% ../nbs/35_batch.ipynb #n5084ded
+# %% ../nbs/35_batch.ipynb #n9900118
 def stale_files(
     batch:Batch,         # images and where their results go
     what:OutputSettings, # what is written now
@@ -318,7 +326,7 @@ def stale_files(
         if n: old.append(f'{n} {suffix}')
     return old
 
-# %% ../nbs/35_batch.ipynb #n8df56ae
+# %% ../nbs/35_batch.ipynb #nb74f355
 def check_results(
     batch:Batch,         # images and where their results go
     what:OutputSettings, # what to write
@@ -329,7 +337,7 @@ def check_results(
         f = batch.folder/name
         if f.exists(): raise DataError('exists, but was not written by unet_predict', 'Choose another --output, or move the file away', f)
 
-# %% ../nbs/35_batch.ipynb #nbc44c69
+# %% ../nbs/35_batch.ipynb #na28ab70
 @dataclass
 class BatchResult:
     "What a batch has done"
@@ -346,7 +354,7 @@ class BatchResult:
         kept = f' ({self.kept} existed already)' if self.kept else ''
         return f'{self.total-len(self.bad)} of {self.total} images{share}, written to {self.output}{kept}'
 
-# %% ../nbs/35_batch.ipynb #n2219f46
+# %% ../nbs/35_batch.ipynb #n6e0c1bb
 def predict_single(
     seg,                  # from `open_segmenter`
     batch:Batch,          # of one image
@@ -364,7 +372,7 @@ def predict_single(
     write_results(batch.start, [row], seg.codes, what)
     return BatchResult(batch.picture, [row], 1, stale=stale_files(batch, what))
 
-# %% ../nbs/35_batch.ipynb #nb1737a9
+# %% ../nbs/35_batch.ipynb #n6ace25e
 def predict_jobs(
     seg,                  # from `open_segmenter`
     jobs:list,            # of `ImageJob`
@@ -386,7 +394,7 @@ def predict_jobs(
         for o in waiting: o.result()
     return bad
 
-# %% ../nbs/35_batch.ipynb #n3c0d3af
+# %% ../nbs/35_batch.ipynb #ndabbda4
 def predict_batch(
     seg,                  # from `open_segmenter`
     batch:Batch,          # from `plan_batch`
@@ -414,7 +422,7 @@ def predict_batch(
     share = f'{journal.rank+1} of {journal.world}' if journal.world>1 else ''
     return BatchResult(batch.folder, rows, len(mine), len(mine)-len(new), bad, stale_files(batch, what), share)
 
-# %% ../nbs/35_batch.ipynb #nf0f70f0
+# %% ../nbs/35_batch.ipynb #n2fef341
 def predict_folder(
     seg,                  # from `open_segmenter`
     files:str|Path|list,  # image file, folder, pattern such as 'photos/*.jpg', or a list of these
