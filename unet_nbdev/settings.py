@@ -219,14 +219,19 @@ class Options:
         return {f.name:f.metadata['option'] for f in fields(cls)}
 
     @classmethod
+    def check_names(cls, values:Iterable, file:str|Path|None=None):
+        "Raise a `DataError` if there is no setting of one of these names"
+        known = cls.options()
+        for name in values:
+            if name not in known: raise unknown_name('setting', name, known, file=file)
+
+    @classmethod
     def from_given(cls,
         values:dict,             # setting → value
         file:str|Path|None=None, # where they come from, for messages
     ):
         "Make an object with these values, all of which count as chosen on purpose, even those at their default"
-        known = cls.options()
-        for name in values:
-            if name not in known: raise unknown_name('setting', name, known, file=file)
+        cls.check_names(values, file)
         try: self = cls(**values)
         except DataError as e: raise DataError(e.what, e.fix, e.file or file, e.ids) from None
         self.given |= set(values)
@@ -234,6 +239,7 @@ class Options:
 
     def updated(self, **values):
         "Make a copy with other values, which count as chosen on purpose"
+        self.check_names(values)
         new = replace(self, **values)
         new.given = self.given|set(values)
         return new
@@ -319,7 +325,7 @@ class NetworkSettings(Options):
     encoder:str = option('tf_efficientnet_lite0', "'classic' or any timm encoder", group='network and input', check='encoder',
                          part='network', planned=True, search=['tf_efficientnet_lite0','classic'])
     weights:str|None = option('auto', "encoder weights: 'auto' (ImageNet), 'none', or a file", part='network', planned=True)
-    decoder:str|None = option(None, 'predict masks at half or full resolution (default: half)', choices=('half','full'), planned=True)
+    decoder:str = option('half', 'predict masks at half or full resolution', choices=('half','full'), planned=True)
     size:int|None = option(None, 'scale images so that their long side has this many pixels (default: chosen from the data)', low=1,
                            part='prep', planned=True)
     norm:str|None = option(None, 'intensity normalisation: fixed, image (stretch each image), invert_light (invert light backgrounds) '
@@ -359,9 +365,9 @@ class SampleSettings(Options):
                           search=['none','light','medium','strong'])
     flips:str|None = option(None, 'h: mirror left and right; all: also turn (default: chosen from the data)', choices=('h','all'),
                             part='data', planned=True)
-    elastic:float|None = option(None, 'probability of elastic deformation (default: 0)', low=0, high=1, part='data', planned=True)
-    invert:float|None = option(None, 'probability of intensity inversion (default: 0)', low=0, high=1, part='data', planned=True)
-    paste:float|None = option(None, 'probability of pasting objects from another image (default: 0)', low=0, high=1,
+    elastic:float = option(0., 'probability of elastic deformation', low=0, high=1, part='data', planned=True)
+    invert:float = option(0., 'probability of intensity inversion', low=0, high=1, part='data', planned=True)
+    paste:float = option(0., 'probability of pasting objects from another image', low=0, high=1,
                               part='data', planned=True)
     foreground:float|None = option(None, 'fraction of the crops that are centred on an object (default: chosen from the data)',
                                    low=0, high=1, part='data', planned=True)
