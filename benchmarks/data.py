@@ -104,7 +104,7 @@ def first_fastai(job):
     from fastai.vision.all import DataBlock, ImageBlock, MaskBlock, PILMask, RandomSplitter, Resize, aug_transforms
     start = time.perf_counter()
     ds = PlainCoco(job.work/'big'/'annotations'/'instances_train.json', job.work/'big'/'train')
-    block = DataBlock((ImageBlock, MaskBlock), get_items=lambda _: ds.ids, get_x=ds.path,
+    block = DataBlock((ImageBlock, MaskBlock), get_items=lambda _: ds.ids, get_x=lambda image_id: ds.path(image_id),
                       get_y=lambda image_id: PILMask.create(ds.mask(image_id)), splitter=RandomSplitter(.05, seed=0),
                       item_tfms=Resize(384), batch_tfms=aug_transforms(size=256))
     next(iter(block.dataloaders(None, bs=8).train))

@@ -35,7 +35,7 @@ def grow_images(job):
 def grow_pixels(job):
     from unet_nbdev.inference import Segmenter
     img = np.load(job.work/'large.npy')
-    seg = Segmenter(lite0_checkpoint(job), 'cpu', win=window(job), limit=0)
+    seg = Segmenter(lite0_checkpoint(job), 'cpu', win=window(job), max_values=0)
     sides = [job.side//k for k in (8,4,2,1)]
     return sweep(lambda n: seg(img[:n,:n]), [(n*n, n) for n in sides])
 

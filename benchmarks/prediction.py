@@ -77,7 +77,7 @@ def large_rate(job, predict, precision, model):
 def large_ours(job):
     from unet_nbdev.inference import Segmenter
     model = load_r34(job)
-    seg = Segmenter(beach_checkpoint(model), 'cpu', win=window(job), overlap=.25, limit=0)
+    seg = Segmenter(beach_checkpoint(model), 'cpu', win=window(job), overlap=.25, max_values=0)
     return large_rate(job, lambda img: seg(img).mask, cpu_precision(), model)
 
 @contender('MONAI sliding_window_inference', 'large r34')
