@@ -21,7 +21,8 @@ from pathlib import Path
 from shlex import quote
 from types import SimpleNamespace
 from fastcore.docments import docments
-from .core import Codes, DataError, atomic, check_bad, image_files, open_image, write_csv, write_image, write_json, write_text
+from .core import Codes, DataError, atomic, check_bad, write_csv, write_json, write_text
+from .images import image_files, open_image, write_image
 
 # %% ../nbs/39_cli.ipynb #c006
 class _Parser(argparse.ArgumentParser):
@@ -161,7 +162,8 @@ def doctor(
     examples:int=2,   # findings of each kind to print
 ):
     "Look for what is wrong in a data set; the data itself is only read"
-    from unet_nbdev.doctor import check_items, repair_items
+    from unet_nbdev.doctor import check_items
+    from unet_nbdev.repair import repair_items
     _check_data(data, coco, images, masks, names, void)
     for o in (html, json):
         if o: _check_writable(o)
@@ -212,7 +214,7 @@ def _plan(items, o): # what is said, and what suits the data
     return plan
 
 def _learner(items, o, plan):
-    from unet_nbdev.model import pick_device
+    from unet_nbdev.device import pick_device
     from unet_nbdev.data import seg_dls
     from unet_nbdev.training import seg_learner
     n_bad = len(items.bad)
@@ -484,7 +486,7 @@ def unet_tune(argv=None): return _command(tune, 'unet_tune', "unet_tune --images
 
 # %% ../nbs/39_cli.ipynb #c049
 def _tune(o): # → what was found
-    from unet_nbdev.model import pick_device
+    from unet_nbdev.device import pick_device
     from unet_nbdev.tune import tune as search
     items = _train_items(o)
     plan = _plan(items, o)
@@ -653,7 +655,8 @@ def _more_scores(res): # in words
 def _write_eval(path, seg, items, scores, res, clean, n=6): # a page
     import html, tempfile
     from unet_nbdev.items import item2mask
-    from unet_nbdev.show import html_table, img_tag, plot_confusion, save_fig, show_masks, write_page
+    from unet_nbdev.pages import html_table, img_tag, write_page
+    from unet_nbdev.show import plot_confusion, save_fig, show_masks
     worst = scores.images.worst(n)
     called = _called(items)
     some = [called[name] for name,_ in worst]

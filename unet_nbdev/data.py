@@ -21,7 +21,8 @@ import numpy as np, torch, albumentations as A, cv2
 from fastcore.basics import patch
 from fastprogress import progress_bar
 from torch.utils.data import get_worker_info
-from .core import IGNORE, Codes, DataError, Item, Items, atomic, check_bad, gc_paused, layers2map, open_image
+from .core import IGNORE, Codes, DataError, Item, Items, atomic, check_bad, gc_paused, layers2map
+from .images import open_image
 from .items import item2mask
 from .prep import Prep, downscale, image_kind
 from .show import show_masks

@@ -26,14 +26,26 @@ from PIL import Image
 from fastcore.basics import patch
 from fastprogress import progress_bar
 from pycocotools import mask as mask_api
-from .core import IMAGE_SUFFIXES, Codes, DataError, exif_orientation, image_size, open_image
+from .images import IMAGE_SUFFIXES, exif_orientation, image_size, open_image
+from .core import Codes, DataError
 from .faults import FAULTS, SEVERITIES
 from .coco import ann2mask, ann2rle, ann_ids, annotation_fault, category_fault, coco_files, drop_root_category
-from .coco import find_coco, find_image_dir, image_entry_fault, items2coco, locate_images, mask2polys, mask2segm, printable_id
-from .masks import class_names, folder_split, group_lone_files, has_colour_ids, infer_codes, list_values, mask_kind
-from .masks import fit_size, mask_values, open_raw_mask, pair_files, scan_mask, value_table, void_values
-from .items import find_coco_sets, find_labelme, find_mask_folders, find_voc, is_labelme, read_items
-from .show import html_body, img_tag, overlay, to_rgb, write_page
+from .coco import find_coco, find_image_dir, image_entry_fault, items2coco, locate_images, printable_id
+from .shapes import mask2polys, mask2segm
+from .masks import class_names, has_colour_ids, list_values
+from .layouts import folder_split, group_lone_files
+from .mask_codes import infer_codes, mask_kind
+from .layouts import fit_size
+from .masks import mask_values, open_raw_mask, scan_mask, value_table
+from .mask_folders import pair_files
+from .mask_codes import void_values
+from .coco_sets import find_coco_sets
+from .labelme import find_labelme, is_labelme
+from .mask_folders import find_mask_folders
+from .voc import find_voc
+from .items import read_items
+from .pages import html_body, img_tag, write_page
+from .show import overlay, to_rgb
 
 # %% ../nbs/13_doctor.ipynb #n1place
 class Place(NamedTuple):

@@ -11,7 +11,8 @@ import numpy as np, torch
 from torch import nn
 from .core import *
 from .runtime import Prediction, Predictor, mean_of_views, flip_view, unflip_view
-from .model import fuse_conv_bn, pick_device, pick_precision
+from .model import fuse_conv_bn
+from .device import pick_device, pick_precision
 from .checkpoint import Checkpoint, load_unet
 
 # %% ../nbs/30_inference.ipynb #c007

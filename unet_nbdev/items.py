@@ -10,7 +10,8 @@ from itertools import islice
 from pathlib import Path
 import numpy as np
 from .core import Codes, DataError, Item, Items
-from .coco import anns2mask, nearest_resize
+from .coco import anns2mask
+from .shapes import nearest_resize
 from .masks import open_mask
 from .layouts import Layout, Part, ReadOptions
 from .mask_folders import MASKS

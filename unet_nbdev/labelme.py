@@ -15,8 +15,12 @@ from itertools import islice
 from pathlib import Path
 import numpy as np
 from PIL import Image
-from .core import DataError, Item, Items, check_bad, exif_orientation, image_size
-from .coco import ann2mask, brief, grep_file, is_file_name, is_image_size, mask2rle, segm2rle
+from .core import DataError, Item, Items, check_bad
+from .images import exif_orientation, image_size
+from .coco import ann2mask
+from .core import brief, is_file_name
+from .large import grep_file
+from .shapes import is_image_size, mask2rle, segm2rle
 from .mask_codes import class_names
 from .layouts import (Layout, Part, ReadOptions, collect_items, find_images, fit_size, folder_split,
                                 holds_images, keep_bad, result_or_error, subfolders, unique_ids, unused_images)

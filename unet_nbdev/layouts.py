@@ -16,8 +16,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import count, islice
 from pathlib import Path
-from .core import Codes, DataError, IMAGE_SUFFIXES, Item, Items, check_bad, exif_orientation, image_size, part_of
-from .coco import brief
+from .core import Codes, DataError, Item, Items, check_bad, part_of
+from .images import IMAGE_SUFFIXES, exif_orientation, image_size
+from .core import brief
 from .mask_codes import class_names
 
 # %% ../nbs/08_layouts.ipynb #n8954cb0

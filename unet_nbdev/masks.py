@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 import numpy as np
 from PIL import Image
-from .core import Codes, DataError, IGNORE, unreadable_image
+from .core import Codes, DataError, IGNORE
+from .images import unreadable_image
 
 # %% ../nbs/07_masks.ipynb #n9f02a5d
 def pack_colours(a:np.ndarray)->np.ndarray: # (…,3) uint8 → (…) uint32

@@ -11,8 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 import numpy as np
-from .core import DataError, Item, Items, image_size
-from .coco import mask2rle
+from .core import DataError, Item, Items
+from .images import image_size
+from .shapes import mask2rle
 from .masks import list_values, mask_size_error, open_raw_mask
 from .layouts import (Layout, Part, ReadOptions, collect_items, folder_split, images_in, keep_bad, no_mask_error,
                                 one_class_name, result_or_error, subfolders)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, asdict, fields, replace
 import numpy as np, cv2
 from fastcore.basics import patch
 from .core import *
-from .coco import mask2segm, mask2rle, mask2kaggle
+from .shapes import mask2segm, mask2rle, mask2kaggle
 
 # %% ../nbs/21_postprocessing.ipynb #c009
 def _table(v, top): # a value for each mask value; `v`: one number for all classes, or a list with one a class

@@ -13,7 +13,8 @@ from collections import defaultdict
 from pathlib import Path
 import cv2, numpy as np
 from PIL import Image
-from .core import DataError, open_image, write_image, write_json, write_text
+from .core import DataError, write_json, write_text
+from .images import open_image, write_image
 from .coco import read_coco
 from .doctor import CocoPart, Finding, FORMAT_SUFFIXES, MaskPart, Report
 from .doctor import depends_on_lost, entry_ids, printable, repair_annotation, repair_mask

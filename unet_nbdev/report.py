@@ -18,7 +18,8 @@ from fastai.callback.progress import ProgressCallback # patches no_bar into Lear
 from fastai.learner import Learner, ValueMetric
 from fastcore.basics import patch
 from .core import Codes, DataError, write_csv, write_json
-from .show import html_table, img_tag, plot_curves, save_fig, show_masks, write_page
+from .pages import html_table, img_tag, write_page
+from .show import plot_curves, save_fig, show_masks
 from .metrics import Scores, scores_for
 from .checkpoint import Checkpoint, load_unet, save_unet
 from .plan import Plan

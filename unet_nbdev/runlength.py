@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from .core import DataError, Item, Items
-from .coco import brief, kaggle2rle, split_of_file
+from .core import brief
+from .shapes import kaggle2rle
+from .coco import split_of_file
 from .mask_codes import class_names
 from .layouts import (Layout, NOT_FOR_TRAINING, Part, ReadOptions, collect_items, find_images, image_sizes,
                                 keep_bad, one_class_name, result_or_error, unique_ids, unused_images)

@@ -17,7 +17,8 @@ from fastcore.basics import patch
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from PIL import Image, ImageDraw, ImageFont
-from .core import IGNORE, Codes, DataError, Items, atomic, layers2map, open_image, palette
+from .core import IGNORE, Codes, DataError, Items, atomic, layers2map, palette
+from .images import open_image
 from .items import item2mask
 
 # %% ../nbs/11_show.ipynb #c006

@@ -10,8 +10,10 @@ from math import cos, sin, pi
 from dataclasses import dataclass
 from pathlib import Path
 import numpy as np, cv2
-from .core import Codes, DataError, Item, Items, write_image
-from .coco import anns2mask, find_coco, mask2rle, mask2segm, poly2mask, read_coco, write_coco
+from .core import Codes, DataError, Item, Items
+from .images import write_image
+from .coco import anns2mask, find_coco, read_coco, write_coco
+from .shapes import mask2rle, mask2segm, poly2mask
 
 # %% ../nbs/12_synth.ipynb #c006
 BEACH = Codes(['pebble', 'shell', 'starfish'], ids=[3, 7, 12])

@@ -30,7 +30,8 @@ from fastcore.basics import patch
 from .core import DataError
 from .settings import Settings, check_option
 from .data import SegDL, class_weights
-from .model import UNet, create_unet, input_stats, pick_device, pick_precision, unet_groups
+from .model import UNet, create_unet, input_stats, unet_groups
+from .device import pick_device, pick_precision
 from .losses import DeepLoss, create_loss
 from .postprocessing import PostProcess
 from .checkpoint import load_train

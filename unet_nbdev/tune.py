@@ -21,9 +21,11 @@ from fastcore.basics import patch
 from .core import *
 from .show import figure, save_fig
 from .data import Samples, aug_tfms, choose_prep, seg_dls, split_items
-from .model import create_unet, pick_device
+from .model import create_unet
+from .device import pick_device
 from .losses import create_loss
-from .training import SESSION_START, data_signature, shorten, seg_learner
+from .budget import SESSION_START
+from .training import data_signature, shorten, seg_learner
 
 # %% ../nbs/36_tune.ipynb #c007
 _SPACE = dict(lr=dict(low=3e-4, high=1e-2, log=True), bs=[2,4,8], aug=['none','light','medium','strong'],

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from .core import Codes, DataError, Items, check_bad
-from .coco import brief
+from .core import brief
 from .masks import file_palette
 from .mask_codes import subset_codes
 from .layouts import Layout, Part, ReadOptions, list_images, no_mask_error

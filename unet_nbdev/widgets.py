@@ -12,7 +12,8 @@ from dataclasses import asdict
 from pathlib import Path
 import numpy as np, cv2, ipywidgets as W
 from fastcore.basics import patch
-from .core import DataError, Items, image_files, open_image
+from .core import DataError, Items
+from .images import image_files, open_image
 from .items import item2mask
 from .show import ERROR_COLOURS, error_view, overlay, to_rgb
 from .metrics import scores_for
