@@ -10,7 +10,8 @@ from itertools import islice
 from pathlib import Path
 import numpy as np
 from .core import Codes, DataError, Item, Items
-from .coco import anns2mask, nearest_resize
+from .shapes import nearest_resize
+from .coco import anns2mask
 from .masks import open_mask
 from .layouts import Layout, Part, ReadOptions
 from .mask_folders import MASKS
@@ -29,7 +30,8 @@ def item2mask(
     "The label map of an item, however it is annotated"
     if codes.multilabel: return np.stack([item2mask(item, o, to) for o in codes.one_vs_rest()])
     if item.msk is not None: return nearest_resize(open_mask(item.msk, codes, item.sz), to)
-    if item.anns is None: raise DataError('image has neither annotations nor a mask', 'Read it with read_items', item.img)
+    if item.anns is None:
+        raise DataError('image has neither annotations nor a mask', 'Read it with read_items', item.img)
     return anns2mask(item.anns, item.sz, codes, to)
 
 # %% ../nbs/09_items.ipynb #nc50a1bc
@@ -40,12 +42,13 @@ def layout_named(name:str)->Layout:
     "The layout of this name in LAYOUTS"
     layout = next((o for o in LAYOUTS if o.name==name), None)
     if layout is not None: return layout
-    raise DataError(f'no layout is called {name!r}', f'Choose one of {", ".join(o.name for o in LAYOUTS)}, or add it to LAYOUTS')
+    known = ', '.join(o.name for o in LAYOUTS)
+    raise DataError(f'no layout is called {name!r}', f'Choose one of {known}, or add it to LAYOUTS')
 
 # %% ../nbs/09_items.ipynb #n2e7a005
 def scan(
     root:Path|None=None,   # folder of a data set, or an annotation file
-    coco:Path|None=None,   # COCO JSON file or a folder with such files, where `root` is not clear
+    coco:Path|None=None,   # COCO JSON file or a folder with such files, where root is not clear
     images:Path|None=None, # folder of images, if they are elsewhere
     masks:Path|None=None,  # folder of masks; or a csv of run lengths, or a folder of labelme files
 )->list:                   # of Part, all of one layout
@@ -65,7 +68,7 @@ def scan(
     if images is None: raise unknown_layout(source)
     return [Part('masks', images if masks is None else source, images)]
 
-WAYS = 'coco (a file or folder), or images and masks (folders)' # to say what data is, instead of having it recognised
+WAYS = 'coco (a file or folder), or images and masks (folders)' # of saying what data is
 
 # %% ../nbs/09_items.ipynb #c068
 def unknown_layout(root:Path)->DataError:
@@ -78,14 +81,14 @@ def unknown_layout(root:Path)->DataError:
 
 # %% ../nbs/09_items.ipynb #c069
 def read_items(
-    root:Path|None=None,          # folder of a data set in a usual layout; or a COCO file, a labelme file, a csv of run lengths
-    coco:Path|None=None,          # COCO JSON file or a folder with such files, where `root` is not clear
-    images:Path|None=None,        # folder of images, with `masks`; or with `root` or `coco`, if they are elsewhere
+    root:Path|None=None,          # folder of a data set, or a COCO file, a labelme file or a csv of run lengths
+    coco:Path|None=None,          # COCO JSON file or a folder with such files, where root is not clear
+    images:Path|None=None,        # folder of images: with masks, or if root or coco has them elsewhere
     masks:Path|None=None,         # folder of masks; or a csv of run lengths, or a folder of labelme files
     classes:list|str|None=None,   # names or ids of the classes wanted, in that order; None: all
-    names:list|str|None=None,     # class names, in the order of their values; for labelme, in the order wanted
+    names:list|str|None=None,     # class names, in the order of their values (labelme: in the order wanted)
     void:int|tuple|list|None=None,# for masks: value or colour that becomes IGNORE, or a list of them
-    crowd:str='ignore',           # for COCO: crowd regions, see `Codes`
+    crowd:str='ignore',           # for COCO: crowd regions, ignore, keep or drop
     codes:Codes|None=None,        # classes of a trained model, which the data must fit
     multilabel:bool=False,        # classes may overlap: a mask has one layer per class
     strict:bool=False,            # stop at the first thing that cannot be used instead of leaving it out
@@ -98,5 +101,5 @@ def read_items(
     options = ReadOptions(classes, names, void, crowd, codes, strict, max_bad)
     parts = scan(root, coco, images, masks)
     items = layout_named(parts[0].layout).read(parts, options)
-    if multilabel: items.codes = items.codes.as_multilabel()
+    if multilabel and items.codes is not None: items.codes = items.codes.as_multilabel()
     return items
