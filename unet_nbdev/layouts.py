@@ -165,8 +165,9 @@ def fit_size(
 )->tuple|None: # None if it fits, as stored or upright; else the (height, width) of the image
     "Check the size of an annotation against that of its image"
     own = image_size(img)
-    upright = own[::-1] if exif_orientation(img)>4 else own
-    return None if tuple(sz) in (own, upright) else own
+    if tuple(sz)==own: return None
+    turned = exif_orientation(img)>4
+    return None if turned and tuple(sz)==own[::-1] else own
 
 # %% ../nbs/08_layouts.ipynb #n64407e7
 def image_sizes(files:list)->dict: # file → (height, width), or the DataError
