@@ -7,18 +7,21 @@ __all__ = ['IMAGE_REPAIRS', 'ChangeLog', 'by_position', 'is_dropped', 'set_uprig
            'safe_path', 'copy_image', 'annotation_moves', 'copy_images', 'repaired_annotations', 'repair_coco',
            'nothing_left', 'repair_pairs', 'copy_mask', 'part_tags', 'repair_items']
 
-# %% ../nbs/14_repair.ipynb #n37d16d4
+# %% ../nbs/14_repair.ipynb #n0804dbd
 import io, json, os, shutil, struct, tempfile
 from collections import defaultdict
 from pathlib import Path
 import cv2, numpy as np
 from PIL import Image
-from .core import DataError, open_image, write_image, write_json, write_text
+from .core import DataError, write_json, write_text
+from .images import open_image, write_image
+from .faults import Report, printable
 from .coco import read_coco
-from .doctor import CocoPart, Finding, FORMAT_SUFFIXES, MaskPart, Report
-from .doctor import depends_on_lost, entry_ids, printable, repair_annotation, repair_mask
+from .image_checks import FORMAT_SUFFIXES
+from .coco_checks import CocoPart, depends_on_lost, entry_ids, repair_annotation
+from .mask_checks import MaskPart, repair_mask
 
-# %% ../nbs/14_repair.ipynb #n27727a8
+# %% ../nbs/14_repair.ipynb #n27d7d70
 class ChangeLog(list):
     "Collect what repair did, as plain values"
     def add(self,
@@ -29,7 +32,7 @@ class ChangeLog(list):
             name = printable(Path(f.file).name) if f.file else ''
             self.append(dict(kind=f.kind, done=f.outcome, what=f.what, file=name, ids=f.ids))
 
-# %% ../nbs/14_repair.ipynb #n1ed6b61
+# %% ../nbs/14_repair.ipynb #nb208171
 def by_position(
     report:Report, # of `check_items`
     i:int,         # number of the part
@@ -47,7 +50,7 @@ def is_dropped(
     "Is an entry missing from the copy?"
     return any(f.outcome in ('left out','removed') for f in findings)
 
-# %% ../nbs/14_repair.ipynb #n997ea2d
+# %% ../nbs/14_repair.ipynb #nc01b58f
 def set_upright(
     raw:bytes, # a JPEG file with an EXIF orientation
 )->bytes|None: # None if the orientation stands somewhere else
@@ -64,7 +67,7 @@ def set_upright(
     except (struct.error, OSError): return None
     return bytes(raw) if upright else None
 
-# %% ../nbs/14_repair.ipynb #na98f277
+# %% ../nbs/14_repair.ipynb #n04609a3
 def as_rgb(
     img:np.ndarray, # (H,W) or (H,W,C), with an opaque channel last if C is 2 or 4
 )->np.ndarray: # (H,W,3)
@@ -79,7 +82,7 @@ def png_bytes(
     stored = img[...,::-1] if img.ndim==3 else img                           # OpenCV wants BGR
     return cv2.imencode('.png', np.ascontiguousarray(stored))[1].tobytes()
 
-# %% ../nbs/14_repair.ipynb #n63c2bd9
+# %% ../nbs/14_repair.ipynb #n0a5c5fb
 _TO_RGB = {'palette image','cmyk image','alpha channel'}
 IMAGE_REPAIRS = _TO_RGB|{'wrong suffix','exif orientation'} # kinds of findings that change an image file
 
@@ -96,7 +99,7 @@ def repair_image(
     raw = set_upright(path.read_bytes()) if fmt=='JPEG' and stored==tuple(sz) else None
     return (suffix,raw) if raw else ('.png', png_bytes(open_image(path, sz)))
 
-# %% ../nbs/14_repair.ipynb #n9ddaaac
+# %% ../nbs/14_repair.ipynb #nc7ad40b
 def safe_path(
     name:str, # as a JSON file has it
 )->Path:
@@ -104,7 +107,7 @@ def safe_path(
     parts = [o for o in name.replace('\\', '/').split('/') if o not in ('', '.', '..') and not o.endswith(':')]
     return Path(*parts) if parts else Path('image')
 
-# %% ../nbs/14_repair.ipynb #n487a122
+# %% ../nbs/14_repair.ipynb #n2766e32
 def copy_image(
     src:Path,  # image file
     dst:Path,  # where it should go
@@ -125,7 +128,7 @@ def copy_image(
     else: dst.write_bytes(raw)
     return dst
 
-# %% ../nbs/14_repair.ipynb #nface93d
+# %% ../nbs/14_repair.ipynb #neff34c5
 def annotation_moves(
     p:CocoPart,  # the part
     k:int,       # position of an image that is missing from the copy
@@ -139,7 +142,7 @@ def annotation_moves(
     if 'duplicate file name' in kinds and not is_dropped(faults.get(first, [])): return {o['id']: p.d['images'][first]['id']}
     return dict.fromkeys(entry_ids(o))
 
-# %% ../nbs/14_repair.ipynb #nea599ce
+# %% ../nbs/14_repair.ipynb #nb7316ef
 def copy_images(
     report:Report, # of `check_items`
     p:CocoPart,    # the part
@@ -162,7 +165,7 @@ def copy_images(
             entries.append(o | new)
     return entries,moves
 
-# %% ../nbs/14_repair.ipynb #nb1eb929
+# %% ../nbs/14_repair.ipynb #nfcc0848
 def repaired_annotations(
     report:Report, # of `check_items`
     p:CocoPart,    # the part
@@ -196,7 +199,7 @@ def repaired_annotations(
         log.append(dict(kind='annotations', done='left out', what=what, file=p.file.name, ids={}))
     return res
 
-# %% ../nbs/14_repair.ipynb #n5e8cf83
+# %% ../nbs/14_repair.ipynb #nb81ee3a
 def repair_coco(
     report:Report, # of `check_items`
     p:CocoPart,    # the part
@@ -221,7 +224,7 @@ def nothing_left(
     "The error for a data set of which nothing can be used"
     return DataError('no image can be used, so there is nothing to repair', 'Correct the data by hand', file)
 
-# %% ../nbs/14_repair.ipynb #n9dcf0f7
+# %% ../nbs/14_repair.ipynb #nb6073a9
 _SHORT = {'valid':'val'}
 
 def repair_pairs(
@@ -249,7 +252,7 @@ def repair_pairs(
     elif len(list(msk_dir.rglob('*.*')))!=len(names):
         raise DataError('two masks would get the same name', 'Give each image its own name', p.dir)
 
-# %% ../nbs/14_repair.ipynb #nbc49135
+# %% ../nbs/14_repair.ipynb #n373338d
 def copy_mask(
     p:MaskPart, # the part
     k:int,      # position of the mask
@@ -263,7 +266,7 @@ def copy_mask(
     if kinds: write_image(dst, repair_mask(p, k, kinds))
     else: shutil.copyfile(msk, dst)
 
-# %% ../nbs/14_repair.ipynb #n7c76408
+# %% ../nbs/14_repair.ipynb #ncbe5adb
 def part_tags(
     parts:list, # of `CocoPart` and `MaskPart`
 )->list: # of str
@@ -278,7 +281,7 @@ def part_tags(
         res.append(tag)
     return res
 
-# %% ../nbs/14_repair.ipynb #n41f2cd3
+# %% ../nbs/14_repair.ipynb #n9a5ba2e
 def _check_target(report, out): # raise if the copy cannot be written there
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DataError('this exists already', 'Choose a new folder for the repaired copy', out)
