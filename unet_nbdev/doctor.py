@@ -115,7 +115,7 @@ def thumbnail(
     img:np.ndarray, # pixels of any kind
     side:int=220,   # of the longer side, in pixels
 )->np.ndarray: # (h,w,3) uint8
-    "A small picture"
+    "Make a small picture"
     img = to_rgb(img)
     scale = side/max(img.shape[:2])
     how = cv2.INTER_AREA if scale<1 else cv2.INTER_NEAREST
@@ -131,7 +131,7 @@ def _drawable_box(bbox): # → bool
 def drawable_lines(
     a:dict, # annotation, whatever its segmentation is
 )->list: # of (N,2), N≥2
-    "What can be drawn of the polygons of an annotation, even if they are broken"
+    "List what can be drawn of the polygons of an annotation, even if they are broken"
     segm = a.get('segmentation')
     if not isinstance(segm, list) or not segm: return []
     lines = []
@@ -148,7 +148,7 @@ def window_around(
     sz:tuple,       # (height, width) of the image
     q:np.ndarray,   # (N,2) points; none: the whole image
 )->tuple: # x0, y0, x1, y1
-    "The part of an image around some points, with a margin"
+    "Choose the part of an image around some points, with a margin"
     h,w = sz
     if not len(q): return 0,0,w,h
     margin = max(12, .3*np.ptp(q, 0).max())
@@ -164,7 +164,7 @@ def draw_annotation(
     color:tuple,      # of its lines
     box:bool=False,   # draw its box in any case; False: only if there is no outline
 )->np.ndarray: # (h,w,3) uint8
-    "A part of an image with the outline of an annotation"
+    "Draw the outline of an annotation on a part of its image"
     x0,y0,x1,y1 = window
     out = thumbnail(img[y0:y1,x0:x1])
     scale = out.shape[1]/(x1-x0)
@@ -191,7 +191,7 @@ def annotation_pictures(
     p:CocoPart, # the part
     f:Finding,  # about one of its annotations
 )->list: # of (caption, (h,w,3) uint8)
-    "An annotation as it is, and as repair writes it"
+    "Show an annotation as it is, and as repair writes it"
     a = p.d['annotations'][f.at.k]
     image_id = known_id(a.get('image_id'), p.szs) if isinstance(a, dict) else None
     if not is_among(image_id, p.place): return []
@@ -214,7 +214,7 @@ def image_pictures(
     p:CheckedPart,    # the part
     f:Finding, # about one of its images
 )->list: # of (caption, (h,w,3) uint8)
-    "An image as it is stored, and upright if repair turns it"
+    "Show an image as it is stored, and upright if repair turns it"
     k = f.at.k
     path = p.paths[k]
     if path is None: return []
@@ -231,7 +231,7 @@ def mask_pictures(
     p:MaskPart, # the part
     f:Finding,  # about one of its masks
 )->list: # of (caption, (h,w,3) uint8)
-    "An image, its mask, and the mask as repair writes it"
+    "Show an image, its mask, and the mask as repair writes it"
     img = open_image(p.paths[f.at.k])
     raw = open_raw_mask(p.pairs[f.at.k][1])[0].astype(float)
     bright = (raw*(255/max(1, raw.max()))).astype(np.uint8)
@@ -249,7 +249,7 @@ _DRAW = dict(annotations=annotation_pictures, images=image_pictures, masks=mask_
 def pictures(self:Report,
     f:Finding, # one of `findings`
 )->list: # of (caption, (h,w,3) uint8)
-    "A finding in pictures, before and after repair; none where nothing can be drawn"
+    "Show a finding in pictures, before and after repair; none where nothing can be drawn"
     if f.at is None or f.at.group not in _DRAW: return []
     try: return _DRAW[f.at.group](self.parts[f.at.part], f)
     except (DataError, OSError, ValueError, cv2.error): return []
@@ -280,7 +280,7 @@ def to_html(self:Report,
     n_pics:int=8,   # findings of a kind that are drawn
     n_text:int=200, # findings of a kind that are listed
 )->str: # pictures are inside
-    "The report as one piece of HTML"
+    "Write the report as one piece of HTML"
     rows = ''.join(_summary_row(*o) for o in self.kinds.items())
     body = ''
     for kind,found in self.kinds.items():

@@ -8,7 +8,7 @@ __all__ = ['IMAGE_REPAIRS', 'ChangeLog', 'by_position', 'is_dropped', 'safe_kind
            'repaired_annotations', 'repair_coco', 'nothing_left', 'repair_pairs', 'copy_mask', 'part_tags',
            'check_target', 'repair_items']
 
-# %% ../nbs/14_repair.ipynb #n84fd1ec
+# %% ../nbs/14_repair.ipynb #na9e3680
 import io, json, os, shutil, struct, tempfile
 from collections import defaultdict
 from pathlib import Path
@@ -22,7 +22,7 @@ from .image_checks import FORMAT_SUFFIXES
 from .coco_checks import CocoPart, depends_on_lost, entry_ids, repair_annotation
 from .mask_checks import MaskPart, repair_mask
 
-# %% ../nbs/14_repair.ipynb #nef2b6a8
+# %% ../nbs/14_repair.ipynb #n907e085
 class ChangeLog(list):
     "Collect what repair did, as plain values"
     def add(self,
@@ -33,13 +33,13 @@ class ChangeLog(list):
             name = printable(Path(f.file).name) if f.file else ''
             self.append(dict(kind=f.kind, done=f.outcome, what=f.what, file=name, ids=f.ids))
 
-# %% ../nbs/14_repair.ipynb #nafba3be
+# %% ../nbs/14_repair.ipynb #na174ae1
 def by_position(
     report:Report, # of `check_items`
     i:int, # number of the part
     group:str, # 'images', 'annotations', 'categories' or 'masks'
 )->dict: # position → list of `Finding`
-    "Findings about the entries of one list"
+    "Sort the findings about one list by position"
     res = defaultdict(list)
     for f in report.findings:
         if f.at and f.at[:2]==(i,group): res[f.at.k].append(f)
@@ -48,20 +48,20 @@ def by_position(
 def is_dropped(
     findings:list, # about one entry
 )->bool:
-    "Is an entry missing from the copy?"
+    "Will an entry be missing from the copy?"
     return any(f.outcome in ('left out','removed') for f in findings)
 
 def safe_kinds(
     findings:list, # about one entry
 )->set:
-    "Kinds of findings that are safe to repair"
+    "List the kinds of findings that are safe to repair"
     return {f.kind for f in findings if f.safe}
 
-# %% ../nbs/14_repair.ipynb #n5990637
+# %% ../nbs/14_repair.ipynb #nd4cd009
 def set_upright(
     raw:bytes, # a JPEG file with an EXIF orientation
 )->bytes|None: # None if the orientation stands somewhere else
-    "A JPEG file whose EXIF orientation is set to upright, its pixels untouched"
+    "Set the EXIF orientation of a JPEG file to upright, its pixels untouched"
     raw = bytearray(raw)
     start = raw.find(b'Exif\0\0')+6
     order = '<' if raw[start:start+2]==b'II' else '>'
@@ -75,22 +75,22 @@ def set_upright(
     except (struct.error, OSError): return None
     return bytes(raw) if upright else None
 
-# %% ../nbs/14_repair.ipynb #n7d08dad
+# %% ../nbs/14_repair.ipynb #nc8d1868
 def as_rgb(
     img:np.ndarray, # (H,W) or (H,W,C), with an opaque channel last if C is 2 or 4
 )->np.ndarray: # (H,W,3)
-    "Pixels as RGB, without a channel of transparency"
+    "Convert pixels to RGB, without a channel of transparency"
     if img.ndim==2: img = img[...,None]
     return np.repeat(img[...,:1], 3, 2) if img.shape[2]<3 else img[...,:3]
 
 def png_bytes(
     img:np.ndarray, # (H,W) or (H,W,C), RGB
 )->bytes:
-    "An image as a PNG file"
+    "Encode an image as a PNG file"
     stored = img[...,::-1] if img.ndim==3 else img # OpenCV wants BGR
     return cv2.imencode('.png', np.ascontiguousarray(stored))[1].tobytes()
 
-# %% ../nbs/14_repair.ipynb #nd929e4f
+# %% ../nbs/14_repair.ipynb #n1c5c4be
 _TO_RGB = {'palette image','cmyk image','alpha channel'}
 IMAGE_REPAIRS = _TO_RGB|{'wrong suffix','exif orientation'} # kinds of findings that change an image file
 
@@ -99,7 +99,7 @@ def repair_image(
     kinds:set, # of `IMAGE_REPAIRS`
     sz:tuple, # (height, width) of its annotations
 )->tuple: # (suffix, bytes); None for bytes: those of the file
-    "An image file without its faults"
+    "Make an image file without its faults"
     if kinds & _TO_RGB: return '.png',png_bytes(as_rgb(open_image(path, sz)))
     with Image.open(path) as im: fmt,stored = im.format,im.size[::-1]
     suffix = FORMAT_SUFFIXES[fmt][0] if 'wrong suffix' in kinds else path.suffix
@@ -107,16 +107,16 @@ def repair_image(
     raw = set_upright(path.read_bytes()) if fmt=='JPEG' and stored==tuple(sz) else None
     return (suffix,raw) if raw else ('.png', png_bytes(open_image(path, sz)))
 
-# %% ../nbs/14_repair.ipynb #n69ccaac
+# %% ../nbs/14_repair.ipynb #ne74e459
 def safe_path(
     name:str, # as a JSON file has it
 )->Path:
-    "A relative path that does not leave its folder"
+    "Make a relative path that does not leave its folder"
     parts = name.replace('\\', '/').split('/')
     parts = [o for o in parts if o not in ('', '.', '..') and not o.endswith(':')]
     return Path(*parts) if parts else Path('image')
 
-# %% ../nbs/14_repair.ipynb #nefb8518
+# %% ../nbs/14_repair.ipynb #n34aba11
 def copy_image(
     src:Path, # image file
     dst:Path, # where it should go
@@ -137,13 +137,13 @@ def copy_image(
     else: dst.write_bytes(raw)
     return dst
 
-# %% ../nbs/14_repair.ipynb #n04cbc4a
+# %% ../nbs/14_repair.ipynb #nfc9195f
 def annotation_moves(
     p:CocoPart, # the part
     k:int, # position of an image that is missing from the copy
     faults:dict, # position of an image → findings
 )->dict: # image id → id that its annotations move to; None: they are left out
-    "What becomes of the annotations of an image"
+    "Say what becomes of the annotations of an image that is missing from the copy"
     o = p.d['images'][k]
     kinds = safe_kinds(faults[k])
     if 'duplicate image id' in kinds: return {} # the first entry with this id stays
@@ -152,7 +152,7 @@ def annotation_moves(
         return {o['id']: p.d['images'][first]['id']}
     return dict.fromkeys(entry_ids(o))
 
-# %% ../nbs/14_repair.ipynb #ne7aa75e
+# %% ../nbs/14_repair.ipynb #nf0a13b1
 def copy_images(
     report:Report, # of `check_items`
     p:CocoPart, # the part
@@ -175,14 +175,14 @@ def copy_images(
             entries.append(o | new)
     return entries,moves
 
-# %% ../nbs/14_repair.ipynb #n5dea708
+# %% ../nbs/14_repair.ipynb #n162fd8c
 def moved_annotation(
     p:CocoPart, # the part
     a:dict,     # one of its annotations
     found:list, # findings about it
     moves:dict, # from `copy_images`
 )->dict|None: # None: its image or its category is left out
-    "An annotation as the copy has it, apart from its own id"
+    "Make an annotation as the copy has it, apart from its own id"
     if depends_on_lost(p, a): return None
     if safe_kinds(found)-{'duplicate annotation id'}: a = repair_annotation(p, a)
     image_id = moves.get(a['image_id'], a['image_id'])
@@ -190,14 +190,14 @@ def moved_annotation(
     target = dict(image_id=image_id, category_id=p.same.get(a['category_id'], a['category_id']))
     return a if target.items()<=a.items() else a | target
 
-# %% ../nbs/14_repair.ipynb #nca37efd
+# %% ../nbs/14_repair.ipynb #nb24ae45
 def repaired_annotations(
     report:Report, # of `check_items`
     p:CocoPart, # the part
     moves:dict, # from `copy_images`
     log:ChangeLog, # to add to
 )->list: # of annotations
-    "Annotations with everything safe repaired, of the images that are in the copy"
+    "List the annotations of the copy, with every safe repair"
     faults = by_position(report, p.i, 'annotations')
     numbers = [a['id'] for a in p.d['annotations'] if isinstance(a, dict) and type(a.get('id')) is int]
     last = max(numbers, default=0)
@@ -219,7 +219,7 @@ def repaired_annotations(
         log.append(dict(kind='annotations', done='left out', what=what, file=p.file.name, ids={}))
     return res
 
-# %% ../nbs/14_repair.ipynb #n8ae6dc3
+# %% ../nbs/14_repair.ipynb #n74d3628
 def repair_coco(
     report:Report, # of `check_items`
     p:CocoPart, # the part
@@ -239,15 +239,15 @@ def repair_coco(
     write_text(file, json.dumps(d))
     read_coco(file, root/tag, strict=True) # what cannot be read back is no repair
 
-# %% ../nbs/14_repair.ipynb #n0d64e0f
+# %% ../nbs/14_repair.ipynb #n2bd789f
 def nothing_left(
     file:Path, # file or folder of the originals
 )->DataError:
-    "The error for a data set of which nothing can be used"
+    "Make the error for a data set of which nothing can be used"
     what = 'no image can be used, so nothing is left after repair'
     return DataError(what, 'Correct the data by hand', file)
 
-# %% ../nbs/14_repair.ipynb #n3754b76
+# %% ../nbs/14_repair.ipynb #nb1a6b62
 _SHORT = {'valid':'val'}
 
 def repair_pairs(
@@ -277,7 +277,7 @@ def repair_pairs(
     elif len(list(msk_dir.rglob('*.*')))!=len(names):
         raise DataError('two masks would get the same name', 'Give each image its own name', p.dir)
 
-# %% ../nbs/14_repair.ipynb #ndbba6f9
+# %% ../nbs/14_repair.ipynb #nd3d6850
 def copy_mask(
     p:MaskPart, # the part
     k:int, # position of the mask
@@ -291,11 +291,11 @@ def copy_mask(
     if kinds: write_image(dst, repair_mask(p, k, kinds))
     else: shutil.copyfile(msk, dst)
 
-# %% ../nbs/14_repair.ipynb #n7516a21
+# %% ../nbs/14_repair.ipynb #nb4e5fb9
 def part_tags(
     parts:list, # of `CocoPart` and `MaskPart`
 )->list: # of str
-    "A name of its own for each part, after its file or its split"
+    "Name each part after its file or its split, no two alike"
     res = []
     for p in parts:
         named = isinstance(p, CocoPart) and p.file.suffix=='.json'
@@ -306,7 +306,7 @@ def part_tags(
         res.append(tag)
     return res
 
-# %% ../nbs/14_repair.ipynb #nf4e4cd8
+# %% ../nbs/14_repair.ipynb #n19634d1
 def check_target(
     report:Report, # of `check_items`
     out:Path,      # where the copy should go
@@ -320,12 +320,12 @@ def check_target(
         if f.kind=='categories differ': # only a person knows which of them is right
             raise DataError(f.what, f.fix, f.file, f.ids, f.kind)
 
-# %% ../nbs/14_repair.ipynb #n00bf0dd
+# %% ../nbs/14_repair.ipynb #n172f043
 def repair_items(
     report:Report, # of `check_items`
     out:str|Path, # new folder for the repaired copy
 )->list: # what was done: dicts of kind, done ('repaired', 'removed', 'left out', 'unchanged'), what, file, ids
-    "Write a copy of the data in which everything safe is repaired and what cannot be used is left out"
+    "Write a copy of the data with every safe repair, without what cannot be used"
     out = Path(out).resolve()
     check_target(report, out)
     out.parent.mkdir(parents=True, exist_ok=True)
