@@ -6,7 +6,7 @@
 __all__ = ['LOGGERS', 'TrainState', 'StepSchedule', 'AveragedWeights', 'EMA', 'Freeze', 'NonFiniteError', 'StopOnNaN',
            'StopSignals', 'Replan', 'CheckpointCallback', 'TimeSteps']
 
-# %% ../nbs/27_callbacks.ipynb #n777efe3
+# %% ../nbs/27_callbacks.ipynb #nb8e8331
 import secrets, signal, threading, time, warnings
 from dataclasses import dataclass, field
 import numpy as np, torch
@@ -21,7 +21,7 @@ from .distributed import all_gather, process_rank, unwrap_model, world_size
 from .report import RunFolder, learn2ckpt
 from .budget import SESSION_ENDS, TIME_UP, Budget
 
-# %% ../nbs/27_callbacks.ipynb #n264a5d0
+# %% ../nbs/27_callbacks.ipynb #na6bec1d
 @dataclass(repr=False)
 class TrainState:
     "Where a training stands: plain values that its callbacks share"
@@ -40,7 +40,7 @@ class TrainState:
     def step(self): return self.n//self.plan['grad_accum']
     def __repr__(self): return f'TrainState: step {self.step} of {self.plan["steps"]}'
 
-# %% ../nbs/27_callbacks.ipynb #n6e215fb
+# %% ../nbs/27_callbacks.ipynb #nc943a54
 class StepSchedule(Callback):
     "Count steps, set schedule and random state by them, and start an epoch in its middle"
     order = -5 # before everything that reads them
@@ -62,7 +62,7 @@ class StepSchedule(Callback):
         state.n += 1
         state.folder.steps = state.step
 
-# %% ../nbs/27_callbacks.ipynb #nd0ebb03
+# %% ../nbs/27_callbacks.ipynb #nac02883
 class AveragedWeights:
     "Exponential moving average of the weights of a network"
     def __init__(self, model:torch.nn.Module, decay:float=0.999): # share of the old average that a step keeps
@@ -85,7 +85,7 @@ class AveragedWeights:
             a.copy_(plain)
         self.swapped = on
 
-# %% ../nbs/27_callbacks.ipynb #n9c4a87b
+# %% ../nbs/27_callbacks.ipynb #n22d1802
 class EMA(Callback):
     "Average the weights; the average is in the network from validation to the end of the epoch"
     order = 68 # after RecordRun, which looks at the average
@@ -98,7 +98,7 @@ class EMA(Callback):
     def before_validate(self): self.train_state.average.swap(True)
     def after_epoch(self): self.train_state.average.swap(False)
 
-# %% ../nbs/27_callbacks.ipynb #n514a0ab
+# %% ../nbs/27_callbacks.ipynb #n7769c5d
 class Freeze(Callback):
     "Keep the encoder as it is in the first epochs"
     order = 3
@@ -109,12 +109,12 @@ class Freeze(Callback):
     def before_train(self): self.train_encoder(self.epoch>=self.epochs)
     def after_fit(self): self.train_encoder(True)
 
-# %% ../nbs/27_callbacks.ipynb #n4301be7
+# %% ../nbs/27_callbacks.ipynb #n15f7ded
 class NonFiniteError(Exception):
     "The loss or the weights are NaN or infinite; `what` is the message, which fastai replaces in `args`"
     def __init__(self, what:str): self.what = what
 
-# %% ../nbs/27_callbacks.ipynb #n4ff1e32
+# %% ../nbs/27_callbacks.ipynb #nb22d7a5
 def batch_files(learn:Learner)->list: # of names
     "Name the images of the batch that is being trained on"
     state,dl = learn.train_state,learn.dls.train
@@ -124,13 +124,13 @@ def batch_files(learn:Learner)->list: # of names
     size = dl.bs*dl.world
     return [ds.samples.items[ds.place(i)[0]].img.name for i in range(batch*size, (batch+1)*size)]
 
-# %% ../nbs/27_callbacks.ipynb #n5c4427b
+# %% ../nbs/27_callbacks.ipynb #n849b0f0
 def non_finite(learn:Learner, what:str)->NonFiniteError: # what: such as 'the loss is'
     "Make the error that says what is NaN, at which step, and with which images"
     images = f', with {", ".join(batch_files(learn))}' if learn.training else ''
     return NonFiniteError(f'{what} NaN or infinite at step {learn.train_state.step}{images}')
 
-# %% ../nbs/27_callbacks.ipynb #na4b89a5
+# %% ../nbs/27_callbacks.ipynb #n4a7f694
 class StopOnNaN(Callback):
     "Stop before a loss that is NaN or infinite can spoil the weights"
     order = 15 # after mixed precision has left its context
@@ -155,7 +155,7 @@ class StopOnNaN(Callback):
         self.ready[1-self.k].synchronize()
         return self.held[1-self.k]
 
-# %% ../nbs/27_callbacks.ipynb #n55539c5
+# %% ../nbs/27_callbacks.ipynb #nb1dedff
 def take_snapshot(learn:Learner)->dict: # plain values and tensors, for save_unet(train=…)
     "Take down where a training stands, besides the weights"
     state,smooth = learn.train_state,learn.recorder.smooth_loss
@@ -169,7 +169,7 @@ def grad_scaler(learn:Learner): # torch.amp.GradScaler, or None
     "Return what scales the loss in float16, if anything does"
     return getattr(getattr(learn, 'mixed_precision', None), 'scaler', None)
 
-# %% ../nbs/27_callbacks.ipynb #n7d65976
+# %% ../nbs/27_callbacks.ipynb #n8497cdc
 def restore_snapshot(
     learn:Learner, # of the same kind as the one that was saved, with a TrainState
     weights:dict,  # of the network
@@ -187,7 +187,7 @@ def restore_snapshot(
         state.average.n = train['ema']['n']
     if train['scaler']: grad_scaler(learn).load_state_dict(train['scaler'])
 
-# %% ../nbs/27_callbacks.ipynb #n1fea3c7
+# %% ../nbs/27_callbacks.ipynb #nb315dae
 class StopSignals:
     "Note SIGTERM and Ctrl-C within a context, instead of ending at once"
     def __init__(self):
@@ -203,12 +203,12 @@ class StopSignals:
     def __exit__(self, *args):
         for s,handler in self.old.items(): signal.signal(s, handler)
 
-# %% ../nbs/27_callbacks.ipynb #nc96866d
+# %% ../nbs/27_callbacks.ipynb #nc5f0d03
 class Replan(Exception):
     "Steps are faster than planned; `change` holds what the new plan changes"
     def __init__(self, change:dict): self.change = change
 
-# %% ../nbs/27_callbacks.ipynb #n056cf6f
+# %% ../nbs/27_callbacks.ipynb #ne299547
 _SIGNAL = 100 # added to the number of a signal: the strongest reason to stop
 
 class CheckpointCallback(Callback):
@@ -245,7 +245,7 @@ class CheckpointCallback(Callback):
         self.train_state.budget.end_tail()
         if self.train_state.time_up or self.out_of_patience(): raise CancelFitException()
 
-# %% ../nbs/27_callbacks.ipynb #nee56fce
+# %% ../nbs/27_callbacks.ipynb #n8ddbcbd
 @patch
 def save(self:CheckpointCallback):
     "Write `last.ckpt` if the weights are finite"
@@ -258,7 +258,7 @@ def save(self:CheckpointCallback):
     state.folder.put('last.ckpt', lambda path: save_unet(path, ckpt, take_snapshot(self.learn)))
     state.budget.saved(began)
 
-# %% ../nbs/27_callbacks.ipynb #n1127888
+# %% ../nbs/27_callbacks.ipynb #n40ab174
 @patch
 def reason(self:CheckpointCallback,
     ahead:float=0.,    # seconds until the next chance to stop
@@ -269,7 +269,7 @@ def reason(self:CheckpointCallback,
     if signals and signals.got: return _SIGNAL+signals.got
     return self.train_state.budget.why_stop(ahead, minutes)
 
-# %% ../nbs/27_callbacks.ipynb #nace3f5b
+# %% ../nbs/27_callbacks.ipynb #n4f7ddd6
 @patch
 def stop_if(self:CheckpointCallback, reason:int):
     "Stop if any process has a reason to"
@@ -283,7 +283,7 @@ def stop_if(self:CheckpointCallback, reason:int):
     self.save()
     raise CancelFitException()
 
-# %% ../nbs/27_callbacks.ipynb #na8cf4d3
+# %% ../nbs/27_callbacks.ipynb #n38e9fc6
 @patch
 def replan(self:CheckpointCallback):
     "Early in the first epoch, make a new plan if there is time for many more steps"
@@ -295,7 +295,7 @@ def replan(self:CheckpointCallback):
     raise Replan(dict(epochs=epochs, steps=per_epoch*epochs, samples=per_epoch*plan['bs'],
                       step_seconds=state.budget.step_seconds, tail=state.budget.tail))
 
-# %% ../nbs/27_callbacks.ipynb #n588eaa9
+# %% ../nbs/27_callbacks.ipynb #nda90a58
 @patch
 def out_of_patience(self:CheckpointCallback)->bool:
     "Has the score not improved for `patience` epochs?"
@@ -304,7 +304,7 @@ def out_of_patience(self:CheckpointCallback)->bool:
     scores = [row[folder.monitor] for row in folder.rows]
     return len(scores)-1-int(np.nanargmax(scores))>=patience
 
-# %% ../nbs/27_callbacks.ipynb #nddeeed0
+# %% ../nbs/27_callbacks.ipynb #n6464ee7
 @patch
 def show_time_to_go(self:CheckpointCallback):
     "Say next to the bar of the epoch how long the whole training still takes"
@@ -315,7 +315,7 @@ def show_time_to_go(self:CheckpointCallback):
     left = state.budget.time_to_go(plan['steps']-state.step, step_seconds, plan['epochs']-self.epoch)
     bar.comment = f'{self.recorder.smooth_loss.value:.4f}, {left} to go'
 
-# %% ../nbs/27_callbacks.ipynb #nd1b6ed7
+# %% ../nbs/27_callbacks.ipynb #n673bce1
 class TimeSteps(Callback):
     "Time some batches, then end"
     order = 90
@@ -338,7 +338,7 @@ class TimeSteps(Callback):
 
     def before_validate(self): raise CancelValidException()
 
-# %% ../nbs/27_callbacks.ipynb #n88813bf
+# %% ../nbs/27_callbacks.ipynb #n20fbc61
 def tensorboard_callback(folder:RunFolder, plan:dict): # a fastai callback
     "Log to TensorBoard, in the run folder"
     with warnings.catch_warnings():
@@ -352,7 +352,7 @@ def tensorboard_callback(folder:RunFolder, plan:dict): # a fastai callback
                 self.writer.add_scalar(f'lr_{i}', hyper['lr'], self.train_iter)
     return Board(folder.path/'tensorboard', trace_model=False, log_preds=False)
 
-# %% ../nbs/27_callbacks.ipynb #n8f9a969
+# %% ../nbs/27_callbacks.ipynb #nda82e9b
 def wandb_callback(folder:RunFolder, plan:dict): # a fastai callback
     "Log to Weights & Biases; a resumed training continues the same run there"
     import wandb
@@ -363,11 +363,11 @@ def wandb_callback(folder:RunFolder, plan:dict): # a fastai callback
                    config=plan)
     return WandbCallback(log_preds=False, log_model=False)
 
-# %% ../nbs/27_callbacks.ipynb #n74100a6
+# %% ../nbs/27_callbacks.ipynb #n5dfcce4
 LOGGERS = dict(tensorboard=tensorboard_callback, # name → function of (RunFolder, plan)
                wandb=wandb_callback)
 
-# %% ../nbs/27_callbacks.ipynb #nea12e82
+# %% ../nbs/27_callbacks.ipynb #n12f024f
 def logger_callbacks(
     log:str|None, # a name in LOGGERS
     folder:RunFolder,

@@ -6,7 +6,7 @@
 __all__ = ['world_size', 'process_rank', 'tell', 'all_gather', 'unwrap_model', 'join_processes', 'share_batches', 'as_one_of_all',
            'distributed_callback']
 
-# %% ../nbs/24_distributed.ipynb #n3804502
+# %% ../nbs/24_distributed.ipynb #n2412e4e
 import os, sys
 from contextlib import ExitStack, contextmanager
 import torch
@@ -14,22 +14,22 @@ import torch.distributed as dist
 from torch import nn
 from .core import DataError
 
-# %% ../nbs/24_distributed.ipynb #n57908f4
+# %% ../nbs/24_distributed.ipynb #nbf741c8
 def world_size()->int:
     "Number of processes that train together"
     return max(1, int(os.environ.get('WORLD_SIZE', 1)))
 
-# %% ../nbs/24_distributed.ipynb #n93df80e
+# %% ../nbs/24_distributed.ipynb #nd72906f
 def process_rank()->int: # 0 is the first, which prints and writes
     "Number of this process"
     return int(os.environ.get('RANK', 0))
 
-# %% ../nbs/24_distributed.ipynb #nad7f09a
+# %% ../nbs/24_distributed.ipynb #nb05eeaa
 def tell(message:str):
     "Print a message on stderr, in the first process only"
     if process_rank()==0: print(message, file=sys.stderr, flush=True)
 
-# %% ../nbs/24_distributed.ipynb #n3e7f789
+# %% ../nbs/24_distributed.ipynb #ne5c5a0e
 def all_gather(o)->list: # one object per process, in the order of the processes
     "Collect an object from every process"
     if world_size()<2: return [o]
@@ -37,21 +37,21 @@ def all_gather(o)->list: # one object per process, in the order of the processes
     dist.all_gather_object(gathered, o)
     return gathered
 
-# %% ../nbs/24_distributed.ipynb #n4f6a1b5
+# %% ../nbs/24_distributed.ipynb #n19d0e23
 def unwrap_model(
     learn # fastai Learner
 )->nn.Module:
     "Return the network itself, without the wrapper that distributed training puts around it"
     return getattr(learn.model, 'module', learn.model)
 
-# %% ../nbs/24_distributed.ipynb #n64a08cf
+# %% ../nbs/24_distributed.ipynb #n427f1bf
 def join_processes(device:torch.device):
     "Connect this process with the others of the training, if there are any"
     if world_size()<2 or dist.is_initialized(): return
     from accelerate import PartialState
     PartialState(cpu=device.type=='cpu')
 
-# %% ../nbs/24_distributed.ipynb #n30c4543
+# %% ../nbs/24_distributed.ipynb #n99ce4ea
 def share_batches(
     dls,      # DataLoaders from seg_dls
     world:int # number of processes
@@ -66,7 +66,7 @@ def share_batches(
         dl.rank = process_rank() if world>1 else 0
         dl.world = world
 
-# %% ../nbs/24_distributed.ipynb #nbde3598
+# %% ../nbs/24_distributed.ipynb #na819c33
 @contextmanager
 def as_one_of_all(
     learn # fastai Learner with loaders from seg_dls
@@ -81,7 +81,7 @@ def as_one_of_all(
             stack.enter_context(learn.no_logging())
         yield
 
-# %% ../nbs/24_distributed.ipynb #n242ab79
+# %% ../nbs/24_distributed.ipynb #nf1c55eb
 def distributed_callback(
     device:torch.device,   # of the training
     find_unused:bool=False # some parameters get no gradient, as in a frozen encoder

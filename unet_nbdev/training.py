@@ -57,13 +57,13 @@ def hook_autocast(
     module.register_forward_pre_hook(enter)
     module.register_forward_hook(leave, always_call=True)
 
-# %% ../nbs/28_training.ipynb #n74d5a78
+# %% ../nbs/28_training.ipynb #n40e6aab
 def slow_in_bf16(m:nn.Module)->bool:
     "Is this a layer whose bf16 gradient is slow on a CPU?"
     depthwise = isinstance(m, nn.Conv2d) and m.groups==m.in_channels>1
     return depthwise and (max(m.kernel_size)>3 or max(m.stride)>1)
 
-# %% ../nbs/28_training.ipynb #n37a31fa
+# %% ../nbs/28_training.ipynb #n3e297c1
 def autocast_cpu(model:nn.Module)->nn.Module: # the same model
     "Let a model compute in bf16 on the CPU and return float32"
     if getattr(model, 'in_bf16', False): return model # a second learner with the same network
@@ -74,7 +74,7 @@ def autocast_cpu(model:nn.Module)->nn.Module: # the same model
         if slow_in_bf16(m): hook_autocast(m, False, lambda x: x.float(), lambda y: y.bfloat16())
     return model
 
-# %% ../nbs/28_training.ipynb #n7c6fbf9
+# %% ../nbs/28_training.ipynb #n2c54bcc
 def keep_freed_memory()->bool: # was it done?
     "Let glibc keep freed memory for this process, unless the environment variable UNET_KEEP_MEMORY is 0"
     if os.environ.get('UNET_KEEP_MEMORY')=='0': return False
@@ -87,16 +87,16 @@ def keep_freed_memory()->bool: # was it done?
     except (OSError, AttributeError): return False # not glibc
     return True
 
-# %% ../nbs/28_training.ipynb #n916dafe
+# %% ../nbs/28_training.ipynb #nce5ff14
 OPTIMISERS = dict(adamw=partial(OptimWrapper, opt=torch.optim.AdamW),
                   sgd=partial(OptimWrapper, opt=torch.optim.SGD, momentum=.9))
 
-# %% ../nbs/28_training.ipynb #n920afed
+# %% ../nbs/28_training.ipynb #n50e4618
 def check_name(setting:str, name:str, registry:dict):
     "Raise if `name` is neither in a registry nor a value that this setting allows"
     if name not in registry: check_option(Settings, setting, name)
 
-# %% ../nbs/28_training.ipynb #n4d25199
+# %% ../nbs/28_training.ipynb #n4da2503
 class SegLearner(Learner):
     "A fastai `Learner` that can start at a later epoch, and whose clock can be replaced"
     start = 0
@@ -143,7 +143,7 @@ def seg_learner(
     learn.pretrained = bool(weights) and model.cfg['encoder']!='classic'
     return learn
 
-# %% ../nbs/28_training.ipynb #nd404583
+# %% ../nbs/28_training.ipynb #n4a6e7d3
 def use_encoder_stats(dls:DataLoaders, encoder:str):
     "Normalise the data as the encoder's pretraining did, unless you chose mean and std yourself"
     prep = dls.train.prep
@@ -151,7 +151,7 @@ def use_encoder_stats(dls:DataLoaders, encoder:str):
     mean,std = input_stats(encoder, prep.n_in)
     dls.train.prep = dls.valid.prep = replace(prep, mean=mean, std=std)
 
-# %% ../nbs/28_training.ipynb #n71ea401
+# %% ../nbs/28_training.ipynb #nebba676
 def network_for(
     dls:DataLoaders,
     encoder:str|UNet,
@@ -173,7 +173,7 @@ def network_for(
                         f'Build it with multilabel={codes.multilabel}')
     return model
 
-# %% ../nbs/28_training.ipynb #n51823bb
+# %% ../nbs/28_training.ipynb #ne7e1dc3
 def loss_for(
     dls:DataLoaders,
     loss:str|nn.Module,
@@ -187,7 +187,7 @@ def loss_for(
         loss = create_loss(loss, weight=weights)
     return DeepLoss(loss) if deep and not isinstance(loss, DeepLoss) else loss
 
-# %% ../nbs/28_training.ipynb #n4dd0665
+# %% ../nbs/28_training.ipynb #n6d17053
 def prepare_arithmetic(
     model:UNet,
     device:torch.device,
@@ -234,7 +234,7 @@ def step_seconds(self:Learner,
     self.dls.train.dataset.epoch = 0
     return float(np.median(trial.times[3:] or trial.times))
 
-# %% ../nbs/28_training.ipynb #n3421b39
+# %% ../nbs/28_training.ipynb #n41d5d70
 @patch
 def valid_seconds(self:Learner,
     most:float=5., # seconds to look at most; the rest is extrapolated
@@ -260,13 +260,13 @@ def steps_by_clock(
     step,tail = max(all_gather((step, tail)))
     return all_gather((*budget.fit_steps(step, tail), step, tail))[0] # as the first process sees it
 
-# %% ../nbs/28_training.ipynb #n37a4959
+# %% ../nbs/28_training.ipynb #ne610290
 @patch
 def set_len(self:SegDL, n:int): # n: samples per epoch
     "Change how many samples an epoch has"
     self.dataset.n = self.n = n
 
-# %% ../nbs/28_training.ipynb #nbe93633
+# %% ../nbs/28_training.ipynb #nae8d81e
 def plan_length(
     learn:Learner,
     budget:Budget,
@@ -286,18 +286,18 @@ def plan_length(
     steps = epochs*len(dl)//grad_accum
     return dict(epochs=epochs, steps=steps, samples=dl.n, bs=bs, step_seconds=step, tail=tail)
 
-# %% ../nbs/28_training.ipynb #n74867cc
+# %% ../nbs/28_training.ipynb #n2bf4ad5
 def one_cycle(lr, warmup:float):
     "Raise the rate, then let it fall along a cosine to nothing"
     return combined_cos(warmup, lr/25, lr, lr/1e5)
 
-# %% ../nbs/28_training.ipynb #n18e3bdd
+# %% ../nbs/28_training.ipynb #n14bb90c
 def flat_cos(lr, warmup:float):
     "Raise the rate, keep it until three quarters of the steps, then let it fall along a cosine to nothing"
     parts = SchedCos(lr/25, lr),SchedNo(lr, lr),SchedCos(lr, lr/1e5)
     return combine_scheds([warmup, .75-warmup, .25], parts)
 
-# %% ../nbs/28_training.ipynb #n24cc59b
+# %% ../nbs/28_training.ipynb #n62bb506
 SCHEDULES = dict(one_cycle=one_cycle, flat_cos=flat_cos) # name → function of (highest rates, warmup)
 
 # %% ../nbs/28_training.ipynb #c032
@@ -326,7 +326,7 @@ def plan_training(
     found = plan_length(learn, budget, **length, grad_accum=grad_accum)
     return dict(**found, **more, lr=lr, enc_lr=enc_lr, lr_scale=1., grad_accum=grad_accum, precision=learn.precision)
 
-# %% ../nbs/28_training.ipynb #n6dd1934
+# %% ../nbs/28_training.ipynb #n1828166
 def data_signature(dls:DataLoaders)->str: # 16 hexadecimal digits
     "Summarise images, split and annotations: it changes when they do"
     h = hashlib.sha256()
@@ -337,7 +337,7 @@ def data_signature(dls:DataLoaders)->str: # 16 hexadecimal digits
     if dls.train.dataset.weights is not None: h.update(dls.train.dataset.weights.tobytes())
     return h.hexdigest()[:16]
 
-# %% ../nbs/28_training.ipynb #n26683eb
+# %% ../nbs/28_training.ipynb #n8034f54
 def run_signature(learn:Learner)->dict:
     "What a training must have in common with the one that it resumes"
     dl,weight = learn.dls.train,getattr(learn.loss_func, 'weight', None)
@@ -351,7 +351,7 @@ def run_signature(learn:Learner)->dict:
                 optimiser=learn.opt_name,
                 seed=learn.seed)
 
-# %% ../nbs/28_training.ipynb #n744102e
+# %% ../nbs/28_training.ipynb #n50e2390
 def check_signature(
     mine:dict,  # from run_signature
     other:dict, # that of the run to resume
@@ -364,7 +364,7 @@ def check_signature(
             raise DataError(f'{k} differs from the run to resume: {shorten(v)} instead of {shorten(was)}',
                             'Give the same data and settings', file)
 
-# %% ../nbs/28_training.ipynb #n6774304
+# %% ../nbs/28_training.ipynb #n2882e0e
 def shorten(o)->str:
     "A value as text of at most 60 characters"
     return str(o) if len(str(o))<60 else str(o)[:57]+'…'
@@ -391,7 +391,7 @@ def open_run(
     all_gather(None) # the others wait
     return run,settings,train['plan'],(weights, train)
 
-# %% ../nbs/28_training.ipynb #nd5edb69
+# %% ../nbs/28_training.ipynb #nbceac0b
 def copy_run(src:Path, run:Path):
     "Copy a run folder, whole or not at all, without what was being written"
     if run.exists() and any(run.iterdir()):
@@ -406,7 +406,7 @@ def copy_run(src:Path, run:Path):
     if run.exists(): run.rmdir()
     tmp.rename(run)
 
-# %% ../nbs/28_training.ipynb #n1f69ff3
+# %% ../nbs/28_training.ipynb #n10c116f
 def remove_leftovers(run:Path):
     "Remove what a session that was killed left half-written, and check that the folder can be written to"
     try:
@@ -459,14 +459,14 @@ def fit_unet(self:Learner,
         fit_to_end(self, state, saved, logger_callbacks(log, folder, plan))
     return finish(state)
 
-# %% ../nbs/28_training.ipynb #n384750a
+# %% ../nbs/28_training.ipynb #n2c3bcae
 def check_fit(values:dict):
     "Raise if `fit_unet` cannot work with a value"
     registries = dict(sched=SCHEDULES, log=LOGGERS)
     for name,value in values.items():
         if value not in registries.get(name, ()): check_option(Settings, name, value)
 
-# %% ../nbs/28_training.ipynb #n78a09c0
+# %% ../nbs/28_training.ipynb #naff57f2
 def training_callbacks(
     learn:Learner,
     plan:dict,
@@ -483,7 +483,7 @@ def training_callbacks(
     if frozen: cbs.append(Freeze(plan['freeze_epochs']))
     return cbs
 
-# %% ../nbs/28_training.ipynb #ne4976f0
+# %% ../nbs/28_training.ipynb #ne3e975b
 def fit_to_end(
     learn:Learner,
     state:TrainState,
@@ -510,7 +510,7 @@ def fit_to_end(
         state.folder.restore(saved[1]['run'])
         state.folder.note(**change)
 
-# %% ../nbs/28_training.ipynb #n9275646
+# %% ../nbs/28_training.ipynb #nb0b30da
 @contextmanager
 def holding(learn:Learner, state:TrainState):
     "Let a learner hold the state of its training within this context"
@@ -519,7 +519,7 @@ def holding(learn:Learner, state:TrainState):
     try: yield
     finally: del learn.train_state,learn.run_folder
 
-# %% ../nbs/28_training.ipynb #n6e95dd5
+# %% ../nbs/28_training.ipynb #n09e2493
 def fit_once(learn, state, saved, loggers)->tuple: # what went wrong or None; (weights, snapshot)
     "Fit until the end, or until something goes wrong, and say where it stood then"
     plan,dl,problem = state.plan,learn.dls.train,None
@@ -543,7 +543,7 @@ def fit_once(learn, state, saved, loggers)->tuple: # what went wrong or None; (w
     torch.cuda.empty_cache()
     return problem,saved
 
-# %% ../nbs/28_training.ipynb #na3be13e
+# %% ../nbs/28_training.ipynb #n4cc50a4
 def where_it_stands(learn:Learner, problem:Exception)->tuple: # weights, snapshot
     "Take down where a training stands that a problem has interrupted"
     average = learn.train_state.average
@@ -552,7 +552,7 @@ def where_it_stands(learn:Learner, problem:Exception)->tuple: # weights, snapsho
     if amp and not isinstance(problem, Replan): amp.autocast.__exit__(None, None, None)
     return learn.model.state_dict(),take_snapshot(learn)
 
-# %% ../nbs/28_training.ipynb #n49cac8e
+# %% ../nbs/28_training.ipynb #n58c6892
 def is_out_of_memory(e:Exception)->bool:
     "Does this error mean that memory is full?"
     return isinstance(e, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(e)
@@ -573,7 +573,7 @@ def step_back(
     tell(f'{why}; training goes back to step {step} and continues with {scale:g} times the learning rate')
     return dict(lr_scale=scale),saved
 
-# %% ../nbs/28_training.ipynb #nc4b83ba
+# %% ../nbs/28_training.ipynb #n4b21a5d
 def smaller_batches(
     learn:Learner,
     plan:dict,
@@ -595,7 +595,7 @@ def smaller_batches(
          f'and {more} batches per step. Batch normalisation sees {smaller[0]} images at a time')
     return dict(grad_accum=more)
 
-# %% ../nbs/28_training.ipynb #n9c4fd31
+# %% ../nbs/28_training.ipynb #na33daf1
 def finish(state:TrainState)->RunFolder:
     "Write the report, and pass on the signal that stopped the training"
     folder,steps = state.folder,state.plan['steps']
