@@ -4,13 +4,16 @@
 
 # %% auto #0
 __all__ = ['LOSS_NAMES', 'CHECKS', 'Option', 'option', 'nearest', 'unknown_name', 'encoder_names', 'check_encoder',
-           'known_losses', 'check_loss', 'is_number', 'Options', 'value_types', 'check_option', 'DataSettings',
-           'Settings', 'read_settings']
+           'known_losses', 'is_number', 'check_loss', 'parse_void', 'value_types', 'has_type', 'in_range',
+           'check_option', 'Options', 'DataSettings', 'SplitSettings', 'LengthSettings', 'NetworkSettings',
+           'OptimiserSettings', 'SampleSettings', 'RunSettings', 'Settings', 'read_settings']
 
 # %% ../nbs/01_settings.ipynb #nbd8247d
 import difflib, importlib.util, json, math, re, sys, types, typing
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
+from numbers import Integral, Real
 from pathlib import Path
 from .core import DataError
 
@@ -27,11 +30,17 @@ class Option:
     below:float|None=None      # the value must be smaller than this
     words:tuple=()             # words allowed in place of a number
     check:str=''               # name of a function in CHECKS that raises if the value is wrong
-    planned:bool=False         # None or the default leaves the choice to the plan
+    part:str=''                # who takes it: 'prep', 'data' (seg_dls), 'network' (seg_learner) or 'fit' (fit_unet)
+    planned:bool=False         # the plan chooses it if nobody else does
     on_resume:bool=False       # may change when an interrupted training is resumed
     recorded:bool=True         # kept with the run and the model
-    search:list|dict|None=None # what a search tries by default: choices, or dict(low, high, log)
-    searchable:bool=False      # a search may vary it
+    search:list|dict|None=None # what a search tries by default: choices, or dict(low, high, log); []: say which; None: not searchable
+
+    def range_text(self)->str:
+        "The bounds in words, such as '0 or more, below 1'"
+        words = dict(low='{:g} or more', above='above {:g}', high='at most {:g}', below='below {:g}')
+        bounds = {k:getattr(self, k) for k in words}
+        return ', '.join(words[k].format(v) for k,v in bounds.items() if v is not None)
 
 # %% ../nbs/01_settings.ipynb #n3c49a29
 def option(
@@ -44,78 +53,157 @@ def option(
 
 # %% ../nbs/01_settings.ipynb #n618ef4b
 def nearest(
-    name:str,  # what was given
-    known,     # the names that exist
-    n:int=3,   # how many to suggest at most
+    name:str,       # what was given
+    known:Iterable, # the names that exist
+    n:int=3,        # how many to suggest at most
 )->list: # of names, the most similar first
-    "Names similar to one that does not exist"
+    "Find names similar to one that does not exist"
     by_fold = {str(k).casefold():k for k in known}
     found = difflib.get_close_matches(str(name).casefold(), list(by_fold), n, 0.5)
     return [by_fold[k] for k in found]
 
 # %% ../nbs/01_settings.ipynb #neb60917
 def unknown_name(
-    what:str,  # such as '--sched' or 'loss'
-    name,      # what was given
-    known,     # the names that exist
-    more:str='', # appended to the list of names
+    what:str,       # kind of name, such as 'loss'
+    name:str,       # what was given
+    known:Iterable, # the names that exist
+    more:str='',    # appended to the list of names
+    file:str|Path|None=None, # where the name was found
 )->DataError:
-    "The error for a name that does not exist, with the nearest ones"
+    "Make the error for a name that does not exist, with the nearest ones that do"
     known = list(known)
     near = nearest(name, known)
     hint = f'Did you mean {" or ".join(map(repr, near))}? ' if near else ''
     listed = f'Choose {", ".join(map(str, known))}{more}' if len(known)<=20 else ''
-    return DataError(f'unknown {what} {name!r}', (hint+listed).strip() or 'Check the spelling')
+    return DataError(f'unknown {what} {name!r}', (hint+listed).strip() or 'Check the spelling', file)
 
 # %% ../nbs/01_settings.ipynb #n5196b63
 @lru_cache(maxsize=1)
 def encoder_names()->frozenset:
-    "Names of the encoders in the installed timm, read from its source without importing it"
+    "Read the names of the encoders in the installed timm from its source, without importing it"
     spec = importlib.util.find_spec('timm')
     if spec is None: return frozenset()
-    decorated = re.compile(r'^@register_model\s*\ndef (\w+)\(', re.M)
-    folder = Path(spec.origin).parent/'models'
-    return frozenset(n for f in folder.glob('*.py') for n in decorated.findall(f.read_text(encoding='utf-8')))
+    files = (Path(spec.origin).parent/'models').glob('*.py')
+    source = '\n'.join(f.read_text(encoding='utf-8') for f in files)
+    names = re.findall(r'^@register_model\s*\ndef (\w+)\(', source, re.M)
+    renamed = ' '.join(re.findall(r'^register_model_deprecations\(__name__, \{(.*?)\}\)', source, re.M|re.S))
+    return frozenset([*names, *re.findall(r"'(\w+)':", renamed)]) # timm still accepts the old names
 
 # %% ../nbs/01_settings.ipynb #n19452e0
-def check_encoder(name:str, what:str='encoder'):
-    "Raise if no network is called `name`: 'classic', or a timm encoder with or without the tag of its weights"
+def check_encoder(
+    name:str,            # 'classic', or a timm encoder with or without the tag of its weights
+    what:str='encoder',  # how the message calls it
+):
+    "Raise a `DataError` if no encoder has this name"
     known = encoder_names()
     if not known or name=='classic' or name.split('.')[0] in known: return
-    if name.startswith('hf-hub:') or name.startswith('hf_hub:'): return
-    near = nearest(name, ['classic', *known], 4)
-    raise DataError(f'unknown {what} {name!r}', f"Use 'classic' or a timm encoder, such as {', '.join(near) or 'resnet34'}")
+    if ':' in name: return # hf-hub:… and other sources of timm
+    near = ', '.join(nearest(name, ['classic', *known], 4)) or 'resnet34'
+    raise DataError(f'unknown {what} {name!r}', f"Use 'classic' or a timm encoder, such as {near}")
 
 # %% ../nbs/01_settings.ipynb #nb17cdf1
 LOSS_NAMES = ('ce','dice','ce_dice','focal','tversky','gen_dice','lovasz','boundary','bce_dice')
 
 def known_losses()->list:
-    "Names of all losses, with those that were added to `LOSSES`"
+    "List the names of all losses, including those that were added to `LOSSES`"
     losses = sys.modules.get('unet_nbdev.losses')
     return list(dict.fromkeys([*LOSS_NAMES, *getattr(losses, 'LOSSES', ())]))
 
-# %% ../nbs/01_settings.ipynb #nf1db4dd
-def check_loss(name:str, what:str='loss'):
-    "Raise if `name` is neither a loss nor a weighted sum of losses such as 'ce+0.5*lovasz'"
-    known = known_losses()
-    def plain(s): return s.strip().lower().replace('-', '_')
-    if plain(name).replace(' ', '').replace('+', '_') in known: return
-    for term in name.split('+'):
-        share,star,one = term.rpartition('*')
-        if plain(one) not in known:
-            raise unknown_name(what, one.strip(), known, ", or a sum such as 'ce+0.5*lovasz'")
-        if star and not is_number(share, low=0):
-            raise DataError(f'factor {share.strip()!r} before {one.strip()}', "Give a number, 0 or more, as in 'ce+0.5*lovasz'")
-
 # %% ../nbs/01_settings.ipynb #n24ae53d
-def is_number(text, low:float=-math.inf)->bool:
-    "Is this text a finite number, `low` or more?"
+def is_number(
+    text:str,             # such as '0.5'
+    low:float=-math.inf,  # smallest number that counts
+)->bool:
+    "Tell whether this text is a finite number, `low` or more"
     try: v = float(text)
     except (TypeError, ValueError): return False
     return low<=v<math.inf
 
+# %% ../nbs/01_settings.ipynb #nf1db4dd
+def check_loss(
+    name:str,         # a loss, or a weighted sum of losses such as 'ce+0.5*lovasz'
+    what:str='loss',  # how the message calls it
+):
+    "Raise a `DataError` if `name` contains a loss that does not exist"
+    known = known_losses()
+    def plain(s): return s.strip().lower().replace('-', '_')
+    if plain(name).replace(' ', '').replace('+', '_') in known: return
+    for term in name.split('+'):
+        factor,star,one = term.rpartition('*')
+        if plain(one) not in known:
+            raise unknown_name(what, one.strip(), known, ", or a sum such as 'ce+0.5*lovasz'")
+        if star and not is_number(factor, low=0):
+            raise DataError(f'factor {factor.strip()!r} before {one.strip()}', "Give a number, 0 or more, as in 'ce+0.5*lovasz'")
+
+# %% ../nbs/01_settings.ipynb #nba10003
+def parse_void(
+    text:str|None,    # '255', or a colour such as '255,255,255'
+    what:str='void',  # how the message calls it
+)->int|tuple|None:    # pixel value or (r,g,b)
+    "Read the mask value that is neither learned nor scored"
+    parts = text.split(',') if text else []
+    if len(parts) not in (0,1,3) or not all(o.strip().isdecimal() for o in parts):
+        raise DataError(f'{what} {text!r} is neither a value nor a colour', 'Give one value such as 255, or a colour such as 255,255,255')
+    values = tuple(int(o) for o in parts)
+    if not values: return None
+    return values[0] if len(values)==1 else values
+
 # %% ../nbs/01_settings.ipynb #naf79bd2
-CHECKS = dict(encoder=check_encoder, loss=check_loss) # name in `Option.check` → function of (value, what)
+CHECKS = dict(encoder=check_encoder, loss=check_loss, void=parse_void) # name in `Option.check` → function of (value, what)
+
+# %% ../nbs/01_settings.ipynb #nb092398
+def value_types(
+    cls:type,  # a dataclass
+    name:str,  # of a field
+)->tuple: # such as (int, NoneType)
+    "List the types that a field accepts"
+    hint = typing.get_type_hints(cls)[name]
+    return typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+
+# %% ../nbs/01_settings.ipynb #nb6c224b
+def has_type(
+    v,               # a value
+    accepted:tuple,  # types, from `value_types`
+)->bool:
+    "Tell whether a setting may have this value, as far as its type goes"
+    if isinstance(v, bool): return bool in accepted
+    if isinstance(v, Integral): return int in accepted or float in accepted
+    if isinstance(v, Real): return float in accepted
+    if isinstance(v, Path): return str in accepted
+    return isinstance(v, accepted)
+
+# %% ../nbs/01_settings.ipynb #nba10007
+def in_range(
+    o:Option,
+    v:float,  # a number
+)->bool:
+    "Tell whether a number lies within the bounds of an option"
+    if not math.isfinite(v): return False
+    if o.low is not None and v<o.low or o.high is not None and v>o.high: return False
+    return not (o.above is not None and v<=o.above or o.below is not None and v>=o.below)
+
+# %% ../nbs/01_settings.ipynb #n8f38cc4
+def check_option(
+    cls:type,    # a dataclass derived from `Options`
+    name:str,    # of the field
+    v,           # its value; None passes where the type allows it
+    what:str='', # how messages call it; empty: the name
+):
+    "Raise a `DataError` if a setting has the wrong type, is out of bounds, or has a name that does not exist"
+    o = cls.options()[name]
+    accepted = value_types(cls, name)
+    what = what or name
+    if v is None and type(None) in accepted: return
+    if isinstance(v, str) and o.words:
+        if v in o.words: return
+        raise DataError(f'{what}={v!r} is not a number', f'Give a number or {" or ".join(map(repr, o.words))}')
+    if o.choices and v not in o.choices: raise unknown_name(what, v, o.choices)
+    if not has_type(v, accepted):
+        names = ' or '.join(t.__name__ for t in accepted if t is not type(None))
+        raise DataError(f'{what}={v!r} is a {type(v).__name__}', f'Give {names}')
+    if isinstance(v, Real) and not isinstance(v, bool) and not in_range(o, v):
+        raise DataError(f'{what}={v!r} is out of range', f'Give a number {o.range_text() or "that is finite"}')
+    if o.check: CHECKS[o.check](v, what)
 
 # %% ../nbs/01_settings.ipynb #n74e080c
 @dataclass
@@ -123,7 +211,7 @@ class Options:
     "Base of a dataclass whose fields are made by `option`"
     def __post_init__(self):
         self.given = {f.name for f in fields(self) if getattr(self, f.name)!=f.default} # chosen on purpose
-        for name in self.given: self.check(name)
+        for name in self.given: check_option(type(self), name, getattr(self, name))
 
     @classmethod
     def options(cls)->dict: # name → `Option`
@@ -131,73 +219,52 @@ class Options:
         return {f.name:f.metadata['option'] for f in fields(cls)}
 
     @classmethod
-    def from_given(cls, values:dict):
-        "An object with these values, all of which count as chosen on purpose, even those at their default"
+    def check_names(cls, values:Iterable, file:str|Path|None=None):
+        "Raise a `DataError` if there is no setting of one of these names"
         known = cls.options()
         for name in values:
-            if name not in known: raise unknown_name('setting', name, known)
-        self = cls(**values)
-        self.given = set(values)
+            if name not in known: raise unknown_name('setting', name, known, file=file)
+
+    @classmethod
+    def from_given(cls,
+        values:dict,             # setting → value
+        file:str|Path|None=None, # where they come from, for messages
+    ):
+        "Make an object with these values, all of which count as chosen on purpose, even those at their default"
+        cls.check_names(values, file)
+        try: self = cls(**values)
+        except DataError as e: raise DataError(e.what, e.fix, e.file or file, e.ids) from None
+        self.given |= set(values)
         return self
 
-    def to_dict(self)->dict: # name → plain value
-        "What is worth recording: all settings that have a value"
-        some = {k:getattr(self, k) for k,o in self.options().items() if o.recorded}
-        return {k: str(v) if isinstance(v, Path) else v for k,v in some.items() if v is not None}
-
     def updated(self, **values):
-        "A copy with other values, which count as chosen on purpose"
+        "Make a copy with other values, which count as chosen on purpose"
+        self.check_names(values)
         new = replace(self, **values)
         new.given = self.given|set(values)
         return new
 
+    def filled(self, **values):
+        "Make a copy with other values that somebody else has chosen, such as a plan"
+        new = replace(self, **values)
+        new.given = set(self.given)
+        return new
+
+    def part(self,
+        name:str,           # as in `Option.part`
+        planned:bool=False, # only what a plan chooses
+    )->dict: # setting → value
+        "The settings that one function takes"
+        return {k:getattr(self, k) for k,o in self.options().items() if o.part==name and (o.planned or not planned)}
+
+    def to_dict(self)->dict: # setting → plain value
+        "What is worth recording: all settings that have a value"
+        values = {k:getattr(self, k) for k,o in self.options().items() if o.recorded}
+        return {k: str(v) if isinstance(v, Path) else v for k,v in values.items() if v is not None}
+
     def __repr__(self):
         shown = ', '.join(f'{k}={getattr(self, k)!r}' for k in self.options() if k in self.given)
         return f'{type(self).__name__}({shown})'
-
-# %% ../nbs/01_settings.ipynb #nb092398
-def value_types(cls, name:str)->tuple: # such as (int, NoneType)
-    "The types that a field of a dataclass accepts"
-    hint = typing.get_type_hints(cls)[name]
-    return typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-
-# %% ../nbs/01_settings.ipynb #nb6c224b
-def _has_type(v, accepted): # bool is no number; a whole number is a float; a path is text
-    if isinstance(v, bool): return bool in accepted
-    if isinstance(v, int) and float in accepted: return True
-    if isinstance(v, Path) and str in accepted: return True
-    return isinstance(v, accepted)
-
-def _bounds_text(o): # of an `Option`, in words
-    parts = [f'{o.low:g} or more' if o.low is not None else '', f'above {o.above:g}' if o.above is not None else '',
-             f'at most {o.high:g}' if o.high is not None else '', f'below {o.below:g}' if o.below is not None else '']
-    return ', '.join(p for p in parts if p)
-
-# %% ../nbs/01_settings.ipynb #n8f38cc4
-def check_option(
-    cls,       # a dataclass derived from `Options`
-    name:str,  # of the field
-    v,         # its value; None always passes where the default is None
-    what:str='', # how messages call it; empty: the name
-):
-    "Raise a `DataError` if a setting has the wrong type, is out of bounds, or has a name that does not exist"
-    o,accepted,what = cls.options()[name],value_types(cls, name),what or name
-    if v is None and type(None) in accepted: return
-    if o.choices and v not in o.choices: raise unknown_name(what, v, o.choices)
-    if isinstance(v, str) and v in o.words: return
-    if o.words and isinstance(v, str): raise DataError(f'{what}={v!r}', f'Give a number or {" or ".join(map(repr, o.words))}')
-    if not _has_type(v, accepted):
-        names = ' or '.join(t.__name__ for t in accepted if t is not type(None))
-        raise DataError(f'{what}={v!r} is a {type(v).__name__}', f'Give {names}')
-    number = isinstance(v, (int,float)) and not isinstance(v, bool)
-    inside = not number or (math.isfinite(v) and (o.low is None or v>=o.low) and (o.high is None or v<=o.high)
-                            and (o.above is None or v>o.above) and (o.below is None or v<o.below))
-    if not inside: raise DataError(f'{what}={v!r}', f'Give a number {_bounds_text(o) or "that is finite"}')
-    if o.check: CHECKS[o.check](v, what)
-
-# %% ../nbs/01_settings.ipynb #n1f517b8
-def _check(self, name): check_option(type(self), name, getattr(self, name))
-Options.check = _check
 
 # %% ../nbs/01_settings.ipynb #ne43070f
 @dataclass(repr=False)
@@ -207,89 +274,144 @@ class DataSettings(Options):
     images:str|None = option(None, 'folder of images', on_resume=True)
     masks:str|None = option(None, 'folder of masks, matched to the images by name', on_resume=True)
     data:str|None = option(None, 'folder whose layout is recognised', on_resume=True)
-    void:str|None = option(None, "for masks: a value or colour 'r,g,b' that is neither learned nor scored")
+    void:str|None = option(None, "for masks: a value or colour 'r,g,b' that is neither learned nor scored", check='void')
 
-# %% ../nbs/01_settings.ipynb #naa128fd
+    def __post_init__(self):
+        super().__post_init__()
+        alien = [k for k in ('masks','data','names','void') if getattr(self, k, None) is not None]
+        if self.coco and alien:
+            raise DataError(f'coco is given together with {" and ".join(alien)}', f'These do not go together: leave out {alien[0]} or coco')
+
+    def read_args(self)->dict:
+        "Arguments of `read_items`"
+        if not (self.data or self.coco or self.images):
+            raise DataError('no data given', 'Give coco, or images and masks, or data: a folder whose layout is recognised')
+        return dict(root=self.data, coco=self.coco, images=self.images, masks=self.masks, void=parse_void(self.void))
+
+# %% ../nbs/01_settings.ipynb #nba10012
 @dataclass(repr=False)
-class Settings(DataSettings):
-    "All settings of a training; those left at None are chosen from the data"
+class SplitSettings(DataSettings):
+    "The data, its classes, and which images validate"
     classes:str|None = option(None, "only these classes, in this order: 'person,traffic light'")
     names:str|None = option(None, "for masks: class names in the order of their values: 'cell,nucleus'")
     multilabel:bool = option(False, 'classes may overlap: each gets a mask of its own')
-
     valid:str|None = option(None, "validation images, by file name: 'val_*'", group='validation')
     valid_pct:float|None = option(None, 'or a fraction of the images, chosen at random (default: 0.2 if the data has no split)',
                                   above=0, below=1)
-    folds:int|None = option(None, 'number of cross-validation folds: trains one model per fold; minutes and steps are shared', low=2)
 
+    def __post_init__(self):
+        super().__post_init__()
+        if self.valid and self.valid_pct: raise DataError('both valid and valid_pct are given', 'Give one of them')
+
+    def read_args(self)->dict:
+        "Arguments of `read_items`"
+        return super().read_args() | dict(classes=self.classes, names=self.names, multilabel=self.multilabel)
+
+# %% ../nbs/01_settings.ipynb #nba10014
+@dataclass(repr=False)
+class LengthSettings(Options):
+    "How many models are trained, and how long"
+    folds:int|None = option(None, 'number of cross-validation folds: trains one model per fold; minutes and steps are shared', low=2)
     epochs:int|None = option(None, 'training length in epochs (default: about 8,000 samples, 5 to 100 epochs)', group='length', low=1,
-                             searchable=True, search=[5,10,20])
-    max_steps:int|None = option(None, 'or in steps', low=1)
-    max_minutes:float|None = option(None, 'or in minutes, including validation and saving', above=0)
+                             part='fit', search=[5,10,20])
+    max_steps:int|None = option(None, 'or in steps', low=1, part='fit')
+    max_minutes:float|None = option(None, 'or in minutes, including validation and saving', above=0, part='fit')
     max_hours:float|None = option(None, 'or in hours', above=0, recorded=False)
 
+# %% ../nbs/01_settings.ipynb #nba10015
+@dataclass(repr=False)
+class NetworkSettings(Options):
+    "The network and what it sees"
     encoder:str = option('tf_efficientnet_lite0', "'classic' or any timm encoder", group='network and input', check='encoder',
-                         planned=True, searchable=True, search=['tf_efficientnet_lite0','classic'])
-    weights:str = option('auto', "encoder weights: 'auto' (ImageNet), 'none', or a file", planned=True)
-    decoder:str|None = option(None, 'predict masks at half or full resolution (default: chosen from the data)', choices=('half','full'),
-                              planned=True)
+                         part='network', planned=True, search=['tf_efficientnet_lite0','classic'])
+    weights:str|None = option('auto', "encoder weights: 'auto' (ImageNet), 'none', or a file", part='network', planned=True)
+    decoder:str = option('half', 'predict masks at half or full resolution', choices=('half','full'), planned=True)
     size:int|None = option(None, 'scale images so that their long side has this many pixels (default: chosen from the data)', low=1,
-                           planned=True)
+                           part='prep', planned=True)
     norm:str|None = option(None, 'intensity normalisation: fixed, image (stretch each image), invert_light (invert light backgrounds) '
-                                 '(default: chosen from the data)', choices=('fixed','image','invert_light'), planned=True)
+                                 '(default: chosen from the data)', choices=('fixed','image','invert_light'), part='prep', planned=True)
     crop:int|None = option(None, 'side of the square training crops, in pixels after scaling (default: chosen, at most 256)', low=1,
-                           planned=True)
-    bs:int|None = option(None, 'images per step, over all processes (default: chosen for the device)', low=1, planned=True,
-                         searchable=True, search=[2,4,8])
+                           part='data', planned=True)
+    bs:int|None = option(None, 'images per step, over all processes (default: chosen for the device)', low=1,
+                         part='data', planned=True, search=[2,4,8])
 
+# %% ../nbs/01_settings.ipynb #nba10017
+@dataclass(repr=False)
+class OptimiserSettings(Options):
+    "Learning rate, schedule and optimiser"
     lr:float|str = option(3e-3, "highest learning rate; 'auto' searches for it", group='optimisation', above=0, below=1, words=('auto',),
-                          planned=True, searchable=True, search=dict(low=3e-4, high=1e-2, log=True))
-    enc_lr:float|None = option(None, "encoder's learning rate as a fraction of --lr (default: chosen from the data)", low=0, planned=True)
-    warmup:float = option(.15, 'fraction of the steps in which the learning rate rises', above=0, below=.7, planned=True)
-    sched:str = option('one_cycle', 'learning rate schedule', choices=('one_cycle','flat_cos'), planned=True, searchable=True)
-    opt:str = option('adamw', 'optimiser', choices=('adamw','sgd'), planned=True, searchable=True)
-    grad_accum:int = option(1, 'batches whose gradients are added up for one step', low=1, searchable=True)
-    clip:float|None = option(None, 'clip gradients to this norm (default: off)', above=0, planned=True, searchable=True)
-    ema:float|None = option(None, 'exponential moving average of the weights: its decay, such as 0.999 (default: off)', above=0, below=1,
-                            planned=True, searchable=True)
-    patience:int|None = option(None, 'stop after this many epochs without a better score (default: never)', low=1)
-    freeze_epochs:int = option(0, 'epochs in which the pretrained encoder is frozen', low=0, searchable=True)
+                          part='fit', planned=True, search=dict(low=3e-4, high=1e-2, log=True))
+    enc_lr:float|None = option(None, "encoder's learning rate as a fraction of lr (default: chosen from the data)", low=0,
+                               part='fit', planned=True)
+    warmup:float = option(.15, 'fraction of the steps in which the learning rate rises', above=0, below=.7, part='fit', planned=True)
+    sched:str = option('one_cycle', 'learning rate schedule', choices=('one_cycle','flat_cos'), part='fit', planned=True, search=[])
+    opt:str = option('adamw', 'optimiser', choices=('adamw','sgd'), part='network', planned=True, search=[])
+    grad_accum:int = option(1, 'batches whose gradients are added up for one step', low=1, part='fit', search=[])
+    clip:float|None = option(None, 'clip gradients to this norm (default: off)', above=0, part='fit', planned=True, search=[])
+    ema:float|None = option(None, 'exponential moving average of the weights: its decay, such as 0.999 (default: off)', low=0, below=1,
+                            part='fit', planned=True, search=[])
+    patience:int|None = option(None, 'stop after this many epochs without a better score (default: never)', low=1, part='fit')
+    freeze_epochs:int = option(0, 'epochs in which the pretrained encoder is frozen', low=0, part='fit', search=[])
 
+# %% ../nbs/01_settings.ipynb #nba10018
+@dataclass(repr=False)
+class SampleSettings(Options):
+    "Loss, augmentation, and which samples are shown more often"
     loss:str|None = option(None, 'ce, dice, ce_dice, focal, tversky, lovasz, gen_dice, boundary, or a sum: ce+0.5*boundary '
                                  '(default: chosen from the data)', group='loss, augmentation, class balance', check='loss',
-                           planned=True, searchable=True, search=['ce_dice','ce','focal'])
+                           part='network', planned=True, search=['ce_dice','ce','focal'])
     aug:str|None = option(None, 'augmentation strength (default: chosen, stronger in longer trainings)',
-                          choices=('none','light','medium','strong'), planned=True, searchable=True,
+                          choices=('none','light','medium','strong'), part='data', planned=True,
                           search=['none','light','medium','strong'])
     flips:str|None = option(None, 'h: mirror left and right; all: also turn (default: chosen from the data)', choices=('h','all'),
-                            planned=True)
-    elastic:float|None = option(None, 'probability of elastic deformation (default: 0)', low=0, high=1, planned=True)
-    invert:float|None = option(None, 'probability of intensity inversion (default: 0)', low=0, high=1, planned=True)
-    paste:float|None = option(None, 'probability of pasting objects from another image (default: 0)', low=0, high=1, planned=True)
+                            part='data', planned=True)
+    elastic:float = option(0., 'probability of elastic deformation', low=0, high=1, part='data', planned=True)
+    invert:float = option(0., 'probability of intensity inversion', low=0, high=1, part='data', planned=True)
+    paste:float = option(0., 'probability of pasting objects from another image', low=0, high=1,
+                              part='data', planned=True)
     foreground:float|None = option(None, 'fraction of the crops that are centred on an object (default: chosen from the data)',
-                                   low=0, high=1, planned=True)
+                                   low=0, high=1, part='data', planned=True)
     class_weights:bool = option(False, 'weight the loss by inverse class frequency', planned=True)
     oversample:str|None = option(None, 'show rare classes, rare kinds of images, or both more often (default: chosen from the data)',
-                                 choices=('none','classes','kinds','both'), planned=True)
+                                 choices=('none','classes','kinds','both'), part='data', planned=True)
 
+# %% ../nbs/01_settings.ipynb #nba10020
+@dataclass(repr=False)
+class RunSettings(Options):
+    "Where and when a training runs, and what it writes"
     seed:int = option(0, 'random seed', group='reproducibility and machine')
     device:str|None = option(None, 'cpu, cuda or mps (default: the fastest that works)', on_resume=True)
     num_workers:int|None = option(None, 'processes that prepare batches (default: chosen for the machine)', low=0, on_resume=True)
     strict:bool = option(False, 'stop at the first image or annotation that cannot be used', on_resume=True)
-
     out:str|None = option(None, 'model file to write; the run folder is next to it (default: models/unet.pth)', group='files and sessions',
                           on_resume=True)
     overwrite:bool = option(False, 'replace an earlier model of this name (default: it is renamed)', recorded=False)
-    save_minutes:float = option(5., 'minutes between saves within an epoch', low=0, on_resume=True)
+    save_minutes:float = option(5., 'minutes between saves within an epoch', low=0, part='fit', on_resume=True)
     session_hours:float|None = option(None, 'stop with everything saved this many hours after the command started', above=0,
-                                      on_resume=True, recorded=False)
-    log:str|None = option(None, 'also log to tensorboard or wandb', choices=('tensorboard','wandb'), on_resume=True)
+                                      part='fit', on_resume=True, recorded=False)
+    log:str|None = option(None, 'also log to tensorboard or wandb', choices=('tensorboard','wandb'), part='fit', on_resume=True)
+
+# %% ../nbs/01_settings.ipynb #naa128fd
+@dataclass(repr=False)
+class Settings(RunSettings, SampleSettings, OptimiserSettings, NetworkSettings, LengthSettings, SplitSettings):
+    "All settings of a training; those left at None are chosen from the data"
+    def __post_init__(self):
+        super().__post_init__()
+        if self.max_hours: # another way to give minutes
+            self.max_minutes,self.max_hours = 60*self.max_hours,None
+        if self.weights is None: self.weights = 'none'
+        if self.folds and (self.valid or self.valid_pct):
+            raise DataError('folds divides the images itself', 'Leave out valid and valid_pct, or keep those images elsewhere')
+
+    def read_args(self)->dict:
+        "Arguments of `read_items`"
+        return super().read_args() | dict(strict=self.strict)
 
 # %% ../nbs/01_settings.ipynb #n228f1ce
 def read_settings(
-    file, # JSON file with one object, such as the best.json of unet_tune or the settings.json of a run
+    file:str|Path, # JSON file with one object, such as the best.json of unet_tune or the settings.json of a run
 )->dict: # setting → value
-    "Settings from a file, as a plain dict"
+    "Read settings from a file, as a plain dict"
     fix = 'Give a JSON file of settings, such as the best.json of unet_tune'
     try: d = json.loads(Path(file).read_text(encoding='utf-8'))
     except OSError as e: raise DataError(f'cannot be read ({e.strerror})', fix, file) from None
