@@ -1,8 +1,8 @@
 "What modules load when they are imported, in the environment that this runs in: `python .ci/imports.py`"
-import importlib.util, subprocess, sys
+import subprocess, sys
 from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent/'tests'))
-from house import NO_FASTAI, NO_TORCH, NO_TORCH_AT_TOP
+from house import NO_FASTAI, NO_TORCH_AT_TOP, is_light, module_order
 
 def loads(code, *never):
     "Run code in a new process → True if it fails or loads one of the modules"
@@ -12,12 +12,10 @@ def loads(code, *never):
     print(code, '→', found or 'ok')
     return bool(found)
 
-package = Path(importlib.util.find_spec('unet_nbdev').origin).parent
-there = {f.stem for f in package.glob('*.py')} # modules arrive one by one
+order = module_order(Path(__file__).resolve().parent.parent/'nbs')
 bad = loads('import unet_nbdev', 'torch', 'fastai', 'numpy', 'cv2', 'matplotlib')
-for m in NO_TORCH+NO_TORCH_AT_TOP:
-    if m in there: bad |= loads(f'import unet_nbdev.{m}', 'torch', 'fastai')
-for m in NO_FASTAI:
-    if m in there: bad |= loads(f'import unet_nbdev.{m}', 'fastai', 'torchvision')
+for m in order:
+    if is_light(m, order) or m in NO_TORCH_AT_TOP: bad |= loads(f'import unet_nbdev.{m}', 'torch', 'fastai')
+    elif m in NO_FASTAI: bad |= loads(f'import unet_nbdev.{m}', 'fastai', 'torchvision')
 bad |= loads('from unet_nbdev.all import *; UNet, Segmenter, read_items, seg_learner, PostProcess')
 sys.exit(bad)
