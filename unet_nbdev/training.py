@@ -61,13 +61,13 @@ def hook_autocast(
     module.register_forward_pre_hook(enter)
     module.register_forward_hook(leave, always_call=True)
 
-# %% ../nbs/28_training.ipynb #n30fb05e
+# %% ../nbs/28_training.ipynb #nbd15191
 def slow_in_bf16(m:nn.Module)->bool:
     "Is this a layer whose bf16 gradient is slow on a CPU?"
     depthwise = isinstance(m, nn.Conv2d) and m.groups==m.in_channels>1
     return depthwise and (max(m.kernel_size)>3 or max(m.stride)>1)
 
-# %% ../nbs/28_training.ipynb #n454f6d1
+# %% ../nbs/28_training.ipynb #n8d52efa
 def autocast_cpu(model:nn.Module)->nn.Module: # the same model
     "Let a model compute in bf16 on the CPU and return float32"
     if getattr(model, 'in_bf16', False): return model # a second learner with the same network
@@ -78,7 +78,7 @@ def autocast_cpu(model:nn.Module)->nn.Module: # the same model
         if slow_in_bf16(m): hook_autocast(m, False, lambda x: x.float(), lambda y: y.bfloat16())
     return model
 
-# %% ../nbs/28_training.ipynb #n1bf6515
+# %% ../nbs/28_training.ipynb #nf635518
 def keep_freed_memory()->bool: # was it done?
     "Let glibc keep freed memory for this process, unless the environment variable UNET_KEEP_MEMORY is 0"
     if os.environ.get('UNET_KEEP_MEMORY')=='0': return False
@@ -91,7 +91,7 @@ def keep_freed_memory()->bool: # was it done?
     except (OSError, AttributeError): return False # not glibc
     return True
 
-# %% ../nbs/28_training.ipynb #n69c6032
+# %% ../nbs/28_training.ipynb #nbb2764f
 OPTIMISERS = dict(adamw=partial(OptimWrapper, opt=torch.optim.AdamW),
                   sgd=partial(OptimWrapper, opt=torch.optim.SGD, momentum=.9))
 
@@ -99,7 +99,7 @@ def check_name(setting:str, name:str, registry:dict):
     "Raise if `name` is neither in a registry nor a value that this setting allows"
     if name not in registry: check_option(Settings, setting, name)
 
-# %% ../nbs/28_training.ipynb #n0de6c12
+# %% ../nbs/28_training.ipynb #n03a1de0
 class SegLearner(Learner):
     "A fastai `Learner` that can start at a later epoch, and whose clock can be replaced"
     start = 0
@@ -146,7 +146,7 @@ def seg_learner(
     learn.pretrained = bool(weights) and model.cfg['encoder']!='classic'
     return learn
 
-# %% ../nbs/28_training.ipynb #n0e654c6
+# %% ../nbs/28_training.ipynb #n80e8458
 def use_encoder_stats(dls:DataLoaders, encoder:str):
     "Normalise the data as the encoder's pretraining did, unless you chose mean and std yourself"
     prep = dls.train.prep
@@ -154,7 +154,7 @@ def use_encoder_stats(dls:DataLoaders, encoder:str):
     mean,std = input_stats(encoder, prep.n_in)
     dls.train.prep = dls.valid.prep = replace(prep, mean=mean, std=std)
 
-# %% ../nbs/28_training.ipynb #n646156c
+# %% ../nbs/28_training.ipynb #nb951463
 def network_for(
     dls:DataLoaders,
     encoder:str|UNet,
@@ -177,7 +177,7 @@ def network_for(
                         f'Build it with multilabel={codes.multilabel}')
     return model
 
-# %% ../nbs/28_training.ipynb #n3601ba8
+# %% ../nbs/28_training.ipynb #n6fe1535
 def loss_for(
     dls:DataLoaders,
     loss:str|nn.Module,
@@ -191,7 +191,7 @@ def loss_for(
         loss = create_loss(loss, weight=weights)
     return DeepLoss(loss) if deep and not isinstance(loss, DeepLoss) else loss
 
-# %% ../nbs/28_training.ipynb #n4dc972d
+# %% ../nbs/28_training.ipynb #n3b06127
 def prepare_arithmetic(
     model:UNet,
     device:torch.device,
@@ -236,7 +236,7 @@ def step_seconds(self:Learner,
     self.dls.train.dataset.epoch = 0
     return float(np.median(trial.times[3:] or trial.times))
 
-# %% ../nbs/28_training.ipynb #n636a459
+# %% ../nbs/28_training.ipynb #n72fdece
 @patch
 def valid_seconds(self:Learner,
     most:float=5., # seconds to look at most; the rest is extrapolated
@@ -262,13 +262,13 @@ def steps_by_clock(
     step,tail = max(all_gather((step, tail)))
     return all_gather((*budget.fit_steps(step, tail), step, tail))[0] # as the first process sees it
 
-# %% ../nbs/28_training.ipynb #nac2b94b
+# %% ../nbs/28_training.ipynb #n09d85fc
 @patch
 def set_len(self:SegDL, n:int): # n: samples per epoch
     "Change how many samples an epoch has"
     self.dataset.n = self.n = n
 
-# %% ../nbs/28_training.ipynb #n462e181
+# %% ../nbs/28_training.ipynb #n645b708
 def plan_length(
     learn:Learner,
     budget:Budget,
@@ -287,7 +287,7 @@ def plan_length(
     if not epochs: epochs = max(5, min(100, round(8000/len(dl.dataset))))
     return dict(epochs=epochs, steps=epochs*len(dl)//grad_accum, samples=dl.n, bs=bs, step_seconds=step, tail=tail)
 
-# %% ../nbs/28_training.ipynb #n7a1449f
+# %% ../nbs/28_training.ipynb #n9064dd7
 def one_cycle(lr, warmup:float):
     "Raise the rate, then let it fall along a cosine to nothing"
     return combined_cos(warmup, lr/25, lr, lr/1e5)
@@ -324,7 +324,7 @@ def plan_training(
     found = plan_length(learn, budget, **length, grad_accum=grad_accum)
     return dict(**found, lr=lr, enc_lr=enc_lr, lr_scale=1., precision=learn.precision, grad_accum=grad_accum, **more)
 
-# %% ../nbs/28_training.ipynb #nd7d6036
+# %% ../nbs/28_training.ipynb #ned9ac90
 def data_signature(dls:DataLoaders)->str: # 16 hexadecimal digits
     "Summarise images, split and annotations: it changes when they do"
     h = hashlib.sha256()
@@ -335,7 +335,7 @@ def data_signature(dls:DataLoaders)->str: # 16 hexadecimal digits
     if dls.train.dataset.weights is not None: h.update(dls.train.dataset.weights.tobytes())
     return h.hexdigest()[:16]
 
-# %% ../nbs/28_training.ipynb #na992a1c
+# %% ../nbs/28_training.ipynb #nb1b607c
 def run_signature(learn:Learner)->dict:
     "What a training must have in common with the one that it resumes"
     dl,weight = learn.dls.train,getattr(learn.loss_func, 'weight', None)
@@ -349,7 +349,7 @@ def run_signature(learn:Learner)->dict:
                 optimiser=learn.opt_name,
                 seed=learn.seed)
 
-# %% ../nbs/28_training.ipynb #ndd1a310
+# %% ../nbs/28_training.ipynb #neb3a6f2
 def check_signature(
     mine:dict,  # from run_signature
     other:dict, # that of the run to resume
@@ -386,7 +386,7 @@ def open_run(
     all_gather(None) # the others wait
     return run,settings,train['plan'],(weights, train)
 
-# %% ../nbs/28_training.ipynb #nb7bbfaa
+# %% ../nbs/28_training.ipynb #nbfd769f
 def copy_run(src:Path, run:Path):
     "Copy a run folder, whole or not at all, without what was being written"
     if run.exists() and any(run.iterdir()): raise DataError('the folder is not empty', 'Give a new folder to continue in', run)
@@ -400,7 +400,7 @@ def copy_run(src:Path, run:Path):
     if run.exists(): run.rmdir()
     tmp.rename(run)
 
-# %% ../nbs/28_training.ipynb #n97f1710
+# %% ../nbs/28_training.ipynb #n1afbcae
 def remove_leftovers(run:Path):
     "Remove what a session that was killed left half-written, and check that the folder can be written to"
     try:
@@ -454,14 +454,14 @@ def fit_unet(self:Learner,
         fit_to_end(self, state, saved, logger_callbacks(log, folder, plan))
     return finish(state)
 
-# %% ../nbs/28_training.ipynb #nc1caa1d
+# %% ../nbs/28_training.ipynb #n7d9f7b2
 def check_fit(values:dict):
     "Raise if `fit_unet` cannot work with a value"
     for name,value in values.items():
         if name=='sched': check_name(name, value, SCHEDULES)
         else: check_option(Settings, name, value)
 
-# %% ../nbs/28_training.ipynb #n3550e6f
+# %% ../nbs/28_training.ipynb #n2f4d67d
 def training_callbacks(
     learn:Learner,
     plan:dict,
@@ -477,7 +477,7 @@ def training_callbacks(
     if plan['freeze_epochs']: cbs.append(Freeze(plan['freeze_epochs']))
     return cbs
 
-# %% ../nbs/28_training.ipynb #n2b03518
+# %% ../nbs/28_training.ipynb #n3be12bc
 def fit_to_end(
     learn:Learner,
     state:TrainState,
@@ -500,7 +500,7 @@ def fit_to_end(
         state.folder.restore(saved[1]['run'])
         state.folder.note(**change)
 
-# %% ../nbs/28_training.ipynb #n4847a3c
+# %% ../nbs/28_training.ipynb #nc2bb338
 @contextmanager
 def holding(learn:Learner, state:TrainState):
     "Let a learner hold the state of its training within this context"
@@ -509,7 +509,7 @@ def holding(learn:Learner, state:TrainState):
     try: yield
     finally: del learn.train_state,learn.run_folder
 
-# %% ../nbs/28_training.ipynb #n4ad5a59
+# %% ../nbs/28_training.ipynb #n1348419
 def fit_once(learn, state, saved, loggers)->tuple: # what went wrong or None, (weights, snapshot) where it stood
     "Fit until the end, or until something goes wrong"
     plan,dl,problem = state.plan,learn.dls.train,None
@@ -533,7 +533,7 @@ def fit_once(learn, state, saved, loggers)->tuple: # what went wrong or None, (w
     torch.cuda.empty_cache()
     return problem,saved
 
-# %% ../nbs/28_training.ipynb #n5b774ad
+# %% ../nbs/28_training.ipynb #nec6b99b
 def where_it_stands(learn:Learner, problem:Exception)->tuple: # weights, snapshot
     "Take down where a training stands that a problem has interrupted"
     average = learn.train_state.average
@@ -561,7 +561,7 @@ def step_back(
     tell(f'{why}; training goes back to step {step} and continues with {scale:g} times the learning rate')
     return dict(lr_scale=scale),saved
 
-# %% ../nbs/28_training.ipynb #nf675654
+# %% ../nbs/28_training.ipynb #nf870c27
 def smaller_batches(
     learn:Learner,
     plan:dict,
@@ -582,7 +582,7 @@ def smaller_batches(
          f'and {more} batches per step. Batch normalisation sees {smaller[0]} images at a time')
     return dict(grad_accum=more)
 
-# %% ../nbs/28_training.ipynb #nb22c00c
+# %% ../nbs/28_training.ipynb #n71e815b
 def finish(state:TrainState)->RunFolder:
     "Write the report, and pass on the signal that stopped the training"
     folder,steps = state.folder,state.plan['steps']

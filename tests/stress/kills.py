@@ -19,7 +19,7 @@ os.environ.update(MPLBACKEND='Agg', HF_HUB_OFFLINE='1', OPENBLAS_NUM_THREADS='1'
 import numpy as np, torch
 from fastai.callback.core import Callback
 from fastai.learner import defaults
-from unet_nbdev import report, training
+from unet_nbdev import callbacks, report, training
 from unet_nbdev.checkpoint import load_train, load_unet
 from unet_nbdev.cli import unet_train
 from unet_nbdev.core import DataError
@@ -31,13 +31,14 @@ from unet_nbdev.synth import synth_coco
 # ── what is trained: `train` starts or continues in a folder, and tells its steps ────────────────────────────────────────────────
 class Told(Callback):
     "Write each completed step to `fd`, and have last.ckpt written at every `every`-th"
-    order = 60 # after the step, before `Keeper`
+    order = 60 # after the step, before `CheckpointCallback`
     def __init__(self, fd, every=1): self.fd,self.every = fd,every
     def after_batch(self):
-        pos = self.position
-        if not self.training or pos.n%pos.grad_accum: return
-        self.keeper.saved = -np.inf if pos.step%self.every==0 else np.inf
-        os.write(self.fd, b'%d\n'%pos.step)
+        if not self.training: return
+        state = self.train_state
+        if state.n%state.plan['grad_accum']: return
+        state.budget.last_save = -np.inf if state.step%self.every==0 else np.inf
+        os.write(self.fd, b'%d\n'%state.step)
 
 def ours(opt, sched, workers, every=1, grad_accum=1, **kw): # a network of half a million weights: written in 30 ms
     def train(fd, coco, run):
@@ -216,7 +217,8 @@ def same(n, coco, path): # → faults
 def overhead(path, epochs=6): # → faults
     torch.set_num_threads(os.cpu_count())
     secs = defaultdict(list)
-    training.Keeper.save = timed(training.Keeper.save, lambda self: secs['last'])
+    saver = callbacks.CheckpointCallback
+    saver.save = timed(saver.save, lambda self: secs['last'])
     report.save_unet = timed(report.save_unet, lambda *_: secs['best'])
     dls = seg_dls(synth_coco(path/'beach'), device='cpu')
     learn = training.seg_learner(dls)
