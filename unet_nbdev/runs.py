@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['check_out', 'move_aside', 'n_processes', 'is_first', 'MoveAside', 'train_items', 'plan_training', 'print_line',
            'epoch_text', 'Run', 'train_unet', 'resumed_settings', 'rescue_model', 'resume_run', 'fold_run',
-           'check_same_run', 'cross_validate', 'folds_text']
+           'check_same_run', 'cross_validate', 'folds_text', 'trial_text', 'values_text', 'search_text',
+           'search_settings']
 
 # %% ../nbs/37_runs.ipynb #n37a0003
 import os, sys
@@ -14,13 +15,14 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
+from shlex import quote
 from statistics import mean, pstdev
 from fastai.callback.core import Callback
 from fastai.learner import Learner
 from fastcore.basics import patch
 from torch import distributed
 from .core import DataError, Items
-from .settings import DataSettings, Settings, read_settings
+from .settings import DataSettings, SearchSettings, Settings, SplitSettings, read_settings
 from .items import read_items
 from .data import fold_items, seg_dls, split_items
 from .model import pick_device
@@ -28,6 +30,7 @@ from .checkpoint import load_unet, save_unet
 from .plan import Plan, make_plan
 from .report import RunFolder, learn2ckpt
 from .training import seg_learner
+from .tune import Tuned, search_space, tune
 from .console import check_file_path, check_folder_path, name_left_out, score_text
 
 # %% ../nbs/37_runs.ipynb #n37a0008
@@ -323,3 +326,48 @@ def folds_text(
     lines.append(f'cross-validation: mean Dice {mean(dice):.3f} ± {pstdev(dice):.3f}, pooled IoU {mean(iou):.3f} ± {pstdev(iou):.3f}')
     lines.append(f'predict with all: unet_predict --model {" ".join(str(o["model"]) for o in done)} --input … --output …')
     return '\n'.join(lines)
+
+# %% ../nbs/37_runs.ipynb #n37a0046
+def trial_text(
+    r:dict, # a trial that has ended, from `tune`
+)->str:
+    "A trial as a line"
+    found = {k:v for k,v in r.items() if k not in ('trial','state','score','seconds','why')}
+    ends = dict(complete='', pruned='  ended early', fail=f'  failed: {r["why"]}')
+    return (f'trial {r["trial"]:>3}  score {score_text(r["score"])}  {values_text(found, "  ")}  ({r["seconds"] or 0:.0f} s){ends[r["state"]]}')
+
+def values_text(
+    values:dict,   # setting → value
+    sep:str=', ',  # between them
+)->str:
+    "Settings as text"
+    return sep.join(f'{k} {v:.3g}' if isinstance(v, float) else f'{k} {v}' for k,v in values.items())
+
+def search_text(
+    found:Tuned,             # from `tune`
+    settings:SearchSettings, # what was asked
+)->str:
+    "How a search stands, and how to train with what it found"
+    n = len(found.trials)
+    if not found.best: return f'{n} of {settings.trials} trials have ended, none of them complete; continue with the same command'
+    data = {k:getattr(settings, k) for k in SplitSettings.options() if k in settings.given}
+    given = ' '.join(f'--{k}' if v is True else f'--{k} {quote(str(v))}' for k,v in data.items())
+    best = Path(settings.out)/'best.json'
+    return (f'{n} of {settings.trials} trials; best score {found.score:.3f} with {values_text(found.best)}\n'
+            f'pictures and table in {settings.out}; train with it: unet_train --settings {quote(str(best))} {given}')
+
+# %% ../nbs/37_runs.ipynb #n37a0047
+def search_settings(
+    settings:SearchSettings,   # where the data is, and what to search
+    items:Items|None=None,     # data that was read already, in place of paths in `settings`
+    tell:Callable=print_line,  # called with each line of text
+)->Tuned:
+    "Search for the settings of a training"
+    check_folder_path(settings.out)
+    space = read_settings(settings.space) if settings.space else None
+    search_space(settings.search, space) # a mistake is reported before the data is read
+    items,fixed = train_items(settings.fixed(), items)
+    found = tune(items, settings.out, settings.trials, settings.search, space, settings.max_steps, settings.max_minutes, not settings.no_pruning,
+                 settings.max_hours, settings=fixed, tell=lambda r: tell(trial_text(r)))
+    tell(search_text(found, settings))
+    return found
