@@ -39,7 +39,7 @@ def add_faults(
     "Add kinds of faults to the catalogue"
     FAULTS.update((f.kind, f) for f in faults)
 
-# %% ../nbs/03_faults.ipynb #n97335ea
+# %% ../nbs/03_faults.ipynb #n1a30922
 _GET_AGAIN = 'Get the file again, or leave it out'
 
 add_faults(
@@ -58,7 +58,7 @@ add_faults(
     Fault('blank image', 'warning', 'Every pixel has the same value',
           'Look at it; leave it out if the picture is lost'))
 
-# %% ../nbs/03_faults.ipynb #n73d6ad0
+# %% ../nbs/03_faults.ipynb #n3ee20e4
 add_faults(
     Fault('wrong suffix', 'warning', 'The name ends differently from what the file is',
           'Rename it', 'name it after what it is'),
@@ -80,7 +80,7 @@ add_faults(
     Fault('train and valid', 'error', 'The same picture is in training and in validation, which makes scores too good',
           'Keep it in only one of them', 'remove it from training', removes=True))
 
-# %% ../nbs/03_faults.ipynb #n580ea26
+# %% ../nbs/03_faults.ipynb #n1cefab2
 add_faults(
     Fault('image entry', 'error', 'An entry among the images lacks something or holds an impossible value',
           'Correct the entry in the JSON file', 'take height and width from the image file'),
@@ -100,7 +100,7 @@ add_faults(
     Fault('unused category', 'info', 'A category has no object'),
     Fault('id gaps', 'info', 'Category ids are not consecutive'))
 
-# %% ../nbs/03_faults.ipynb #n6192222
+# %% ../nbs/03_faults.ipynb #nb43b384
 add_faults(
     Fault('annotation entry', 'error', 'An annotation lacks something or holds an impossible value',
           'Correct the entry, or remove it'),
@@ -125,7 +125,7 @@ add_faults(
     Fault('read back', 'error', 'A written file does not read back as what was written',
           'Write it again'))
 
-# %% ../nbs/03_faults.ipynb #n14d97c5
+# %% ../nbs/03_faults.ipynb #nacc8542
 _REDRAW = 'Redraw it or remove it'
 
 add_faults(
@@ -150,7 +150,7 @@ add_faults(
     Fault('unknown shape', 'warning', 'A shape is of a type that cannot be read',
           'Draw a polygon, or remove it'))
 
-# %% ../nbs/03_faults.ipynb #nc0401cc
+# %% ../nbs/03_faults.ipynb #n34fefbc
 _ENCODE = 'Encode the mask again, or remove it'
 
 add_faults(
@@ -162,7 +162,7 @@ add_faults(
     Fault('csv row', 'error', 'A row of a CSV file is not a run-length code',
           'Correct the row; it counts column by column, from 1, and an empty mask is an empty text'))
 
-# %% ../nbs/03_faults.ipynb #ncb2e2f4
+# %% ../nbs/03_faults.ipynb #n0064de6
 add_faults(
     Fault('no mask', 'error', 'An image has no mask', 'Add its mask, or remove the image'),
     Fault('no image', 'error', 'A mask has no image', 'Add its image, or remove the mask'),
@@ -197,7 +197,7 @@ def data_error(
     "Make a `DataError` of a known kind"
     return DataError(what, fix or FAULTS[kind].fix, file, ids, kind)
 
-# %% ../nbs/03_faults.ipynb #n0199430
+# %% ../nbs/03_faults.ipynb #nbd23db8
 class Symptom(NamedTuple):
     "Say what is wrong with one file or entry, without saying where it is"
     kind: str          # key of FAULTS
@@ -210,7 +210,7 @@ class Place(NamedTuple):
     group: str # 'images', 'annotations', 'categories' or 'masks'
     k: int     # position in that list
 
-# %% ../nbs/03_faults.ipynb #nde18275
+# %% ../nbs/03_faults.ipynb #n6028d1a
 @dataclass
 class Finding:
     "Describe one thing that is wrong, or worth knowing"
@@ -232,12 +232,12 @@ class Finding:
         if not self.safe: return 'left out' if self.severity=='error' else 'unchanged'
         return 'removed' if FAULTS[self.kind].removes else 'repaired'
 
-# %% ../nbs/03_faults.ipynb #n33da840
+# %% ../nbs/03_faults.ipynb #neaae261
 def printable(text:str)->str:
-    "A text that can be written as UTF-8: half of a surrogate pair, as broken JSON may hold, is shown as its code"
+    "Make a text that can be written as UTF-8; broken JSON may hold half of a surrogate pair"
     return text.encode('utf-8', 'backslashreplace').decode()
 
-# %% ../nbs/03_faults.ipynb #n648bd94
+# %% ../nbs/03_faults.ipynb #n10b1bce
 class Report:
     "Collect what `check_items` finds in the parts of a data set"
     def __init__(self):
@@ -259,22 +259,12 @@ class Report:
         fix = f'{fault.fix} (repair: {fault.repair})' if safe else fault.fix
         self.findings.append(Finding(kind, fault.severity, printable(what), fix, file, ids or {}, safe, at))
 
-    def add_error(self,
-        e:DataError,        # raised by a reader
-        at:Place|None=None, # None: it concerns the data set as a whole
-    ):
-        "Add what a reader complains about"
-        many = e.kind=='no mask' and Path(e.file).is_dir()   # one entry for many images
-        kind = 'left aside' if many else e.kind
-        severity = FAULTS[kind].severity if kind in FAULTS else 'error'
-        self.findings.append(Finding(kind, severity, e.what, e.fix, e.file, e.ids, False, at))
-
     def __len__(self): return len(self.findings)
 
-# %% ../nbs/03_faults.ipynb #n0c6f37e
+# %% ../nbs/03_faults.ipynb #n9aaea9a
 @patch
 def add_at(self:Report,
-    part,            # the `CocoPart` or `MaskPart`
+    part, # the `CocoPart` or `MaskPart`
     group:str,       # 'images', 'annotations', 'categories' or 'masks'
     k:int,           # position in that list
     kind:str,        # key of FAULTS
@@ -285,7 +275,19 @@ def add_at(self:Report,
     file,ids = part.locate(group, k)
     self.add(kind, what, safe, file, ids, Place(part.i, group, k))
 
-# %% ../nbs/03_faults.ipynb #n4c92f84
+# %% ../nbs/03_faults.ipynb #nf6a431d
+@patch
+def add_error(self:Report,
+    e:DataError,        # raised by a reader
+    at:Place|None=None, # None: it concerns the data set as a whole
+):
+    "Add what a reader complains about"
+    many = e.kind=='no mask' and Path(e.file).is_dir() # one entry for many images
+    kind = 'left aside' if many else e.kind
+    severity = FAULTS[kind].severity if kind in FAULTS else 'error'
+    self.findings.append(Finding(kind, severity, e.what, e.fix, e.file, e.ids, False, at))
+
+# %% ../nbs/03_faults.ipynb #n137a724
 @patch(as_prop=True)
 def kinds(self:Report)->dict: # kind → findings
     "Findings by kind, the worst and most frequent first"
@@ -301,7 +303,7 @@ def count(self:Report,
     "How many findings have this severity"
     return sum(f.severity==severity for f in self.findings)
 
-# %% ../nbs/03_faults.ipynb #n63cea83
+# %% ../nbs/03_faults.ipynb #n93eba87
 @patch
 def __repr__(self:Report):
     counts = {s:self.count(s) for s in SEVERITIES}
@@ -309,7 +311,7 @@ def __repr__(self:Report):
     shown = ', '.join(f'{n} {s if n==1 else plural[s]}' for s,n in counts.items() if n)
     return f'{self.n} images: {shown or "nothing to report"}'
 
-# %% ../nbs/03_faults.ipynb #n3bfb63e
+# %% ../nbs/03_faults.ipynb #n45ffdd5
 @patch
 def table(self:Report,
     n:int=2, # examples of each kind
@@ -324,11 +326,12 @@ def table(self:Report,
         lines += [f'         {f.what if severity=="info" else f}' for f in found[:n]]
     return printable('\n'.join([*lines, repr(self)]))
 
-# %% ../nbs/03_faults.ipynb #nebb11b3
+# %% ../nbs/03_faults.ipynb #na85b471
 @patch
 def to_dict(self:Report)->dict:
     "The report as plain values, for JSON"
     def plain(f):
-        return dict(kind=f.kind, severity=f.severity, what=f.what, fix=f.fix, file=printable(str(f.file or '')), ids=f.ids, safe=f.safe)
+        file = printable(str(f.file or ''))
+        return dict(kind=f.kind, severity=f.severity, what=f.what, fix=f.fix, file=file, ids=f.ids, safe=f.safe)
     counts = {s:self.count(s) for s in SEVERITIES}
     return dict(images=self.n, **counts, findings=[plain(f) for f in self.findings])

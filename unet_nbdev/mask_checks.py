@@ -6,22 +6,24 @@
 __all__ = ['MaskPart', 'object_values', 'is_soft', 'scan_masks', 'agree_on_codes', 'usual_value', 'without_rare_values',
            'sharpen_mask', 'can_sharpen', 'repair_mask', 'mask_symptom', 'check_masks', 'check_pair_sizes']
 
-# %% ../nbs/12c_mask_checks.ipynb #neade516
+# %% ../nbs/12c_mask_checks.ipynb #n53f467a
 import os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 import cv2, numpy as np
+from fastcore.basics import patch
 from .core import Codes, DataError
 from .faults import FAULTS, Place, Report, Symptom
-from .masks import class_names, fit_size, folder_split, has_colour_ids, infer_codes, list_values, mask_kind
-from .masks import mask_values, open_raw_mask, scan_mask, value_table, void_values
-from .image_checks import Part, file_digest
+from .masks import MaskFile, has_colour_ids, list_values, mask_values, open_raw_mask, scan_mask, value_table
+from .mask_codes import class_names, infer_codes, mask_kind, void_values
+from .layouts import fit_size, folder_split
+from .image_checks import CheckedPart, file_digest
 
 # %% ../nbs/12c_mask_checks.ipynb #c036
 @dataclass(kw_only=True, eq=False, repr=False)
-class MaskPart(Part):
+class MaskPart(CheckedPart):
     "Images and their mask files"
     paths: list = field(default_factory=list)   # image files
     pairs: list                                 # (image, mask)
@@ -43,23 +45,26 @@ class MaskPart(Part):
         "What image `k` is for"
         return self.split or folder_split(self.paths[k], self.dir)
 
-    def locate(self, group:str, k:int)->tuple: # (file, ids)
-        "What a message about an image or a mask names"
-        return self.pairs[k][group=='masks'],{}
+# %% ../nbs/12c_mask_checks.ipynb #n3part
+@patch
+def locate(self:MaskPart, group:str, k:int)->tuple: # (file, ids)
+    "What a message about an image or a mask names"
+    return self.pairs[k][group=='masks'],{}
 
-    def truth(self, k:int)->str:
-        "A hash of the mask of image `k`, for comparing"
-        return file_digest(self.pairs[k][1])
+@patch
+def truth(self:MaskPart, k:int)->str:
+    "A hash of the mask of image `k`, for comparing"
+    return file_digest(self.pairs[k][1])
 
 # %% ../nbs/12c_mask_checks.ipynb #n3scan
 def object_values(
-    scan, # what a mask file holds, from `scan_mask`
+    scan:MaskFile, # what a mask file holds
 )->list: # of int; [1] for a mask of colours
     "Values of a mask that are not background"
     return [1] if scan.kind=='rgb' else [int(v) for v in scan.vals if v]
 
 def is_soft(
-    scan, # what a mask file holds, or the `DataError`
+    scan:MaskFile|DataError, # what a mask file holds, as `scan_mask` says
 )->bool:
     "Are so many of its values edges that they cannot be classes?"
     many = not isinstance(scan, DataError) and scan.kind=='grey' and len(scan.vals)>40
@@ -129,13 +134,13 @@ def sharpen_mask(
     top = int(raw.max())
     msk = raw>.5*top
     between = ((raw>.25*top)&(raw<.75*top)).astype(np.uint8)
-    regions = cv2.erode(between, np.ones((5,5), np.uint8)).sum()             # wider than an edge
+    regions = cv2.erode(between, np.ones((5,5), np.uint8)).sum() # wider than an edge
     if raw.dtype!=np.uint8 or top<64 or regions>.02*msk.sum(): return None
     return np.where(msk, v, 0).astype(np.uint8)
 
 def can_sharpen(
-    p:MaskPart, # the part
-    scan,       # what a soft mask holds, or the `DataError`
+    p:MaskPart,              # the part
+    scan:MaskFile|DataError, # what a soft mask holds
 )->bool:
     "Is it safe to cut this mask at half?"
     if isinstance(scan, DataError) or p.value is None: return False
@@ -155,17 +160,19 @@ def repair_mask(
 
 # %% ../nbs/12c_mask_checks.ipynb #n3mask
 def mask_symptom(
-    p:MaskPart, # the part, with its codes
-    scan,       # what one of its masks holds
+    p:MaskPart,    # the part, with its codes
+    scan:MaskFile, # what one of its masks holds
 )->Symptom|None:
     "What is wrong with a mask, compared with the others"
     rgb = has_colour_ids(p.codes)
-    if scan.kind=='rgb' and not rgb: return Symptom('mask values', 'the mask holds colours, the others hold numbers')
+    if scan.kind=='rgb' and not rgb:
+        return Symptom('mask values', 'the mask holds colours, the other masks hold numbers')
     known = value_table(p.codes)[0]
     bad = np.setdiff1d(np.asarray(mask_values(scan, rgb)), known)
     objects = object_values(scan)
     if len(bad) and p.value in (1,255) and set(objects)=={256-p.value}:
-        return Symptom('mixed 0/255', f'mask of 0 and {256-p.value}, the others are of 0 and {p.value}', True)
+        what = f'mask of 0 and {256-p.value}, the others are of 0 and {p.value}'
+        return Symptom('mixed 0/255', what, True)
     if len(bad):
         what = f'the mask holds {list_values(bad, rgb)}, the other masks hold {list_values(known, rgb)}'
         return Symptom('mask values', what)
@@ -198,7 +205,7 @@ def check_pair_sizes(
         if isinstance(scan, DataError): continue
         img = p.paths[k]
         try: sz = fit_size(img, scan.sz)
-        except DataError: continue                                           # reported when the image is looked at
+        except DataError: continue # reported when the image is looked at
         if sz is None: p.szs[k] = scan.sz
         else:
             what = f'mask is {scan.sz[1]}×{scan.sz[0]}, its image {img.name} is {sz[1]}×{sz[0]} (width×height)'
