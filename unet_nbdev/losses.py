@@ -87,7 +87,7 @@ class SegLoss(nn.Module):
         super().__init__()
         self.register_buffer('weight', _float_tensor(weight))
 
-    def forward(self, logits, targ):
+    def forward(self, logits:torch.Tensor, targ:torch.Tensor)->torch.Tensor: # scalar float32
         logits = logits.as_subclass(torch.Tensor)
         targ = targ.as_subclass(torch.Tensor).long()
         valid = targ!=IGNORE
@@ -96,8 +96,8 @@ class SegLoss(nn.Module):
         with torch.autocast(logits.device.type, enabled=False):
             return self.loss(LossInput.from_logits(logits.float(), targ, valid))
 
-    def activation(self, logits): return logits.float().softmax(1)
-    def decodes(self, logits): return logits.argmax(1)
+    def activation(self, logits:torch.Tensor): return logits.float().softmax(1)
+    def decodes(self, logits:torch.Tensor): return logits.argmax(1)
 
 # %% ../nbs/19_losses.ipynb #c011
 @patch
@@ -132,7 +132,7 @@ def weighted_mean(
 # %% ../nbs/19_losses.ipynb #nl000007
 @patch
 def pixel_weight(self:SegLoss,
-    seen:LossInput,
+    seen:LossInput, # what loss receives
 )->torch.Tensor: # (B,1,H,W)
     "Weight of each pixel: that of its true class, 0 where ignored"
     if self.weight is None: return seen.valid.float()
@@ -141,7 +141,7 @@ def pixel_weight(self:SegLoss,
 # %% ../nbs/19_losses.ipynb #c015
 class CELoss(SegLoss):
     "Cross-entropy, averaged over pixels by class weight"
-    def loss(self, seen): return weighted_mean(-seen.logp, self.pixel_weight(seen))
+    def loss(self, seen:LossInput): return weighted_mean(-seen.logp, self.pixel_weight(seen))
 
 # %% ../nbs/19_losses.ipynb #c018
 class FocalLoss(SegLoss):
@@ -153,7 +153,7 @@ class FocalLoss(SegLoss):
         super().__init__(weight)
         self.gamma = gamma
 
-    def loss(self, seen):
+    def loss(self, seen:LossInput):
         doubt = (-seen.logp.expm1()).clamp(min=1e-6) # 1-p; not 0, where a gamma below 1 has no gradient
         return weighted_mean(-seen.logp * doubt**self.gamma, self.pixel_weight(seen))
 
@@ -170,13 +170,16 @@ class RegionLoss(SegLoss):
         self.batch = batch
         self.bg = bg
 
-    def pool(self, x): # (B,n_cls) → (1 or B,n_cls)
+    def pool(self, x:torch.Tensor)->torch.Tensor: # (B,n_cls) → (1 or B,n_cls)
+        "Sum over the batch if overlaps are taken over all of it"
         return x.sum(0, keepdim=True) if self.batch else x
 
-    def class_size(self, seen): # (1 or B,n_cls), true pixels
+    def class_size(self, seen:LossInput)->torch.Tensor: # (1 or B,n_cls)
+        "True pixels of each class"
         return self.pool(seen.sum_by_class(torch.ones_like(seen.logp)))
 
-    def class_weight(self, size): # (1 or B,n_cls), 0 for a class that does not count
+    def class_weight(self, size:torch.Tensor)->torch.Tensor: # (1 or B,n_cls)
+        "Weight of each class from its true pixels; 0 for a class that does not count"
         there = size.sum(1, keepdim=True).expand_as(size) if self.absent else size
         w = (there>0).float()
         if self.weight is not None: w = w*self.weight.to(w.device)
@@ -186,7 +189,7 @@ class RegionLoss(SegLoss):
 # %% ../nbs/19_losses.ipynb #nl000008
 @patch
 def class_counts(self:RegionLoss,
-    seen:LossInput,
+    seen:LossInput, # what loss receives
 )->tuple: # (hit, size, total), each (1 or B,n_cls)
     "Found, true and predicted pixels of each class, as sums of probabilities"
     hit = seen.sum_by_class(seen.logp.exp())
@@ -221,7 +224,7 @@ class DiceLoss(RegionLoss):
         self.absent = absent
         self.smooth = smooth
 
-    def loss(self, seen):
+    def loss(self, seen:LossInput):
         hit,size,total = self.class_counts(seen)
         dice = tversky_index(hit, size, total, self.smooth, self.alpha, self.beta)
         return weighted_mean(1-dice, self.class_weight(size))
@@ -252,7 +255,7 @@ class GenDiceLoss(RegionLoss):
         super().__init__(weight, batch, bg)
         self.smooth = smooth
 
-    def loss(self, seen):
+    def loss(self, seen:LossInput):
         counts = self.class_counts(seen)
         size = counts[1]
         w = self.class_weight(size)/size.clamp(min=1)**2
@@ -294,7 +297,7 @@ def lovasz_grad(
 # %% ../nbs/19_losses.ipynb #c033
 class LovaszLoss(RegionLoss):
     "Lovász-softmax: 1 - IoU extended to probabilities, averaged over the classes that occur"
-    def loss(self, seen):
+    def loss(self, seen:LossInput):
         p,own,valid,w = _class_rows(seen, self.class_weight(self.class_size(seen)))
         err = (own.to(p.dtype)-p).abs()
         with torch.no_grad(): g = lovasz_grad(err.masked_fill(~valid, -1), own)
@@ -322,7 +325,7 @@ class BoundaryLoss(RegionLoss):
     ):
         super().__init__(weight, batch=False, bg=bg)
 
-    def loss(self, seen):
+    def loss(self, seen:LossInput):
         p,own,valid,w = _class_rows(seen, self.class_weight(self.class_size(seen)))
         if not len(p): return p.sum() # no object anywhere
         owns,valids = (o.view(-1, *seen.p.shape[2:]).cpu().numpy() for o in (own, valid))
@@ -350,7 +353,7 @@ class SumLoss(SegLoss):
         self.parts = nn.ModuleList(losses)
         self.shares = tuple(shares)
 
-    def loss(self, seen): return sum(k*o.loss(seen) for k,o in zip(self.shares, self.parts))
+    def loss(self, seen:LossInput): return sum(k*o.loss(seen) for k,o in zip(self.shares, self.parts))
 
 # %% ../nbs/19_losses.ipynb #c044
 @delegates(DiceLoss)
@@ -384,8 +387,8 @@ class BCEDiceLoss(nn.Module):
         self.absent = absent
         self.smooth = smooth
 
-    def activation(self, logits): return logits.float().sigmoid()
-    def decodes(self, probs): return (probs>.5).to(torch.uint8) # fastai passes the activated output
+    def activation(self, logits:torch.Tensor): return logits.float().sigmoid()
+    def decodes(self, probs:torch.Tensor): return (probs>.5).to(torch.uint8) # fastai passes the activated output
 
 # %% ../nbs/19_losses.ipynb #nl000013
 @patch
@@ -500,7 +503,7 @@ class DeepLoss(nn.Module):
         self.loss = loss
         self.shares = shares
 
-    def forward(self, logits, targ):
+    def forward(self, logits:torch.Tensor|list|tuple, targ:torch.Tensor)->torch.Tensor:
         if not isinstance(logits, (list,tuple)): return self.loss(logits, targ)
         n = len(logits)
         shares = self.shares
@@ -510,6 +513,6 @@ class DeepLoss(nn.Module):
         targ = targ.as_subclass(torch.Tensor)
         return sum(k*self.loss(o, downscale_labels(targ, o.shape[-2:])) for k,o in zip(shares, logits))
 
-    def finest(self, o): return o[0] if isinstance(o, (list,tuple)) else o
-    def activation(self, logits): return self.loss.activation(self.finest(logits))
-    def decodes(self, logits): return self.loss.decodes(self.finest(logits))
+    def finest(self, o:torch.Tensor|list|tuple): return o[0] if isinstance(o, (list,tuple)) else o
+    def activation(self, o:torch.Tensor|list|tuple): return self.loss.activation(self.finest(o))
+    def decodes(self, o:torch.Tensor|list|tuple): return self.loss.decodes(self.finest(o))

@@ -8,6 +8,7 @@ __all__ = ['Confusion', 'image_dice', 'ImageDice', 'outline_distances', 'boundar
 
 # %% ../nbs/20_metrics.ipynb #c002
 import io, math
+from collections.abc import Callable
 from contextlib import redirect_stdout
 import numpy as np, cv2, torch
 from pycocotools import mask as coco_mask
@@ -389,7 +390,7 @@ def _resampled_means(v, n, seed): # (N,k) → (n,k): mean rows of n draws of N r
 # %% ../nbs/20_metrics.ipynb #nm000022
 def bootstrap_ci(
     values:np.ndarray|list, # (N,…), one row per image
-    stat=None,       # function from mean rows (n,…) of n draws to n scores; None: the mean of each row
+    stat:Callable|None=None, # function from mean rows (n,…) of n draws to n scores; None: the mean of each row
     n:int=2000,      # number of draws
     level:float=.95, # fraction of draws within the interval
     seed:int=0,      # random seed
@@ -424,7 +425,9 @@ class Scores:
         self.counts = [] # per image (3,objects) int64: pixels in both maps, truth, prediction
         self.edges = []  # per image (objects,3), from `score_outlines`
 
-    def outline_distances(self, pred, targ): return _class_distances(pred, targ, self.n_cls)
+    def outline_distances(self, pred:np.ndarray|torch.Tensor, targ:np.ndarray|torch.Tensor)->list:
+        "`outline_distances` of each object class; None if in neither map"
+        return _class_distances(pred, targ, self.n_cls)
 
 # %% ../nbs/20_metrics.ipynb #nm000023
 @patch
@@ -599,7 +602,8 @@ class MultiScores(Scores):
     "Pooled and per-image scores of classes that may overlap, from layers (n_cls,H,W) of 0, 1 and 255"
     count_type = MultiConfusion
     axes = '(C,H,W)'
-    def outline_distances(self, pred, targ):
+    def outline_distances(self, pred:np.ndarray|torch.Tensor, targ:np.ndarray|torch.Tensor)->list:
+        "`outline_distances` of each class; None if in neither map"
         def distances(p, t):
             p = ((p==1)&(t!=IGNORE)).view(np.uint8)
             t = (t==1).view(np.uint8)
