@@ -43,9 +43,9 @@ _quiet = dict(users=0, level=None)
 @contextmanager
 def quiet_opencv():
     "Silence OpenCV's log within a `with` block, in all threads"
-    log = cv2.utils.logging
+    log = getattr(cv2.utils, 'logging', cv2) # OpenCV 4 has these functions at its top
     with _quiet_lock:
-        if _quiet['users']==0: _quiet['level'] = log.setLogLevel(log.LOG_LEVEL_SILENT)
+        if _quiet['users']==0: _quiet['level'] = log.setLogLevel(0) # silent
         _quiet['users'] += 1
     try: yield
     finally:
