@@ -26,7 +26,8 @@ from .doctor import check_items
 from .repair import repair_items
 from .prep import Prep, windows
 from .data import seg_dls, aug_tfms, split_items, fold_items, choose_prep, class_balance
-from .model import create_unet, UNet, ZOO, pick_device
+from .model import create_unet, UNet, ZOO
+from .device import pick_device
 from .losses import (CEDiceLoss, DiceLoss, LovaszLoss, DeepLoss, CELoss, BCEDiceLoss,
     FocalLoss, TverskyLoss, GenDiceLoss, BoundaryLoss, SegLoss, create_loss, LOSSES)
 from .metrics import (Confusion, Scores, hd95, instance_ap,
@@ -37,7 +38,8 @@ from .checkpoint import save_unet, load_unet, Checkpoint
 from .plan import make_plan, fingerprint, Plan
 from .report import RunFolder, predictions
 from .training import seg_learner
-from .runtime import OnnxSegmenter, Prediction, open_large
+from .runtime import OnnxSegmenter, Prediction
+from .large_images import open_large
 from .inference import Segmenter
 from .calibrate import calibrate, Calibrated, cover_view, plot_confidence, plot_reliability
 from .export import export_onnx

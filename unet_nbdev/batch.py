@@ -23,7 +23,8 @@ from .images import image_files, write_image
 from .settings import Options, option
 from .show import overlay
 from .postprocessing import kaggle_rows, object_table, to_coco, write_kaggle, write_objects
-from .runtime import Prediction, open_large
+from .runtime import Prediction
+from .large_images import open_large
 from .calibrate import Calibrated
 from .console import bar, check_folder_path
 from .evaluate import calibration_of, with_file

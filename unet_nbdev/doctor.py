@@ -21,7 +21,8 @@ from .masks import open_raw_mask
 from .layouts import Part, ReadOptions, group_lone_files
 from .mask_folders import pair_files
 from .items import layout_named, scan
-from .show import html_body, img_tag, overlay, to_rgb, write_page
+from .pages import html_body, img_tag, write_page
+from .show import overlay, to_rgb
 from .image_checks import CheckedPart, check_copies, check_files
 from .coco_checks import CocoPart, check_annotations, check_categories, check_entries, check_same_categories
 from .coco_checks import box_corners, entry_ids, is_among, is_finite_number, known_id

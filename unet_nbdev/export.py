@@ -15,7 +15,8 @@ import cv2, numpy as np, torch
 from torch import nn
 from torch.nn import functional as F
 from . import __version__
-from .core import Codes, DataError, atomic, open_image
+from .core import Codes, DataError, atomic
+from .images import open_image
 from .prep import Prep
 from .model import remove_hooks, fuse_conv_bn
 from .checkpoint import Checkpoint, load_unet

@@ -12,7 +12,8 @@ from importlib import import_module
 from pathlib import Path
 import numpy as np
 from fastcore.basics import patch
-from .core import DataError, open_image
+from .core import DataError
+from .images import open_image
 
 # %% ../nbs/28a_large_images.ipynb #n4f1e9fa
 def need_package(
