@@ -7,7 +7,7 @@ __all__ = ['model_files', 'open_segmenter', 'calibration_of', 'read_data', 'add_
            'valid_part', 'same_place', 'unseen_by_all', 'n_trained_on', 'items_by_name', 'with_file', 'score_items',
            'Evaluation', 'evaluate', 'probs_and_masks', 'FittedModel', 'calibrate_segmenter']
 
-# %% ../nbs/34_evaluate.ipynb #n2947c9a
+# %% ../nbs/34_evaluate.ipynb #n8c84947
 import html, os, tempfile
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
@@ -15,16 +15,19 @@ from glob import glob
 from pathlib import Path
 import numpy as np
 from fastcore.basics import patch
-from .core import Codes, DataError, Items, check_bad, open_image
+from .core import Codes, DataError, Items, check_bad
+from .images import open_image
 from .settings import DataSettings
 from .coco import anns2objects
 from .items import item2mask, read_items
-from .show import html_table, img_tag, plot_confusion, save_fig, show_masks, write_page
+from .pages import html_table, img_tag, write_page
+from .show import plot_confusion, save_fig, show_masks
 from .postprocessing import PostProcess, to_coco, tune_postprocess
+from .runtime import OnnxSegmenter
 from .calibrate import Calibrated, calibrate
 from .console import bar, range_text, score_text
 
-# %% ../nbs/34_evaluate.ipynb #n10f1dc9
+# %% ../nbs/34_evaluate.ipynb #n647ce2c
 def model_files(
     model:str|Path|list, # model file, pattern, or several of either
 )->list: # of str
@@ -35,27 +38,29 @@ def model_files(
         res += found or [str(o)]
     return res
 
-# %% ../nbs/34_evaluate.ipynb #n02ac189
+# %% ../nbs/34_evaluate.ipynb #nc0495c3
 def open_segmenter(
     model:str|Path|list,  # model file, pattern, or several of either
     device:str|None=None, # cpu, cuda or mps; None: the fastest that works
     tta:bool=False,       # average over mirrored views
     precision:str='auto', # fp32, bf16, fp16, or auto: the fastest that the device has
 ): # `Segmenter`, or `OnnxSegmenter` for exported models
-    "Open trained or exported models for prediction"
+    "Open trained or exported models for prediction; `files` says which"
     files = model_files(model)
     exported = [f.lower().endswith('.onnx') for f in files]
     if any(exported)!=all(exported): raise DataError('exported models are mixed with others', 'Give only .onnx files, or none')
-    if not all(exported):
+    if all(exported):
+        if device not in (None,'cpu') or precision!='auto':
+            raise DataError('--device and --precision are for models with torch',
+                            'Leave them out: an exported model has a fixed precision and runs on the CPU')
+        seg = OnnxSegmenter(files, tta=tta)
+    else:
         from unet_nbdev.inference import Segmenter
-        return Segmenter(files, device, tta=tta, precision=precision)
-    from unet_nbdev.runtime import OnnxSegmenter
-    if device not in (None,'cpu') or precision!='auto':
-        raise DataError('--device and --precision are for models with torch',
-                        'Leave them out: an exported model has a fixed precision and runs on the CPU')
-    return OnnxSegmenter(files, tta=tta)
+        seg = Segmenter(files, device, tta=tta, precision=precision)
+    seg.files = files
+    return seg
 
-# %% ../nbs/34_evaluate.ipynb #n2145d62
+# %% ../nbs/34_evaluate.ipynb #n754bf70
 def calibration_of(
     seg,                   # from `open_segmenter`
     cover:float|None=None, # fraction of each object that a region must cover; raises where that cannot be promised
@@ -69,7 +74,7 @@ def calibration_of(
     if cover: cal.threshold(cover) # raises if there were too few calibration images
     return cal
 
-# %% ../nbs/34_evaluate.ipynb #n44714fb
+# %% ../nbs/34_evaluate.ipynb #n8db55dd
 def read_data(
     seg,                 # from `open_segmenter`
     where:DataSettings,  # where images and annotations are
@@ -79,7 +84,7 @@ def read_data(
     if args['void'] is not None: codes = add_void(codes, args['void'])
     return read_items(**dict(args, void=None), codes=codes)
 
-# %% ../nbs/34_evaluate.ipynb #n5522fdd
+# %% ../nbs/34_evaluate.ipynb #nf860c0e
 def add_void(
     codes:Codes,    # classes of a model
     void:int|tuple, # value or colour
@@ -94,7 +99,7 @@ def add_void(
     if void in meaning: raise DataError(f'--void {void} is {meaning[void]!r} to the model', 'Leave it out')
     return Codes(codes.names, codes.ids, [*codes.void, void], codes.bg, codes.crowd, codes.rest, codes.multilabel)
 
-# %% ../nbs/34_evaluate.ipynb #n3834c14
+# %% ../nbs/34_evaluate.ipynb #n7735d20
 def validation_items(
     seg,                        # from `open_segmenter`
     items:Items,                # the whole data set
@@ -118,17 +123,17 @@ def validation_items(
         return valid_part(split_items(items, valid_pct, trained.get('seed', 0)))
     return None
 
-# %% ../nbs/34_evaluate.ipynb #n0db1ed9
+# %% ../nbs/34_evaluate.ipynb #n2b6e025
 def matches(file:Path, pattern:str)->bool:
     "Does the name of a file match a pattern, with or without its suffix?"
     return fnmatch(file.name, pattern) or fnmatch(file.stem, pattern)
 
-# %% ../nbs/34_evaluate.ipynb #n3741a61
+# %% ../nbs/34_evaluate.ipynb #nebc8e8d
 def valid_part(items:Items)->Items:
     "The items whose split is 'valid'"
     return items.new(o for o in items if o.split=='valid')
 
-# %% ../nbs/34_evaluate.ipynb #nd3dd955
+# %% ../nbs/34_evaluate.ipynb #nf63e1d5
 def same_place(
     where:DataSettings|None, # where data was read from
     trained:dict,            # settings of a training
@@ -138,7 +143,7 @@ def same_place(
     given = where.to_dict()
     return all(given.get(k)==trained.get(k) for k in ('coco','images','masks','data'))
 
-# %% ../nbs/34_evaluate.ipynb #n7ca2977
+# %% ../nbs/34_evaluate.ipynb #nafb8cc1
 def unseen_by_all(
     items:Items,     # the whole data set
     valid:str|None,  # images to choose by file name
@@ -152,7 +157,7 @@ def unseen_by_all(
     raise DataError('each of these models was trained on images that the others held out',
                     'Name images that none has seen with --valid, or use --all_images')
 
-# %% ../nbs/34_evaluate.ipynb #n40cd37a
+# %% ../nbs/34_evaluate.ipynb #n0ee16e3
 def n_trained_on(
     seg,                # from `open_segmenter`
     items:Items,        # the whole data set
@@ -163,7 +168,7 @@ def n_trained_on(
     held_out = validation_items(seg, items, where)
     return 0 if held_out is None else len(items)-len(held_out)
 
-# %% ../nbs/34_evaluate.ipynb #n286dbe1
+# %% ../nbs/34_evaluate.ipynb #n3cdc3c5
 def items_by_name(
     items:Items, # images
 )->dict: # name → `Item`
@@ -173,12 +178,12 @@ def items_by_name(
     top = Path(os.path.commonpath([p.parent for p in paths]))
     return {o.img.relative_to(top).as_posix():o for o in items}
 
-# %% ../nbs/34_evaluate.ipynb #n81091af
+# %% ../nbs/34_evaluate.ipynb #n94ba5cc
 def with_file(e:DataError, file:Path)->DataError:
     "An error that names the file it is about"
     return e if e.file else DataError(e.what, e.fix, file, e.ids)
 
-# %% ../nbs/34_evaluate.ipynb #n7fdc263
+# %% ../nbs/34_evaluate.ipynb #nb143009
 def score_items(
     seg,                  # from `open_segmenter`
     items:Items,          # images with annotations
@@ -199,7 +204,7 @@ def score_items(
         except DataError as e: bad.append(with_file(e, item.img))
     return scores,check_bad(bad, len(items))
 
-# %% ../nbs/34_evaluate.ipynb #n7c94789
+# %% ../nbs/34_evaluate.ipynb #nddb2af4
 @dataclass(repr=False)
 class Evaluation:
     "Scores of a model on images"
@@ -222,7 +227,7 @@ class Evaluation:
         v = self.values
         return f'Evaluation({v["images"]} images, mean Dice {score_text(v["mean_dice"])}, mean IoU {score_text(v["pooled_iou"])})'
 
-# %% ../nbs/34_evaluate.ipynb #ncdafb85
+# %% ../nbs/34_evaluate.ipynb #n6544cf9
 @patch
 def notes(self:Evaluation)->dict: # what → text
     "What to know about the means, in words"
@@ -237,7 +242,19 @@ def notes(self:Evaluation)->dict: # what → text
         res['objects'] = f'{ap}, on {v["objects"]["objects"]} objects'
     return res
 
-# %% ../nbs/34_evaluate.ipynb #n7d9179a
+# %% ../nbs/34_evaluate.ipynb #n41f3b44
+@patch
+def summary(self:Evaluation,
+    total:int, # number of images in the data set
+)->str:
+    "What `unet_eval` prints; the last line is the mean IoU"
+    v = self.values
+    return '\n'.join([self.table(), *[f'{k}: {s}' for k,s in self.notes().items()],
+        f'{v["images"]} of {total} images; mean Dice {score_text(v["mean_dice"])} is averaged over images and classes, '
+        'IoU is computed over the pixels of all images',
+        f'mean IoU {score_text(v["pooled_iou"])}'])
+
+# %% ../nbs/34_evaluate.ipynb #n07d4730
 def evaluate(
     seg,                      # from `open_segmenter`
     items:Items,              # images with annotations
@@ -263,7 +280,7 @@ def evaluate(
     if objects: values['objects'] = instance_ap(items, found)
     return Evaluation(seg, items, scores, values, bad, clean)
 
-# %% ../nbs/34_evaluate.ipynb #n274ab98
+# %% ../nbs/34_evaluate.ipynb #nd7c8e44
 @patch
 def plot_worst(self:Evaluation,
     n:int=6, # number of images
@@ -277,7 +294,7 @@ def plot_worst(self:Evaluation,
                       preds=[self.seg(img, self.clean).mask for img in imgs], errors=True,
                       titles=[f'{name}, Dice {d:.3f}' for name,d in worst])
 
-# %% ../nbs/34_evaluate.ipynb #n6a12912
+# %% ../nbs/34_evaluate.ipynb #n482599a
 @patch
 def write_html(self:Evaluation,
     path:str|Path, # .html file
@@ -298,7 +315,7 @@ def write_html(self:Evaluation,
     body += f'<h2>The worst images</h2>{_tag(self.plot_worst(n), "worst")}'
     write_page(path, 'Evaluation', body)
 
-# %% ../nbs/34_evaluate.ipynb #nf63b244
+# %% ../nbs/34_evaluate.ipynb #nbf2fa09
 def probs_and_masks(
     seg,         # from `open_segmenter`
     items:Items, # images with annotations
@@ -309,7 +326,7 @@ def probs_and_masks(
         try: yield item,seg.probs(open_image(item.img, item.sz)),item2mask(item, items.codes)
         except DataError as e: bad.append(with_file(e, item.img))
 
-# %% ../nbs/34_evaluate.ipynb #n18aafaf
+# %% ../nbs/34_evaluate.ipynb #n843586e
 @dataclass
 class FittedModel:
     "What calibration images have shown about a model"
@@ -332,7 +349,7 @@ class FittedModel:
             lines.append(f'post-processing on {self.gains["images"]} images, honest gain {self.gains["gain"]:+.4f}{objects}: {outcome}')
         return lines
 
-# %% ../nbs/34_evaluate.ipynb #na619bca
+# %% ../nbs/34_evaluate.ipynb #n031dceb
 def calibrate_segmenter(
     seg,                   # from `open_segmenter`
     items:Items,           # images that the model was not trained on

@@ -27,7 +27,7 @@ from .settings import (DEFAULT_SEARCH, LengthSettings, Settings, check_option, r
                                  unknown_name)
 from .show import figure, save_fig
 from .data import Samples, seg_dls, split_items
-from .model import pick_device
+from .device import pick_device
 from .plan import RULES, Plan, make_plan
 from .budget import SESSION_START
 from .training import data_signature, seg_learner, shorten

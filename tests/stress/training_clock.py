@@ -1,3 +1,6 @@
+# purpose: trainings by the clock, in real time: slower and faster than planned; the default network with the same seed
+# minutes: 2
+# ci: yes
 """Trainings by the clock, in real time: slower and faster than planned; and the default network with the same seed.
 
 Run: `python tests/stress/training_clock.py`, about 2 minutes. The notebooks budget and training do the same with made-up time."""

@@ -1,3 +1,6 @@
+# purpose: one training in one process and in two: group and batch normalisation, stopped and resumed
+# minutes: 3
+# ci: yes
 """One training in one process and in two: group and batch normalisation, stopped and resumed.
 
 Run: `python tests/stress/training_processes.py`, about 3 minutes on two cores (each process imports everything).
