@@ -18,11 +18,13 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 import numpy as np
-from .core import Codes, DataError, atomic, image_files, write_csv, write_image, write_json, write_text
+from .core import Codes, DataError, atomic, write_csv, write_json, write_text
+from .images import image_files, write_image
 from .settings import Options, option
 from .show import overlay
 from .postprocessing import kaggle_rows, object_table, to_coco, write_kaggle, write_objects
-from .runtime import Prediction, open_large
+from .runtime import Prediction
+from .large_images import open_large
 from .calibrate import Calibrated
 from .console import bar, check_folder_path
 from .evaluate import calibration_of, with_file

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 import unet_nbdev
-from .core import DataError, image_files, open_image, write_json
+from .core import DataError, write_json
+from .images import image_files, open_image
 from .settings import DataSettings, SearchSettings, Settings, option, read_settings
 from .console import check_file_path, check_folder_path, check_positive, command, name_left_out
 
@@ -47,7 +48,8 @@ def unet_doctor(
     examples:int=2,       # number of findings of each kind to print
 ):
     "Check a data set for faults; the data itself is never changed"
-    from unet_nbdev.doctor import check_items, repair_items
+    from unet_nbdev.doctor import check_items
+    from unet_nbdev.repair import repair_items
     args = dict(data.read_args(), names=data.names)
     for path in (html, json): check_file_path(path)
     if repair: check_folder_path(repair)

@@ -15,11 +15,13 @@ from fnmatch import fnmatch
 from glob import glob
 from pathlib import Path
 from fastcore.basics import patch
-from .core import Codes, DataError, Items, check_bad, open_image
+from .core import Codes, DataError, Items, check_bad
+from .images import open_image
 from .settings import DataSettings
 from .coco import anns2objects
 from .items import item2mask, read_items
-from .show import html_table, img_tag, plot_confusion, save_fig, show_masks, write_page
+from .pages import html_table, img_tag, write_page
+from .show import plot_confusion, save_fig, show_masks
 from .postprocessing import PostProcess, to_coco, tune_postprocess
 from .runtime import OnnxSegmenter
 from .calibrate import Calibrated, calibrate

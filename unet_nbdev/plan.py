@@ -15,13 +15,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 import cv2, numpy as np, torch
 from fastcore.basics import patch
-from .core import IGNORE, Codes, DataError, Item, Items, layers2map, open_image
+from .core import IGNORE, Codes, DataError, Item, Items, layers2map
+from .images import open_image
 from .settings import Settings
 from .items import item2mask
-from .show import html_table
+from .pages import html_table
 from .prep import Prep, image_kind
 from .data import choose_prep, count_pixels
-from .model import pick_device, pick_precision
+from .device import pick_device, pick_precision
 
 # %% ../nbs/23_plan.ipynb #n23a0001
 def object_sizes(

@@ -25,7 +25,7 @@ from .core import DataError, Items
 from .settings import DataSettings, SearchSettings, Settings, SplitSettings, read_settings
 from .items import read_items
 from .data import fold_items, seg_dls, split_items
-from .model import pick_device
+from .device import pick_device
 from .checkpoint import load_unet, save_unet
 from .plan import Plan, make_plan
 from .report import RunFolder, learn2ckpt

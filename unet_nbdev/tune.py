@@ -25,9 +25,10 @@ from .core import DataError, Items, palette, write_csv, write_json
 from .settings import DEFAULT_SEARCH, LengthSettings, Settings, check_option, read_settings, searchable, unknown_name
 from .show import figure, save_fig
 from .data import Samples, seg_dls, split_items
-from .model import pick_device
+from .device import pick_device
 from .plan import RULES, Plan, make_plan
-from .training import SESSION_START, data_signature, seg_learner, shorten
+from .budget import SESSION_START
+from .training import data_signature, seg_learner, shorten
 
 # %% ../nbs/36_tune.ipynb #c008
 def is_range(
@@ -165,7 +166,7 @@ def best_score(
 
 class ReportTrial(Callback):
     "Report how a trial does, and end one that falls behind"
-    order = 67 # after RunFolder, before last.ckpt is written
+    order = 67 # after RecordRun, before CheckpointCallback writes last.ckpt
     def __init__(self,
         trial,      # Optuna's
         prune:bool, # end it if it falls behind

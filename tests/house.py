@@ -1,0 +1,91 @@
+"""The rules of the house, read from the code: who may import what, and how large a few things may get.
+
+`nbs/index.ipynb` asserts that no rule is broken, `nbs/architecture.ipynb` draws the imports, `.ci/imports.py` looks at what is loaded."""
+import ast, re, sys
+from pathlib import Path
+
+MAX_CLI_LINES = 400    # of code: commands are signatures and prints
+MAX_PRIVATE_NAMES = 10 # that modules take from one another
+
+# neither torch nor fastai: in a notebook on reading data, or on a server, they cost seconds
+LIGHT_BELOW = '16'     # all rooms below this number, and these:
+LIGHT = 'postprocessing runtime calibrate console'.split()
+TORCH_INSIDE = ['calibrate']                                    # of these, which may import torch within a function
+NO_TORCH_AT_TOP = 'evaluate batch'.split()                      # torch within functions only
+NO_FASTAI = 'device model losses metrics checkpoint inference'.split() # torch, but neither fastai nor torchvision
+MAY_TRAIN = 'runs tune cli all'.split()               # may import training
+MAY_AUGMENT = ['data']                                          # may import albumentations
+CLI_AT_TOP = {'', 'core', 'settings', 'console', 'fastcore', *sys.stdlib_module_names} # what cli may load before a command runs
+
+def module_order(nbs)->dict: # module → what stands before the first `_` in its notebook's name: '07', '08a', …
+    "Modules in the order of their notebooks"
+    names = [re.match(r'(\d+[a-z]?)_(\w+)\.ipynb', f.name) for f in sorted(Path(nbs).glob('[0-9]*.ipynb'))]
+    return {m[2]:m[1] for m in names if m}
+
+def is_light(module, order)->bool:
+    "Must this module do without torch and fastai?"
+    return order[module]<LIGHT_BELOW or module in LIGHT
+
+def imported(node, order):
+    "Yield what an import statement loads; a module of ours is written `.module`, however it is imported"
+    if isinstance(node, ast.Import): names = [a.name for a in node.names]
+    elif not isinstance(node, ast.ImportFrom): return
+    else:
+        name = '.'*node.level+(node.module or '')
+        # `from . import a`: a is a module, or a name such as __version__
+        names = [f'.{a.name}' for a in node.names if a.name in order] if name in ('.','unet_nbdev') else [name]
+    for name in names: yield re.sub(r'^unet_nbdev\b\.?', '.', name)
+
+def imports(f, order):
+    "Yield (module, at the top?) for every import of a file"
+    tree = ast.parse(Path(f).read_text(encoding='utf-8'))
+    functions = [n for n in ast.walk(tree) if isinstance(n, (ast.FunctionDef,ast.AsyncFunctionDef,ast.Lambda))]
+    inner = {id(n) for f in functions for n in ast.walk(f)}
+    for node in ast.walk(tree):
+        for name in imported(node, order): yield name,id(node) not in inner
+
+def private_names(f):
+    "Yield (module, name) for every `from .module import _name`, and every `module._name` of a module of ours"
+    tree = ast.parse(Path(f).read_text(encoding='utf-8'))
+    ours = {}
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.ImportFrom) or not (node.level or (node.module or '').startswith('unet_nbdev')): continue
+        for a in node.names:
+            if a.name.startswith('_') and not a.name.startswith('__'): yield node.module,a.name
+            ours[a.asname or a.name] = a.name
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and node.attr.startswith('_') and not node.attr.startswith('__'):
+            if isinstance(node.value, ast.Name) and ours.get(node.value.id)==node.value.id: yield node.value.id,node.attr
+
+def modules(folder):
+    "The generated modules of a package"
+    return [f for f in sorted(Path(folder).glob('*.py')) if not f.stem.startswith('_')]
+
+def import_faults(me, name, top, order):
+    "Yield the rules that one import breaks"
+    room = name.lstrip('.').split('.')[0]
+    if name.startswith('.'):
+        if room and order.get(room, '99')>=order[me]: yield f'{me} imports {room}, which does not lie below it'
+        if room=='training' and me not in MAY_TRAIN: yield f'{me} imports training'
+    elif room in ('torch','fastai','torchvision'):
+        inside = not top and me in TORCH_INSIDE
+        if is_light(me, order) and not inside: yield f'{me} imports {room}'
+        if me in NO_TORCH_AT_TOP and top: yield f'{me} imports {room} outside of its functions'
+        if me in NO_FASTAI and room!='torch': yield f'{me} imports {room}'
+    if me=='cli' and top and room not in CLI_AT_TOP: yield f'cli imports {room} outside its commands'
+    if room=='albumentations' and me not in MAY_AUGMENT: yield f'{me} imports albumentations'
+
+def broken_rules(folder, order):
+    "Yield every way in which the modules break the rules of the house"
+    for f in modules(folder):
+        if f.stem not in order:
+            yield f'{f.stem}: no notebook exports it'
+            continue
+        for name,top in imports(f, order): yield from import_faults(f.stem, name, top, order)
+    for a,b in (('losses','metrics'),('metrics','losses')):
+        if any(name=='.'+b for name,_ in imports(Path(folder)/f'{a}.py', order)): yield f'{a} imports {b}'
+
+def code_lines(f)->int:
+    "Lines that are neither empty nor a comment"
+    lines = Path(f).read_text(encoding='utf-8').splitlines()
+    return sum(bool(l.strip()) and not l.lstrip().startswith('#') for l in lines)
