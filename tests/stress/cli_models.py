@@ -1,18 +1,15 @@
-#!/usr/bin/env python3
-"""The commands one after the other, as people use them: train, resume, cross-validate, tune, score, calibrate, predict
-
-Purpose: what nbs/39_cli.ipynb leaves out because it takes many small trainings: models trained with void values, on COCO, with classes
-that overlap, by cross-validation, on a fraction of the data; and what the commands say about each other's files.
-Minutes: 3 on two cores. Run: python tests/stress/cli_models.py [PART ...]
-"""
+# purpose: the commands understand each other's files, in many small trainings: COCO, void, overlapping classes, folds, tuning, resume
+# minutes: 3, alone and with --quick
 # ci: yes
-import argparse, json, os, shutil, sys, tempfile, time
+"""The commands one after the other, as people use them: `python tests/stress/cli_models.py [PART ...]`
+
+Train, resume, cross-validate, tune, score, calibrate, predict, export: what nbs/39_cli.ipynb leaves out because it takes many trainings."""
+import argparse, json, os, shutil, tempfile, time
 from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
 from unittest import mock
 from zlib import crc32
-sys.path.insert(0, str(Path(__file__).resolve().parents[2])) # the clone
 import numpy as np
 from unet_nbdev.cli import unet_calibrate, unet_eval, unet_export, unet_predict, unet_train, unet_tune
 from unet_nbdev.checkpoint import load_unet
@@ -39,8 +36,8 @@ class Workshop:
         synth_coco(self.folder/'beach', n=8, sz=64)
         self.data = ['--images', self.folder/'set'/'images', '--masks', self.folder/'set'/'masks']
         self.few = ['--max_steps', 3, '--bs', 2, '--crop', 64, '--device', 'cpu']
-        self.classic = ['--encoder', 'classic', *self.few]
-        self.train('m', *self.data, '--valid', 'val_*', *self.classic)
+        self.tiny = ['--encoder', 'test_efficientnet', '--weights', 'none']
+        self.train('m', *self.data, '--valid', 'val_*', *self.tiny, *self.few)
         self.model = ['--model', self.models/'m.pth']
 
     def train(self, name, *args):
@@ -62,7 +59,7 @@ def renamed(w):
     "An earlier model is renamed, with its run folder; --overwrite replaces it"
     def models(): return {o.name: crc32(o.read_bytes()) for o in w.models.glob('m*.pth')}
     first = models()
-    args = [*w.data, '--valid', 'val_*', *w.classic, '--out', w.models/'m.pth']
+    args = [*w.data, '--valid', 'val_*', *w.tiny, *w.few, '--out', w.models/'m.pth']
     code,_,err = run(unet_train, *args, '--seed', 1)
     same((code, models()['m.1.pth'], models()['m.pth']==first['m.pth'], err.startswith('moved aside: ')), (0, first['m.pth'], False, True))
     assert (w.models/'m.1'/'log.csv').exists() and (w.models/'m'/'log.csv').exists()
@@ -71,7 +68,7 @@ def renamed(w):
 
 def resumed(w):
     "A session ends, and the training resumes in another folder; a model that was never written is rescued"
-    night = [*w.data, '--valid', 'val_*', '--encoder', 'classic', '--max_steps', 4, '--bs', 2, '--crop', 32, '--device', 'cpu',
+    night = [*w.data, '--valid', 'val_*', *w.tiny, '--max_steps', 4, '--bs', 2, '--crop', 32, '--device', 'cpu',
              '--class_weights', '--oversample', 'both', '--session_hours', 1e-9]
     run(unet_train, *night, '--out', w.models/'old.pth')
     code,out,err = run(unet_train, '--resume', w.models/'old', '--out', w.models/'new.pth')
@@ -86,7 +83,7 @@ def resumed(w):
 
 def folds(w):
     "A cross-validation resumes fold by fold; its models are scored on what they have not seen, and predict together"
-    cross = [*w.data, '--encoder', 'classic', '--folds', 2, '--max_steps', 4, '--crop', 32, '--bs', 2, '--device', 'cpu', '--out', w.models/'cv.pth']
+    cross = [*w.data, *w.tiny, '--folds', 2, '--max_steps', 4, '--crop', 32, '--bs', 2, '--device', 'cpu', '--out', w.models/'cv.pth']
     code,_,_ = run(unet_train, *cross, '--session_hours', 1e-9)
     same((code, (w.models/'cv_fold1').exists(), (w.models/'cv_fold1.pth').exists()), (0, True, False))
     code,out,err = run(unet_train, *cross)
@@ -159,7 +156,7 @@ def coco(w):
 
 def objects(w):
     "COCO objects are scored and tuned one by one; classes that overlap have a mask file each"
-    tiny = ['--encoder', 'classic', '--max_steps', 2, '--crop', 32, '--bs', 2, '--device', 'cpu']
+    tiny = [*w.tiny, '--max_steps', 2, '--crop', 32, '--bs', 2, '--device', 'cpu']
     sea = ['--coco', w.folder/'beach']
     w.train('sea', *sea, *tiny)
     code,out,err = run(unet_calibrate, '--model', w.models/'sea.pth', *sea, '--all_images', '--tune')
