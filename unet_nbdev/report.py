@@ -223,7 +223,7 @@ def write_epoch(self:RunFolder, learn:Learner):
     self.put('curves.png', lambda p: save_fig(plot_curves(self.rows, best=self.monitor), p, 110, small=True))
     self.put(epoch, lambda p: save_fig(predictions(learn), p, 110, small=True))
     improved = self.best_info is self.info
-    if improved and time.perf_counter()-self.drawn>120: self.draw_extremes(learn) # otherwise at the end
+    if improved and time.perf_counter()-self.drawn>120: self.save_extremes(learn) # otherwise at the end
     self.write_report()
 
 # %% ../nbs/25_report.ipynb #n197e6c6
@@ -236,7 +236,7 @@ def learn2ckpt(
 
 # %% ../nbs/25_report.ipynb #n8eec70b
 @patch
-def draw_extremes(self:RunFolder, learn:Learner):
+def save_extremes(self:RunFolder, learn:Learner):
     "Draw the worst and the best images of the best epoch, whose weights the network must have"
     if not self.path or not self.pictures or process_rank(): return
     for name,some in self.best_info['extremes'].items():
@@ -306,7 +306,7 @@ class RecordRun(Callback):
     def after_fit(self):
         if not self.folder.best_info: return
         unwrap_model(self.learn).load_state_dict(self.folder.best_state)
-        self.folder.draw_extremes(self.learn)
+        self.folder.save_extremes(self.learn)
 
 # %% ../nbs/25_report.ipynb #c021
 def duration_text(s:float)->str:
