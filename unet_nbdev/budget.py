@@ -7,6 +7,7 @@ __all__ = ['SESSION_START', 'WRITING', 'TIME_UP', 'SESSION_ENDS', 'ManualClock',
 
 # %% ../nbs/26_budget.ipynb #n3044c06
 import time
+from collections.abc import Callable
 from fastcore.basics import patch
 
 # %% ../nbs/26_budget.ipynb #nfd65f1c
@@ -30,7 +31,7 @@ class Budget:
         start:float|None=None,       # when the minutes began; None: now
         save_minutes:float=5.,       # between saves within an epoch
         steer:bool=True,             # schedule and plan may follow the clock
-        clock=time.perf_counter,     # function that returns the time in seconds
+        clock:Callable=time.perf_counter, # function that returns the time in seconds
     ):
         self.clock = clock
         self.began = clock() if start is None else start

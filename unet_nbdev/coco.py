@@ -5,9 +5,7 @@
 # %% auto #0
 __all__ = ['COCO_PLACES', 'printable_id', 'ann_ids', 'ann2rle', 'ann2mask', 'category_ids', 'anns2mask', 'anns2objects',
            'masks2anns', 'category_fault', 'image_entry_fault', 'locate_images', 'split_of_file', 'find_image_dir',
-           'drop_root_category', 'annotation_fault', 'read_coco', 'coco_files', 'find_coco', 'items2coco', 'write_coco',
-           'brief', 'is_file_name', 'grep_file', 'is_image_size', 'nearest_resize', 'segm2rle', 'kaggle2rle',
-           'mask2kaggle', 'mask2polys', 'mask2rle', 'mask2segm', 'poly2mask', 'rle2mask']
+           'drop_root_category', 'annotation_fault', 'read_coco', 'coco_files', 'find_coco', 'items2coco', 'write_coco']
 
 # %% ../nbs/06_coco.ipynb #c002
 import json, math, os, re
@@ -664,10 +662,3 @@ def write_coco(
         try: _check_written(p, rles)
         except DataError as e: raise DataError(e.what, e.fix, path, e.ids, e.kind) from None
     return Path(path)
-
-# %% ../nbs/06_coco.ipynb #nfd960a8
-from .shapes import kaggle2rle, mask2kaggle, mask2polys, poly2mask, rle2mask
-
-# %% ../nbs/06_coco.ipynb #n54bb9fa
-_all_ = ['brief','is_file_name','grep_file','is_image_size','nearest_resize','segm2rle','kaggle2rle','mask2kaggle',
-         'mask2polys','mask2rle','mask2segm','poly2mask','rle2mask']

@@ -76,8 +76,9 @@ def command_options(
     headings:dict={}, # parameter that begins a group → heading of the group
 )->list: # of `CommandOption`
     "The options that a function takes on the command line"
+    params = parameters(func) # first: it imports the modules of types named by a string, which older docments evaluates
     docs,res = docments(func, full=True),[]
-    for name,(hint,default) in parameters(func).items():
+    for name,(hint,default) in params.items():
         if is_settings(hint): res += field_options(hint)
         else:
             kinds,choices = accepted_types(hint)

@@ -5,9 +5,7 @@
 # %% auto #0
 __all__ = ['IGNORE', 'DataError', 'brief', 'is_file_name', 'palette', 'Codes', 'layers2map', 'Item', 'Items', 'gc_paused',
            'check_bad', 'part_of', 'atomic', 'write_text', 'write_json', 'write_csv', 'int_in', 'num_in', 'list_of',
-           'any_of', 'is_none', 'is_flag', 'is_text', 'is_small', 'check_values', 'check_config', 'IMAGE_SUFFIXES',
-           'ORIENTATIONS', 'exif_orientation', 'image_size', 'unreadable_image', 'open_image', 'image_files',
-           'write_image']
+           'any_of', 'is_none', 'is_flag', 'is_text', 'is_small', 'check_values', 'check_config']
 
 # %% ../nbs/00_core.ipynb #c002
 import os, re, gc, csv, json, difflib, colorsys, reprlib
@@ -507,12 +505,3 @@ def check_config(
     if not isinstance(d['info'].get('settings', {}), dict):
         raise refuse('its training settings are not a dict')
     return d
-
-# %% ../nbs/00_core.ipynb #n8bde166
-_all_ = ['IMAGE_SUFFIXES','ORIENTATIONS','exif_orientation','image_size','unreadable_image','open_image',
-         'image_files','write_image'] # have moved to images
-
-def __getattr__(name): # goes as soon as the other modules import them from there
-    if name not in _all_: raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-    import importlib
-    return getattr(importlib.import_module('unet_nbdev.images'), name)

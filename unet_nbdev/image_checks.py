@@ -6,7 +6,7 @@
 __all__ = ['FORMAT_SUFFIXES', 'ImageCheck', 'read_header', 'mode_symptom', 'file_symptoms', 'file_digest', 'check_image',
            'CheckedPart', 'check_files', 'check_modes', 'check_copies', 'report_copy']
 
-# %% ../nbs/12a_image_checks.ipynb #n94e4c87
+# %% ../nbs/12a_image_checks.ipynb #n6634246
 import hashlib, os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor

@@ -54,16 +54,14 @@ def quiet_opencv():
             if _quiet['users']==0: log.setLogLevel(_quiet['level'])
 
 # %% ../nbs/02_images.ipynb #n4523e1d
-def _mirror(a): return a[:,::-1]
-def _half_turn(a): return a[::-1,::-1]
-def _flip(a): return a[::-1]
-def _transpose(a): return a.swapaxes(0, 1)
-def _quarter_right(a): return a.swapaxes(0, 1)[:,::-1]
-def _transverse(a): return a[::-1,::-1].swapaxes(0, 1)
-def _quarter_left(a): return a.swapaxes(0, 1)[::-1]
-
-ORIENTATIONS = { # EXIF number → array as seen
-    2:_mirror, 3:_half_turn, 4:_flip, 5:_transpose, 6:_quarter_right, 7:_transverse, 8:_quarter_left}
+ORIENTATIONS = { # EXIF number → the array as seen
+    2: lambda a: a[:,::-1],                       # mirrored
+    3: lambda a: a[::-1,::-1],                    # half a turn
+    4: lambda a: a[::-1],                         # upside down, mirrored
+    5: lambda a: a.swapaxes(0, 1),                # transposed
+    6: lambda a: a.swapaxes(0, 1)[:,::-1],        # a quarter turn to the right
+    7: lambda a: a[::-1,::-1].swapaxes(0, 1),     # transposed along the other diagonal
+    8: lambda a: a.swapaxes(0, 1)[::-1]}          # a quarter turn to the left
 
 # %% ../nbs/02_images.ipynb #n0fc5bb5
 def exif_orientation(

@@ -97,7 +97,8 @@ def read_items(
     "Read a data set: COCO, folders of masks, Pascal VOC, labelme, one mask per object, run lengths in a csv"
     if codes is not None:
         if classes is None: classes,crowd = codes.names,codes.crowd
-        codes,multilabel = codes.as_multilabel(False),codes.multilabel
+        multilabel = codes.multilabel
+        codes = codes.as_multilabel(False)
     options = ReadOptions(classes, names, void, crowd, codes, strict, max_bad)
     parts = scan(root, coco, images, masks)
     items = layout_named(parts[0].layout).read(parts, options)

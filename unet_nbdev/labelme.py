@@ -128,7 +128,9 @@ def read_shape(
     "Read one shape; raise if it has no label, is of unknown type or cannot be drawn"
     if not isinstance(shape, dict):
         raise shape_error(f'shape is {brief(shape)}, it must be an entry with label and points')
-    label,group,kind = shape.get('label'),shape.get('group_id'),shape.get('shape_type')
+    label = shape.get('label')
+    group = shape.get('group_id')
+    kind = shape.get('shape_type')
     if kind is None: kind = 'polygon'
     if type(label) is int: label = str(label)
     if not is_file_name(label) or not label.strip(): raise shape_error(f'shape has the label {brief(label)}')
@@ -182,7 +184,8 @@ def load_labelme(file:Path)->LabelmeFile:
     except (OSError, ValueError, RecursionError) as e: raise error(f'the file is not JSON ({e})') from None
     has_shapes = isinstance(d, dict) and isinstance(d.get('shapes'), list)
     if not has_shapes: raise error('the file has no list of "shapes"')
-    h,w,image = d.get('imageHeight'),d.get('imageWidth'),d.get('imagePath')
+    h,w = d.get('imageHeight'),d.get('imageWidth')
+    image = d.get('imagePath')
     unknown = h is None and w is None
     if not unknown and not is_image_size(h, w):
         raise error(f'the image cannot have the height {brief(h)} and the width {brief(w)}')

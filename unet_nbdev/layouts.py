@@ -187,7 +187,7 @@ def no_mask_error(img:Path)->DataError:
     return data_error('no mask', 'image without a mask', img)
 
 # %% ../nbs/08_layouts.ipynb #n618d5eb
-MANY_ALONE = .05 # share of images without a mask above which they are part of the layout and no slip
+MANY_ALONE = .05 # larger shares of images without a mask belong to the layout and are no mistake
 
 def group_lone_files(
     bad:list,           # errors of single files
@@ -246,7 +246,8 @@ def collect_items(
     "Finish reading annotated items: number the annotations and keep the classes that were asked for"
     bg = min(ids)-1 if 0 in ids else 0
     codes = Codes(names, ids, bg=bg, crowd=options.crowd).subset(options.classes)
-    numbers,wanted = count(1),set(codes.ids)
+    numbers = count(1)
+    wanted = set(codes.ids)
     def full(item):
         anns = [a for a in item.anns if a['category_id'] in wanted]
         return [dict(id=next(numbers), image_id=item.id, iscrowd=0, **a) for a in anns]

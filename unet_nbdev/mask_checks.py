@@ -6,7 +6,7 @@
 __all__ = ['MaskPart', 'object_values', 'is_soft', 'scan_masks', 'agree_on_codes', 'usual_value', 'without_rare_values',
            'sharpen_mask', 'can_sharpen', 'repair_mask', 'mask_symptom', 'check_masks', 'check_pair_sizes']
 
-# %% ../nbs/12c_mask_checks.ipynb #nee7ffd4
+# %% ../nbs/12c_mask_checks.ipynb #n609a2d8
 import os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -66,7 +66,7 @@ def object_values(
 def is_soft(
     scan:MaskFile|DataError, # what a mask file holds, as `scan_mask` says
 )->bool:
-    "Are so many of its values edges that they cannot be classes?"
+    "Does it hold too many values for classes, as blurred edges do?"
     many = not isinstance(scan, DataError) and scan.kind=='grey' and len(scan.vals)>40
     return many or mask_kind(scan)=='soft'
 

@@ -59,7 +59,8 @@ def has_soft_edges(self:MaskSet,
     if len(values)<2 or values[-2]<64 or values[-1]>255: return False
     if values[-1]==255 and values[-2]>=250: return True
     n_classes = 2 if values[-1]==255 else 8
-    between,solid = sum(f.between for f in self.files),sum(f.solid for f in self.files)
+    between = sum(f.between for f in self.files)
+    solid = sum(f.solid for f in self.files)
     return len(values)-1>n_classes and solid<.25*between
 
 # %% ../nbs/07a_mask_codes.ipynb #nf5e574d
@@ -98,7 +99,8 @@ def meaning(self:MaskSet,
     n_names:int=0, # number of class names given; a name for each value settles a doubt
 )->tuple:          # values of the classes, void values
     "Decide which values are classes and which are void; raise if that is in doubt"
-    values,void = self.values(),list(self.void)
+    values = self.values()
+    void = list(self.void)
     if self.in_colours: return values,self.void_colours()
     self.check_palettes()
     if values and values[0]<0:
@@ -193,7 +195,8 @@ def check_values(
     codes:Codes,
 ):
     "Raise if a file has values that `codes` does not know"
-    known,rgb = value_table(codes)[0],has_colour_ids(codes)
+    known,_ = value_table(codes)
+    rgb = has_colour_ids(codes)
     for f in files:
         if f.kind=='rgb' and not rgb: raise unknown_values_error(f.path, f.kind, f.vals, f.vals, codes)
         vals = np.asarray(mask_values(f, rgb))

@@ -104,7 +104,8 @@ def map_values(
         i = np.searchsorted(values, a).clip(max=len(values)-1)
         return labels[i],values[i]!=a
     n = 1<<8*a.dtype.itemsize
-    lut,unknown = np.zeros(n, np.uint8),np.ones(n, bool)
+    lut = np.zeros(n, np.uint8)
+    unknown = np.ones(n, bool)
     fits = (values>=0)&(values<n)
     lut[values[fits]] = labels[fits]
     unknown[values[fits]] = False

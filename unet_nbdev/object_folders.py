@@ -60,7 +60,8 @@ def read_object_folder(
         raise data_error('no image', what, folder, fix='Put one there')
     if not msks: raise no_mask_error(imgs[0])
     sz = image_size(imgs[0])
-    anns,bad,covers = [],[],np.zeros(sz, np.uint8)
+    anns,bad = [],[]
+    covers = np.zeros(sz, np.uint8)
     for f in msks:
         on = result_or_error(open_object, f, sz)
         if isinstance(on, DataError):

@@ -8,6 +8,7 @@ __all__ = ['logits2mask', 'ScoreValid', 'score_metrics', 'predictions', 'extreme
 
 # %% ../nbs/25_report.ipynb #c002
 import html, math, time
+from collections.abc import Callable
 from functools import reduce
 from operator import add
 from pathlib import Path
@@ -56,14 +57,14 @@ class ScoreValid(Callback):
 
 # %% ../nbs/25_report.ipynb #n1a3dd05
 def join_scores(
-    parts, # one Scores per process
+    parts:list, # one Scores per process
 )->Scores: # as if one process had seen all images
     "Join the scores of all processes"
     return reduce(add, parts).sort()
 
 # %% ../nbs/25_report.ipynb #n245a3f1
 def score_metrics(
-    read, # function that returns the Scores
+    read:Callable, # function that returns the Scores
 )->list: # of fastai metrics
     "Show the two scores in fastai's table"
     return [ValueMetric(lambda: read().images.value, 'mean_dice'),
@@ -73,7 +74,7 @@ def score_metrics(
 def predictions(
     learn:Learner, # from seg_learner
     n:int=4,       # validation images, spread over the sizes
-    ks=None,       # or these places in the validation set
+    ks:list|None=None, # or these places in the validation set
     **kwargs       # for show_masks
 )->Figure: # image, truth and prediction
     "Draw what the network predicts for validation images"
@@ -112,7 +113,7 @@ def draw_extremes(
 class RunFolder:
     "The log of a training, its best weights, and the folder where both are written"
     def __init__(self,
-        path=None,               # None writes nothing
+        path:str|Path|None=None, # None writes nothing
         monitor:str|None=None,   # score of the best epoch; None: mean_dice, or pooled_iou with more than ten classes
         live:bool|None=None,     # show figures during training; None: in notebooks
         settings:dict|None=None, # noted in the folder and in the models
@@ -152,7 +153,7 @@ def seconds(self:RunFolder)->float:
 @patch
 def put(self:RunFolder,
     name:str, # of the file in the folder
-    write,    # function that writes a file, given its path
+    write:Callable, # function that writes a file, given its path
 )->bool: # is it there?
     "Write a file of the run; only the first process does"
     if not self.path or process_rank(): return False
@@ -222,7 +223,7 @@ def write_epoch(self:RunFolder, learn:Learner):
     self.put('curves.png', lambda p: save_fig(plot_curves(self.rows, best=self.monitor), p, 110, small=True))
     self.put(epoch, lambda p: save_fig(predictions(learn), p, 110, small=True))
     improved = self.best_info is self.info
-    if improved and time.perf_counter()-self.drawn>120: self.draw_extremes(learn) # otherwise at the end
+    if improved and time.perf_counter()-self.drawn>120: self.save_extremes(learn) # otherwise at the end
     self.write_report()
 
 # %% ../nbs/25_report.ipynb #n197e6c6
@@ -235,7 +236,7 @@ def learn2ckpt(
 
 # %% ../nbs/25_report.ipynb #n8eec70b
 @patch
-def draw_extremes(self:RunFolder, learn:Learner):
+def save_extremes(self:RunFolder, learn:Learner):
     "Draw the worst and the best images of the best epoch, whose weights the network must have"
     if not self.path or not self.pictures or process_rank(): return
     for name,some in self.best_info['extremes'].items():
@@ -305,7 +306,7 @@ class RecordRun(Callback):
     def after_fit(self):
         if not self.folder.best_info: return
         unwrap_model(self.learn).load_state_dict(self.folder.best_state)
-        self.folder.draw_extremes(self.learn)
+        self.folder.save_extremes(self.learn)
 
 # %% ../nbs/25_report.ipynb #c021
 def duration_text(s:float)->str:

@@ -31,11 +31,11 @@ class Option:
     below:float|None=None      # the value must be smaller than this
     words:tuple=()             # words allowed in place of a number
     check:str=''               # name of a function in CHECKS that raises if the value is wrong
-    part:str=''                # who takes it: 'prep', 'data' (seg_dls), 'network' (seg_learner) or 'fit' (fit_unet)
+    part:str=''                # who takes it: prep, data (seg_dls), network (seg_learner), fit (fit_unet)
     planned:bool=False         # the plan chooses it if nobody else does
     on_resume:bool=False       # may change when an interrupted training is resumed
     recorded:bool=True         # kept with the run and the model
-    search:list|dict|None=None # what a search tries by default: choices, or dict(low, high, log); []: say which; None: not searchable
+    search:list|dict|None=None # what a search tries: choices, or dict(low, high, log); []: no usual choices
 
     def range_text(self)->str:
         "The bounds in words, such as '0 or more, below 1'"
@@ -87,7 +87,8 @@ def encoder_names()->frozenset:
     files = (Path(spec.origin).parent/'models').glob('*.py')
     source = '\n'.join(f.read_text(encoding='utf-8') for f in files)
     names = re.findall(r'^@register_model\s*\ndef (\w+)\(', source, re.M)
-    renamed = ' '.join(re.findall(r'^register_model_deprecations\(__name__, \{(.*?)\}\)', source, re.M|re.S))
+    renamed = ' '.join(re.findall(r'^register_model_deprecations\(__name__, \{(.*?)\}\)', source,
+                                  re.M|re.S))
     return frozenset([*names, *re.findall(r"'(\w+)':", renamed)]) # timm still accepts the old names
 
 # %% ../nbs/01_settings.ipynb #n19452e0
@@ -134,7 +135,8 @@ def check_loss(
         if plain(one) not in known:
             raise unknown_name(what, one.strip(), known, ", or a sum such as 'ce+0.5*lovasz'")
         if star and not is_number(factor, low=0):
-            raise DataError(f'factor {factor.strip()!r} before {one.strip()}', "Give a number, 0 or more, as in 'ce+0.5*lovasz'")
+            raise DataError(f'factor {factor.strip()!r} before {one.strip()}',
+                            "Give a number, 0 or more, as in 'ce+0.5*lovasz'")
 
 # %% ../nbs/01_settings.ipynb #nba10003
 def parse_void(
@@ -144,13 +146,15 @@ def parse_void(
     "Read the mask value that is neither learned nor scored"
     parts = text.split(',') if text else []
     if len(parts) not in (0,1,3) or not all(o.strip().isdecimal() for o in parts):
-        raise DataError(f'{what} {text!r} is neither a value nor a colour', 'Give one value such as 255, or a colour such as 255,255,255')
+        raise DataError(f'{what} {text!r} is neither a value nor a colour',
+                        'Give one value such as 255, or a colour such as 255,255,255')
     values = tuple(int(o) for o in parts)
     if not values: return None
     return values[0] if len(values)==1 else values
 
 # %% ../nbs/01_settings.ipynb #naf79bd2
-CHECKS = dict(encoder=check_encoder, loss=check_loss, void=parse_void) # name in `Option.check` → function of (value, what)
+CHECKS = dict(encoder=check_encoder, loss=check_loss,
+              void=parse_void) # name in `Option.check` → function of (value, what)
 
 # %% ../nbs/01_settings.ipynb #nb092398
 def value_types(
@@ -197,13 +201,15 @@ def check_option(
     if v is None and type(None) in accepted: return
     if isinstance(v, str) and o.words:
         if v in o.words: return
-        raise DataError(f'{what}={v!r} is not a number', f'Give a number or {" or ".join(map(repr, o.words))}')
+        raise DataError(f'{what}={v!r} is not a number',
+                        f'Give a number or {" or ".join(map(repr, o.words))}')
     if o.choices and v not in o.choices: raise unknown_name(what, v, o.choices)
     if not has_type(v, accepted):
         names = ' or '.join(t.__name__ for t in accepted if t is not type(None))
         raise DataError(f'{what}={reprlib.repr(v)} is a {type(v).__name__}', f'Give {names}')
     if isinstance(v, Real) and not isinstance(v, bool) and not in_range(o, v):
-        raise DataError(f'{what}={v!r} is out of range', f'Give a number {o.range_text() or "that is finite"}')
+        raise DataError(f'{what}={v!r} is out of range',
+                        f'Give a number {o.range_text() or "that is finite"}')
     if o.check: CHECKS[o.check](v, what)
 
 # %% ../nbs/01_settings.ipynb #n74e080c
@@ -211,7 +217,8 @@ def check_option(
 class Options:
     "Base of a dataclass whose fields are made by `option`"
     def __post_init__(self):
-        self.given = {f.name for f in fields(self) if getattr(self, f.name)!=f.default} # chosen on purpose
+        self.given = {f.name for f in fields(self)
+                      if getattr(self, f.name)!=f.default} # chosen on purpose
         for name in self.given: check_option(type(self), name, getattr(self, name))
 
     @classmethod
@@ -256,7 +263,8 @@ class Options:
         planned:bool=False, # only what a plan chooses
     )->dict: # setting → value
         "The settings that one function takes"
-        return {k:getattr(self, k) for k,o in self.options().items() if o.part==name and (o.planned or not planned)}
+        return {k:getattr(self, k) for k,o in self.options().items() if o.part==name
+                and (o.planned or not planned)}
 
     def to_dict(self)->dict: # setting → plain value
         "What is worth recording: all settings that have a value"
@@ -271,23 +279,28 @@ class Options:
 @dataclass(repr=False)
 class DataSettings(Options):
     "Where images and annotations are, and how to read them"
-    coco:str|None = option(None, 'COCO data set: its folder or a JSON file', group='data', on_resume=True)
+    coco:str|None = option(
+        None, 'COCO data set: its folder or a JSON file', group='data', on_resume=True)
     images:str|None = option(None, 'folder of images', on_resume=True)
     masks:str|None = option(None, 'folder of masks, matched to the images by name', on_resume=True)
     data:str|None = option(None, 'folder whose layout is recognised', on_resume=True)
-    void:str|None = option(None, "for masks: a value or colour 'r,g,b' that is neither learned nor scored", check='void')
+    void:str|None = option(
+        None, "for masks: a value or colour 'r,g,b' that is neither learned nor scored", check='void')
 
     def __post_init__(self):
         super().__post_init__()
         alien = [k for k in ('masks','data','names','void') if getattr(self, k, None) is not None]
         if self.coco and alien:
-            raise DataError(f'coco is given together with {" and ".join(alien)}', f'These do not go together: leave out {alien[0]} or coco')
+            raise DataError(f'coco is given together with {" and ".join(alien)}',
+                            f'These do not go together: leave out {alien[0]} or coco')
 
     def read_args(self)->dict:
         "Arguments of `read_items`"
         if not (self.data or self.coco or self.images):
-            raise DataError('no data given', 'Give coco, or images and masks, or data: a folder whose layout is recognised')
-        return dict(root=self.data, coco=self.coco, images=self.images, masks=self.masks, void=parse_void(self.void))
+            fix = 'Give coco, or images and masks, or data: a folder whose layout is recognised'
+            raise DataError('no data given', fix)
+        return dict(root=self.data, coco=self.coco, images=self.images, masks=self.masks,
+                    void=parse_void(self.void))
 
 # %% ../nbs/01_settings.ipynb #nba10012
 @dataclass(repr=False)
@@ -297,84 +310,126 @@ class SplitSettings(DataSettings):
     names:str|None = option(None, "for masks: class names in the order of their values: 'cell,nucleus'")
     multilabel:bool = option(False, 'classes may overlap: each gets a mask of its own')
     valid:str|None = option(None, "validation images, by file name: 'val_*'", group='validation')
-    valid_pct:float|None = option(None, 'or a fraction of the images, chosen at random (default: 0.2 if the data has no split)',
-                                  above=0, below=1)
+    valid_pct:float|None = option(
+        None, 'or a fraction of the images, chosen at random (default: 0.2 if the data has no split)',
+        above=0, below=1)
 
     def __post_init__(self):
         super().__post_init__()
-        if self.valid and self.valid_pct: raise DataError('both valid and valid_pct are given', 'Give one of them')
+        if self.valid and self.valid_pct: raise DataError('both valid and valid_pct are given',
+                                                          'Give one of them')
 
     def read_args(self)->dict:
         "Arguments of `read_items`"
-        return super().read_args() | dict(classes=self.classes, names=self.names, multilabel=self.multilabel)
+        return super().read_args() | dict(classes=self.classes, names=self.names,
+                                          multilabel=self.multilabel)
 
 # %% ../nbs/01_settings.ipynb #nba10014
 @dataclass(repr=False)
 class LengthSettings(Options):
     "How many models are trained, and how long"
-    folds:int|None = option(None, 'number of cross-validation folds: trains one model per fold; minutes and steps are shared', low=2)
-    epochs:int|None = option(None, 'training length in epochs (default: about 8,000 samples, 5 to 100 epochs)', group='length', low=1,
-                             part='fit', search=[5,10,20])
+    folds:int|None = option(
+        None,
+        'number of cross-validation folds: trains one model per fold; minutes and steps are shared',
+        low=2)
+    epochs:int|None = option(
+        None, 'training length in epochs (default: about 8,000 samples, 5 to 100 epochs)',
+        group='length', low=1, part='fit', search=[5,10,20])
     max_steps:int|None = option(None, 'or in steps', low=1, part='fit')
-    max_minutes:float|None = option(None, 'or in minutes, including validation and saving', above=0, part='fit')
+    max_minutes:float|None = option(
+        None, 'or in minutes, including validation and saving', above=0, part='fit')
     max_hours:float|None = option(None, 'or in hours', above=0, recorded=False)
 
 # %% ../nbs/01_settings.ipynb #nba10015
 @dataclass(repr=False)
 class NetworkSettings(Options):
     "The network and what it sees"
-    encoder:str = option('tf_efficientnet_lite0', "'classic' or any timm encoder", group='network and input', check='encoder',
-                         part='network', planned=True, search=['tf_efficientnet_lite0','classic'])
-    weights:str|None = option('auto', "encoder weights: 'auto' (ImageNet), 'none', or a file", part='network', planned=True)
-    decoder:str = option('half', 'predict masks at half or full resolution', choices=('half','full'), planned=True)
-    size:int|None = option(None, 'scale images so that their long side has this many pixels (default: chosen from the data)', low=1,
-                           part='prep', planned=True)
-    norm:str|None = option(None, 'intensity normalisation: fixed, image (stretch each image), invert_light (invert light backgrounds) '
-                                 '(default: chosen from the data)', choices=('fixed','image','invert_light'), part='prep', planned=True)
-    crop:int|None = option(None, 'side of the square training crops, in pixels after scaling (default: chosen, at most 256)', low=1,
-                           part='data', planned=True)
-    bs:int|None = option(None, 'images per step, over all processes (default: chosen for the device)', low=1,
-                         part='data', planned=True, search=[2,4,8])
+    encoder:str = option(
+        'tf_efficientnet_lite0', "'classic' or any timm encoder", group='network and input',
+        check='encoder', part='network', planned=True, search=['tf_efficientnet_lite0','classic'])
+    weights:str|None = option(
+        'auto', "encoder weights: 'auto' (ImageNet), 'none', or a file", part='network', planned=True)
+    decoder:str = option(
+        'half', 'predict masks at half or full resolution', choices=('half','full'), planned=True)
+    size:int|None = option(
+        None,
+        'scale images so that their long side has this many pixels (default: chosen from the data)',
+        low=1, part='prep', planned=True)
+    norm:str|None = option(
+        None,
+        'intensity normalisation: fixed, image (stretch each image), invert_light (invert light '
+        'backgrounds) (default: chosen from the data)', choices=('fixed','image','invert_light'),
+        part='prep', planned=True)
+    crop:int|None = option(
+        None,
+        'side of the square training crops, in pixels after scaling (default: chosen, at most 256)',
+        low=1, part='data', planned=True)
+    bs:int|None = option(
+        None, 'images per step, over all processes (default: chosen for the device)', low=1,
+        part='data', planned=True, search=[2,4,8])
 
 # %% ../nbs/01_settings.ipynb #nba10017
 @dataclass(repr=False)
 class OptimiserSettings(Options):
     "Learning rate, schedule and optimiser"
-    lr:float|str = option(3e-3, "highest learning rate; 'auto' searches for it", group='optimisation', above=0, below=1, words=('auto',),
-                          part='fit', planned=True, search=dict(low=3e-4, high=1e-2, log=True))
-    enc_lr:float|None = option(None, "encoder's learning rate as a fraction of lr (default: chosen from the data)", low=0,
-                               part='fit', planned=True)
-    warmup:float = option(.15, 'fraction of the steps in which the learning rate rises', above=0, below=.7, part='fit', planned=True)
-    sched:str = option('one_cycle', 'learning rate schedule', choices=('one_cycle','flat_cos'), part='fit', planned=True, search=[])
-    opt:str = option('adamw', 'optimiser', choices=('adamw','sgd'), part='network', planned=True, search=[])
-    grad_accum:int = option(1, 'batches whose gradients are added up for one step', low=1, part='fit', search=[])
-    clip:float|None = option(None, 'clip gradients to this norm (default: off)', above=0, part='fit', planned=True, search=[])
-    ema:float|None = option(None, 'exponential moving average of the weights: its decay, such as 0.999 (default: off)', low=0, below=1,
-                            part='fit', planned=True, search=[])
-    patience:int|None = option(None, 'stop after this many epochs without a better score (default: never)', low=1, part='fit')
-    freeze_epochs:int = option(0, 'epochs in which the pretrained encoder is frozen', low=0, part='fit', search=[])
+    lr:float|str = option(
+        3e-3, "highest learning rate; 'auto' searches for it", group='optimisation', above=0, below=1,
+        words=('auto',), part='fit', planned=True, search=dict(low=3e-4, high=1e-2, log=True))
+    enc_lr:float|None = option(
+        None, "encoder's learning rate as a fraction of lr (default: chosen from the data)", low=0,
+        part='fit', planned=True)
+    warmup:float = option(
+        .15, 'fraction of the steps in which the learning rate rises', above=0, below=.7, part='fit',
+        planned=True)
+    sched:str = option(
+        'one_cycle', 'learning rate schedule', choices=('one_cycle','flat_cos'), part='fit',
+        planned=True, search=[])
+    opt:str = option(
+        'adamw', 'optimiser', choices=('adamw','sgd'), part='network', planned=True, search=[])
+    grad_accum:int = option(
+        1, 'batches whose gradients are added up for one step', low=1, part='fit', search=[])
+    clip:float|None = option(
+        None, 'clip gradients to this norm (default: off)', above=0, part='fit', planned=True,
+        search=[])
+    ema:float|None = option(
+        None, 'exponential moving average of the weights: its decay, such as 0.999 (default: off)',
+        low=0, below=1, part='fit', planned=True, search=[])
+    patience:int|None = option(
+        None, 'stop after this many epochs without a better score (default: never)', low=1, part='fit')
+    freeze_epochs:int = option(
+        0, 'epochs in which the pretrained encoder is frozen', low=0, part='fit', search=[])
 
 # %% ../nbs/01_settings.ipynb #nba10018
 @dataclass(repr=False)
 class SampleSettings(Options):
     "Loss, augmentation, and which samples are shown more often"
-    loss:str|None = option(None, 'ce, dice, ce_dice, focal, tversky, lovasz, gen_dice, boundary, or a sum: ce+0.5*boundary '
-                                 '(default: chosen from the data)', group='loss, augmentation, class balance', check='loss',
-                           part='network', planned=True, search=['ce_dice','ce','focal'])
-    aug:str|None = option(None, 'augmentation strength (default: chosen, stronger in longer trainings)',
-                          choices=('none','light','medium','strong'), part='data', planned=True,
-                          search=['none','light','medium','strong'])
-    flips:str|None = option(None, 'h: mirror left and right; all: also turn (default: chosen from the data)', choices=('h','all'),
-                            part='data', planned=True)
-    elastic:float = option(0., 'probability of elastic deformation', low=0, high=1, part='data', planned=True)
-    invert:float = option(0., 'probability of intensity inversion', low=0, high=1, part='data', planned=True)
-    paste:float = option(0., 'probability of pasting objects from another image', low=0, high=1,
-                              part='data', planned=True)
-    foreground:float|None = option(None, 'fraction of the crops that are centred on an object (default: chosen from the data)',
-                                   low=0, high=1, part='data', planned=True)
+    loss:str|None = option(
+        None,
+        'ce, dice, ce_dice, focal, tversky, lovasz, gen_dice, boundary, or a sum: '
+        'ce+0.5*boundary (default: chosen from the data)', group='loss, augmentation, class balance',
+        check='loss', part='network', planned=True, search=['ce_dice','ce','focal'])
+    aug:str|None = option(
+        None, 'augmentation strength (default: chosen, stronger in longer trainings)',
+        choices=('none','light','medium','strong'), part='data', planned=True,
+        search=['none','light','medium','strong'])
+    flips:str|None = option(
+        None, 'h: mirror left and right; all: also turn (default: chosen from the data)',
+        choices=('h','all'), part='data', planned=True)
+    elastic:float = option(
+        0., 'probability of elastic deformation', low=0, high=1, part='data', planned=True)
+    invert:float = option(
+        0., 'probability of intensity inversion', low=0, high=1, part='data', planned=True)
+    paste:float = option(
+        0., 'probability of pasting objects from another image', low=0, high=1, part='data',
+        planned=True)
+    foreground:float|None = option(
+        None, 'fraction of the crops that are centred on an object (default: chosen from the data)',
+        low=0, high=1, part='data', planned=True)
     class_weights:bool = option(False, 'weight the loss by inverse class frequency', planned=True)
-    oversample:str|None = option(None, 'show rare classes, rare kinds of images, or both more often (default: chosen from the data)',
-                                 choices=('none','classes','kinds','both'), part='data', planned=True)
+    oversample:str|None = option(
+        None,
+        'show rare classes, rare kinds of images, or both more often (default: chosen from the data)',
+        choices=('none','classes','kinds','both'), part='data', planned=True)
 
 # %% ../nbs/01_settings.ipynb #nba10020
 @dataclass(repr=False)
@@ -382,18 +437,28 @@ class RunSettings(Options):
     "Where and when a training runs, and what it writes"
     seed:int = option(0, 'random seed', group='reproducibility and machine')
     device:str|None = option(None, 'cpu, cuda or mps (default: the fastest that works)', on_resume=True)
-    num_workers:int|None = option(None, 'processes that prepare batches (default: chosen for the machine)', low=0, on_resume=True)
-    strict:bool = option(False, 'stop at the first image or annotation that cannot be used', on_resume=True)
-    out:str = option('models/unet.pth', 'model file to write; the run folder is next to it', group='files and sessions', on_resume=True)
-    overwrite:bool = option(False, 'replace an earlier model of this name (default: it is renamed)', recorded=False)
-    save_minutes:float = option(5., 'minutes between saves within an epoch', low=0, part='fit', on_resume=True)
-    session_hours:float|None = option(None, 'stop with everything saved this many hours after the command started', above=0,
-                                      part='fit', on_resume=True, recorded=False)
-    log:str|None = option(None, 'also log to tensorboard or wandb', choices=('tensorboard','wandb'), part='fit', on_resume=True)
+    num_workers:int|None = option(
+        None, 'processes that prepare batches (default: chosen for the machine)', low=0, on_resume=True)
+    strict:bool = option(
+        False, 'stop at the first image or annotation that cannot be used', on_resume=True)
+    out:str = option(
+        'models/unet.pth', 'model file to write; the run folder is next to it',
+        group='files and sessions', on_resume=True)
+    overwrite:bool = option(
+        False, 'replace an earlier model of this name (default: it is renamed)', recorded=False)
+    save_minutes:float = option(
+        5., 'minutes between saves within an epoch', low=0, part='fit', on_resume=True)
+    session_hours:float|None = option(
+        None, 'stop with everything saved this many hours after the command started', above=0,
+        part='fit', on_resume=True, recorded=False)
+    log:str|None = option(
+        None, 'also log to tensorboard or wandb', choices=('tensorboard','wandb'), part='fit',
+        on_resume=True)
 
 # %% ../nbs/01_settings.ipynb #naa128fd
 @dataclass(repr=False)
-class Settings(RunSettings, SampleSettings, OptimiserSettings, NetworkSettings, LengthSettings, SplitSettings):
+class Settings(RunSettings, SampleSettings, OptimiserSettings, NetworkSettings, LengthSettings,
+               SplitSettings):
     "All settings of a training; those left at None are chosen from the data"
     def __post_init__(self):
         super().__post_init__()
@@ -401,7 +466,8 @@ class Settings(RunSettings, SampleSettings, OptimiserSettings, NetworkSettings, 
             self.max_minutes,self.max_hours = 60*self.max_hours,None
         if self.weights is None: self.weights = 'none'
         if self.folds and (self.valid or self.valid_pct):
-            raise DataError('folds divides the images itself', 'Leave out valid and valid_pct, or keep those images elsewhere')
+            raise DataError('folds divides the images itself',
+                            'Leave out valid and valid_pct, or keep those images elsewhere')
 
     def read_args(self)->dict:
         "Arguments of `read_items`"
@@ -413,7 +479,8 @@ DEFAULT_SEARCH = 'lr,bs,aug,loss'
 def searchable()->list: # of names: those searched by default, then those with usual values, then the others
     "List the settings that a search can vary"
     options = {k:o.search for k,o in Settings.options().items() if o.search is not None}
-    return list(dict.fromkeys([*DEFAULT_SEARCH.split(','), *[k for k,values in options.items() if values], *options]))
+    return list(dict.fromkeys([*DEFAULT_SEARCH.split(','),
+                               *[k for k,values in options.items() if values], *options]))
 
 # %% ../nbs/01_settings.ipynb #nba10024
 def reused(
@@ -429,16 +496,24 @@ class SearchSettings(SplitSettings):
     encoder:str = reused('encoder')
     size:int|None = reused('size')
     crop:int|None = reused('crop')
-    search:str = option(DEFAULT_SEARCH, 'settings to vary, with commas between them; also epochs, encoder, opt, sched, ema, …', group='search')
-    space:str|None = option(None, 'JSON file of the values to try: {"lr": {"low": 0.001, "high": 0.01, "log": true}, "bs": [4, 8]}')
+    search:str = option(
+        DEFAULT_SEARCH,
+        'settings to vary, with commas between them; also epochs, encoder, opt, sched, ema, …',
+        group='search')
+    space:str|None = option(
+        None,
+        'JSON file of the values to try: {"lr": {"low": 0.001, "high": 0.01, "log": true}, "bs": '
+        '[4, 8]}')
     trials:int = option(20, 'number of trials, including those of an earlier session', low=1)
     max_steps:int = option(200, 'steps per trial', low=1)
     max_minutes:float|None = option(None, 'or minutes per trial', above=0)
     no_pruning:bool = option(False, 'train each trial to its end, even if it falls behind')
-    max_hours:float|None = option(None, 'stop after this many hours with everything saved, even within a trial', above=0)
+    max_hours:float|None = option(
+        None, 'stop after this many hours with everything saved, even within a trial', above=0)
     seed:int = reused('seed')
     device:str|None = reused('device')
-    out:str = option('models/tune', 'folder of the search; an earlier search in it is resumed', group='files')
+    out:str = option(
+        'models/tune', 'folder of the search; an earlier search in it is resumed', group='files')
 
     def __post_init__(self):
         super().__post_init__()
@@ -461,4 +536,5 @@ def read_settings(
     except OSError as e: raise DataError(f'cannot be read ({e.strerror})', fix, file) from None
     except ValueError as e: raise DataError(f'is not JSON ({e})', fix, file) from None
     if isinstance(d, dict): return d
-    raise DataError(f'holds a JSON {type(d).__name__} instead of an object', 'Give a file such as {"lr": 0.001}', file)
+    raise DataError(f'holds a JSON {type(d).__name__} instead of an object',
+                    'Give a file such as {"lr": 0.001}', file)

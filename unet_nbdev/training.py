@@ -118,7 +118,7 @@ def seg_learner(
     seed:int=0,               # for weights that start at random, and for what is random in training
     class_weights:list|str|None=None, # in the loss: one per class, background first, or 'auto', see data.class_weights
     post:PostProcess|None=None, # cleaning that is saved with the model
-    cbs=None,                 # further fastai callbacks
+    cbs:list|None=None,       # further fastai callbacks
     **kwargs                  # for create_unet: widths, norm, residual, up, dropout, width, depth, deep
 )->Learner:
     "Create a fastai `Learner` that trains a U-Net on `dls`"
@@ -432,8 +432,8 @@ def fit_unet(self:Learner,
     ema:float|None=None,        # exponential moving average of the weights: its decay; None: off
     patience:int|None=None,     # stop after this many epochs without a better score
     freeze_epochs:int=0,        # epochs at the start in which the pretrained encoder is frozen
-    run=None,                   # run folder; an earlier training in it is overwritten; None writes nothing
-    resume=None,                # run folder to resume, in run if that is given too; its plan replaces all above
+    run:str|Path|None=None,     # run folder; an earlier training in it is overwritten; None writes nothing
+    resume:str|Path|None=None,  # run folder to resume, in run if that is given too; its plan replaces all above
     save_minutes:float=5.,      # last.ckpt is written after each epoch, and this often
     session_hours:float|None=None, # stop with everything saved when the session is this old
     log:str|None=None,          # 'tensorboard' or 'wandb', if installed
@@ -521,7 +521,12 @@ def holding(learn:Learner, state:TrainState):
     finally: del learn.train_state,learn.run_folder
 
 # %% ../nbs/28_training.ipynb #n09e2493
-def fit_once(learn, state, saved, loggers)->tuple: # what went wrong or None; (weights, snapshot)
+def fit_once(
+    learn:Learner,
+    state:TrainState,
+    saved:tuple|None, # (weights, snapshot) to start from
+    loggers:list      # fastai callbacks
+)->tuple: # what went wrong or None; (weights, snapshot)
     "Fit until the end, or until something goes wrong, and say where it stood then"
     plan,dl,problem = state.plan,learn.dls.train,None
     dl.bs = plan['bs']//plan['grad_accum']//dl.world

@@ -22,7 +22,9 @@ from fastai.callback.core import Callback, CancelFitException
 from fastai.data.core import DataLoaders
 from fastcore.basics import patch
 from .core import DataError, Items, palette, write_csv, write_json
-from .settings import DEFAULT_SEARCH, LengthSettings, Settings, check_option, read_settings, searchable, unknown_name
+from .settings import (DEFAULT_SEARCH, LengthSettings, Settings, check_option, read_settings,
+                                 searchable,
+                                 unknown_name)
 from .show import figure, save_fig
 from .data import Samples, seg_dls, split_items
 from .device import pick_device
@@ -46,11 +48,14 @@ def check_space(
 ):
     "Raise a `DataError` if a search cannot try these values"
     if isinstance(values, dict): ok = {'low','high'}<=set(values)<={'low','high','log'} and is_range(**values)
-    else: ok = isinstance(values, list) and values and all(isinstance(v, (str,int,float,type(None))) for v in values)
-    if not ok: raise DataError(f'{name}: {values!r} is not a space', 'Give a list of choices, or {"low": …, "high": …, "log": true}')
-    may_be_off = Settings.options()[name].planned and name not in RULES # elsewhere None leaves the choice to the plan
+    else: ok = isinstance(values, list) and values and all(isinstance(v, (str,int,float,type(None)))
+                                                           for v in values)
+    if not ok: raise DataError(f'{name}: {values!r} is not a space',
+                               'Give a list of choices, or {"low": …, "high": …, "log": true}')
+    may_be_off = Settings.options()[name].planned and name not in RULES # elsewhere, None lets the plan choose
     for v in values if isinstance(values, list) else (values['low'], values['high']):
-        if v is None and not may_be_off: raise DataError(f'{name}: None is not a value', 'Name the values to try')
+        if v is None and not may_be_off: raise DataError(f'{name}: None is not a value',
+                                                         'Name the values to try')
         check_option(Settings, name, v)
 
 # %% ../nbs/36_tune.ipynb #c007
@@ -63,10 +68,12 @@ def search_space(
     space = space or {}
     for n in [*names, *space]:
         if n not in searchable(): raise unknown_name('setting', n, searchable())
-        if n not in names: raise DataError(f'there is a space for {n}, which is not searched', 'Add it to search, or leave it out')
+        if n not in names: raise DataError(f'there is a space for {n}, which is not searched',
+                                           'Add it to search, or leave it out')
     res = {n: space.get(n, Settings.options()[n].search) for n in names}
     for n,values in res.items():
-        if values==[] and n not in space: raise DataError(f'{n} has no usual choices', f'Give some: space={{{n!r}: […]}}')
+        if values==[] and n not in space: raise DataError(f'{n} has no usual choices',
+                                                          f'Give some: space={{{n!r}: […]}}')
         check_space(n, values)
     return res
 
@@ -74,7 +81,8 @@ def search_space(
 def import_optuna():
     "Import Optuna, which is an extra"
     try: import optuna
-    except ImportError: raise DataError('a search needs optuna, which is not installed', "pip install 'unet_nbdev[tune]'") from None
+    except ImportError: raise DataError('a search needs optuna, which is not installed',
+                                        "pip install 'unet_nbdev[tune]'") from None
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     return optuna
 
@@ -88,7 +96,8 @@ def suggest(
     for name,values in space.items():
         stream = np.random.SeedSequence([seed, trial.number, searchable().index(name)])
         seed_of_value = int(stream.generate_state(1)[0])
-        trial.study.sampler = import_optuna().samplers.TPESampler(n_startup_trials=6, multivariate=False, constant_liar=False, seed=seed_of_value)
+        trial.study.sampler = import_optuna().samplers.TPESampler(
+            n_startup_trials=6, multivariate=False, constant_liar=False, seed=seed_of_value)
         if isinstance(values, list):
             res[name] = trial.suggest_categorical(name, values)
             continue
@@ -102,13 +111,16 @@ def lock_folder(
     out:Path, # new, empty, or the folder of a search
 ):
     "Use the folder of a search alone"
-    if out.is_dir() and not (out/'study.db').exists() and any(not o.name.startswith('.') for o in out.iterdir()):
+    is_search = not out.is_dir() or (out/'study.db').exists()
+    if not is_search and any(not o.name.startswith('.') for o in out.iterdir()):
         raise DataError('something other than a search is there', 'Choose another folder', out)
     try: out.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError): raise DataError('a part of this path is a file', 'Choose another folder', out) from None
+    except (FileExistsError, NotADirectoryError):
+        raise DataError('a part of this path is a file', 'Choose another folder', out) from None
     try:
         with FileLock(out/'.lock', timeout=0): yield
-    except Timeout: raise DataError('another search is running in it', 'Wait for it, or choose another folder', out) from None
+    except Timeout: raise DataError('another search is running in it',
+                                    'Wait for it, or choose another folder', out) from None
 
 @contextmanager
 def open_study(
@@ -120,11 +132,13 @@ def open_study(
     optuna = import_optuna()
     url = URL.create('sqlite', database=str(out/'study.db')).render_as_string()
     try:
-        yield optuna.create_study(storage=optuna.storages.RDBStorage(url), study_name='unet', direction='maximize', load_if_exists=True,
+        yield optuna.create_study(storage=optuna.storages.RDBStorage(url), study_name='unet',
+                                  direction='maximize', load_if_exists=True,
                                   pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=2))
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as e:
         why = str(getattr(e, 'orig', None) or e).splitlines()[0]
-        raise DataError(f'cannot be read or written ({why})', 'Free some space if the disk is full, or choose another folder',
+        raise DataError(f'cannot be read or written ({why})',
+                        'Free some space if the disk is full, or choose another folder',
                         out/'study.db') from None
 
 # %% ../nbs/36_tune.ipynb #c015
@@ -226,7 +240,8 @@ class Search:
     def loaders(self, plan:Plan)->DataLoaders:
         "The images as a trial sees them"
         s,data = plan.settings,dict(plan.data(), prep=self.samples.prep)
-        return seg_dls(self.samples.items, samples=self.samples, **data, seed=s.seed, device=pick_device(s.device), num_workers=s.num_workers)
+        return seg_dls(self.samples.items, samples=self.samples, **data, seed=s.seed,
+                       device=pick_device(s.device), num_workers=s.num_workers)
 
     def first(self)->dict:
         "Settings of the first trial: those of the plan, as far as they lie in the space"
@@ -241,16 +256,19 @@ class Search:
 def asked(self:Search)->dict: # name → plain value
     "What a search must have in common with the one that it resumes"
     options = Settings.options()
-    fixed = {k:v for k,v in self.settings.to_dict().items() if not options[k].on_resume and k not in LengthSettings.options()}
+    fixed = {k:v for k,v in self.settings.to_dict().items() if not options[k].on_resume
+             and k not in LengthSettings.options()}
     dls = self.loaders(self.trial_plan({}))
-    return dict(space=self.space, length=self.length, seed=self.settings.seed, data=data_signature(dls), classes=self.samples.codes.to_dict(),
+    return dict(space=self.space, length=self.length, seed=self.settings.seed, data=data_signature(dls),
+                classes=self.samples.codes.to_dict(),
                 prep=self.samples.prep.to_dict(), pruning=self.prune, settings={**fixed, **self.network})
 
 @patch
 def options(self:Search, found:dict)->dict: # setting → value
     "The settings of a trial as `Settings` takes them: without the length, as the training itself will be longer"
     plan = self.trial_plan(found)
-    chosen = [k for k,o in Settings.options().items() if (o.planned or o.search is not None) and k not in LengthSettings.options()]
+    chosen = [k for k,o in Settings.options().items() if (o.planned or o.search is not None)
+              and k not in LengthSettings.options()]
     res = {k:plan[k] for k in ['seed', *chosen]}
     return {k:v for k,v in {**res, **found}.items() if v is not None}
 
@@ -264,12 +282,14 @@ def train(self:Search,
     "Train a trial from its start, or from where it was interrupted"
     plan,run = self.trial_plan(found),self.folder(trial.number)
     network = {**plan.learner(), **self.network}
-    learn = seg_learner(self.loaders(plan), **network, seed=self.settings.seed, cbs=[*self.cbs, ReportTrial(trial, self.prune)])
+    learn = seg_learner(self.loaders(plan), **network, seed=self.settings.seed,
+                        cbs=[*self.cbs, ReportTrial(trial, self.prune)])
     resume = run if (run/'last.ckpt').is_file() else None
     if not resume: shutil.rmtree(run, ignore_errors=True)
     fit = dict(plan.settings.part('fit'), session_hours=hours)
     with learn.no_bar(), learn.no_logging():
-        return learn.fit_unet(**fit, run=run, resume=resume, settings=self.options(found), live=False, pictures=False).stopped
+        return learn.fit_unet(**fit, run=run, resume=resume, settings=self.options(found), live=False,
+                              pictures=False).stopped
 
 # %% ../nbs/36_tune.ipynb #c023
 @patch
@@ -288,7 +308,7 @@ def run_trial(self:Search,
         trial.set_user_attr('seconds', float(rows[-1]['seconds']))
         if 'pruned' in trial.user_attrs: study.tell(trial, state=state.PRUNED)
         else: study.tell(trial, best_score(rows, study.user_attrs['score']))
-    except (DataError, MemoryError, RuntimeError) as e: # such as memory that is full with one image, or a loss that stays NaN
+    except (DataError, MemoryError, RuntimeError) as e: # such as a loss that stays NaN
         trial.set_user_attr('why', ' '.join(str(e).split())[:300] or type(e).__name__)
         study.tell(trial, state=state.FAIL)
     gc.collect()
@@ -306,7 +326,8 @@ def rows(self:Search, study)->list: # of dicts
     "The trials that have ended, as plain values"
     def row(t):
         found = {k:t.params.get(k) for k in self.space}
-        return dict(trial=t.number, state=t.state.name.lower(), score=t.value, **found, seconds=t.user_attrs.get('seconds'),
+        return dict(trial=t.number, state=t.state.name.lower(), score=t.value, **found,
+                    seconds=t.user_attrs.get('seconds'),
                     why=t.user_attrs.get('why', ''))
     return [row(t) for t in ended_trials(study)]
 
@@ -328,7 +349,8 @@ def write(self:Search, study):
     fig = plot_importance(study)
     if fig: save_fig(fig, self.out/'importance.png', 110)
     for t in ended_trials(study):
-        keep = ('log.csv','settings.json','best.pth') if best and t.number==best.number else ('log.csv','settings.json')
+        keep = ['log.csv','settings.json']
+        if best and t.number==best.number: keep.append('best.pth')
         for o in self.folder(t.number).glob('*'):
             if o.name not in keep: o.unlink()
 
@@ -387,10 +409,12 @@ def draw_trials(
 ):
     "Draw a mark per trial, by its state"
     lowest = min((r['score'] for r in trials if r['score'] is not None), default=0)
-    styles = dict(complete=dict(marker='o', color=_BLUE, label='complete'), pruned=dict(marker='o', mfc='none', mec='.5', label='ended early'),
+    styles = dict(complete=dict(marker='o', color=_BLUE, label='complete'),
+                  pruned=dict(marker='o', mfc='none', mec='.5', label='ended early'),
                   fail=dict(marker='x', color='.4', label='failed'))
     for state,style in styles.items():
-        xy = [(r['trial'], lowest if r['score'] is None else r['score']) for r in trials if r['state']==state]
+        xy = [(r['trial'], lowest if r['score'] is None else r['score']) for r in trials
+              if r['state']==state]
         if xy: ax.plot(*zip(*xy), ls='none', ms=5, **style)
 
 def draw_best(
@@ -403,7 +427,8 @@ def draw_best(
     ns,scores = zip(*complete, (last+.4, -1)) # the line ends after the last trial
     ax.step(ns, np.maximum.accumulate(scores), where='post', color=_ORANGE, label='best so far', zorder=1)
     ax.plot(n, v, 'o', ms=10, mfc='none', mec='.15', mew=1.5)
-    ax.annotate(f'best {v:.3f}, trial {n}', (n, v), (0, 9), textcoords='offset points', weight='bold', ha='right' if n>last/2 else 'left')
+    ax.annotate(f'best {v:.3f}, trial {n}', (n, v), (0, 9), textcoords='offset points', weight='bold',
+                ha='right' if n>last/2 else 'left')
 
 # %% ../nbs/36_tune.ipynb #c031
 def importances(study)->dict: # setting → share
@@ -412,7 +437,8 @@ def importances(study)->dict: # setting → share
     with warnings.catch_warnings():
         warnings.simplefilter('ignore') # that it is new
         try: ped = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=.25)
-        except TypeError: ped = optuna.importance.PedAnovaImportanceEvaluator(baseline_quantile=.25) # its name until Optuna 4
+        except TypeError: # its name until Optuna 4
+            ped = optuna.importance.PedAnovaImportanceEvaluator(baseline_quantile=.25)
         return optuna.importance.get_param_importances(study, evaluator=ped)
 
 def plot_importance(
@@ -420,7 +446,8 @@ def plot_importance(
 )->Figure|None: # None if there is too little to compare: one setting, or fewer than four complete trials
     "Plot how much each setting mattered, by PED-ANOVA"
     if isinstance(study, (str,Path)):
-        if not (Path(study)/'study.db').is_file(): raise DataError('there is no study.db in it', 'Give the folder of a search', study)
+        if not (Path(study)/'study.db').is_file():
+            raise DataError('there is no study.db in it', 'Give the folder of a search', study)
         with open_study(Path(study)) as o: return plot_importance(o)
     complete = [t for t in ended_trials(study) if t.state.name=='COMPLETE']
     if len(complete)<4 or len(complete[0].params)<2: return None
@@ -444,7 +471,8 @@ class Tuned:
     def __repr__(self):
         n = {s:sum(r['state']==s for r in self.trials) for s in ('complete','pruned','fail')}
         some = ', '.join(f'{v} {k}' for k,v in n.items() if v) or 'no trial yet'
-        best = ', '.join(f'{k} {v:.2g}' if isinstance(v, float) else f'{k} {v}' for k,v in self.best.items())
+        best = ', '.join(f'{k} {v:.2g}' if isinstance(v, float) else f'{k} {v}' for k,
+                         v in self.best.items())
         return f'Tuned: {some}'+(f'; best {self.score:.3f} with {best}' if best else '')
 
 # %% ../nbs/36_tune.ipynb #c034
@@ -457,7 +485,7 @@ def tune(
     max_steps:int|None=200,        # steps of a trial
     max_minutes:float|None=None,   # or its minutes; if `epochs` is searched, it sets the length
     prune:bool=True,               # end trials that fall behind
-    max_hours:float|None=None,     # stop after these hours, in the middle of a trial if need be, with everything saved
+    max_hours:float|None=None,     # stop after these hours with everything saved, even within a trial
     settings:Settings|None=None,   # what is decided; of what is searched, the values to begin with
     network:dict|None=None,        # further arguments of `create_unet`
     cbs:list|None=None,            # further fastai callbacks

@@ -73,7 +73,8 @@ def voc_pairs(root:Path)->tuple: # list of (image, mask), {image: split}, list o
     "Find the images and masks that the lists name"
     imgs = {f.stem:f for f in list_images(root/'JPEGImages')}
     msks = {f.stem:f for f in list_images(root/'SegmentationClass')}
-    splits,bad,seen = {},[],set()
+    splits,bad = {},[]
+    seen = set()
     def error(kind, name, what):
         return data_error(kind, what, root/'JPEGImages'/brief(name)[1:-1], fix='Correct the list')
     for split,names in voc_lists(root).items():

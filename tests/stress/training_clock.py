@@ -3,7 +3,8 @@
 # ci: yes
 """Trainings by the clock, in real time: slower and faster than planned; and the default network with the same seed.
 
-Run: `python tests/stress/training_clock.py`, about 2 minutes. The notebooks budget and training do the same with made-up time."""
+Run: `python tests/stress/training_clock.py`, about 2 minutes, on a machine that does nothing else: where steps take seconds,
+there is no time for more of them. The notebooks budget and training do the same with made-up time."""
 import contextlib, io, tempfile
 from pathlib import Path
 from fastcore.test import test_eq, test_fail
