@@ -1,23 +1,30 @@
 "What modules load when they are imported, in the environment that this runs in: `python .ci/imports.py`"
-import importlib.util, subprocess, sys
+import subprocess, sys
 from pathlib import Path
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent/'tests'))
-from house import NO_FASTAI, NO_TORCH, NO_TORCH_AT_TOP
+top = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(top/'tests'))
+from house import NO_FASTAI, NO_TORCH_AT_TOP, is_light, module_order
 
-def loads(code, *never):
-    "Run code in a new process → True if it fails or loads one of the modules"
-    src = f'import sys; {code}; print(*[m for m in {never!r} if m in sys.modules])'
-    run = subprocess.run([sys.executable, '-c', src], capture_output=True, text=True)
-    found = run.stderr[-800:] if run.returncode else run.stdout.strip()
-    print(code, '→', found or 'ok')
-    return bool(found)
+CHECK = '''import importlib, sys
+for m in {names!r}:
+    importlib.import_module(m)
+    loaded = [o for o in {never!r} if o in sys.modules]
+    print(m, '→', *loaded or ['ok'], flush=True)
+    if loaded: sys.exit(1)
+'''
 
-package = Path(importlib.util.find_spec('unet_nbdev').origin).parent
-there = {f.stem for f in package.glob('*.py')} # modules arrive one by one
-bad = loads('import unet_nbdev', 'torch', 'fastai', 'numpy', 'cv2', 'matplotlib')
-for m in NO_TORCH+NO_TORCH_AT_TOP:
-    if m in there: bad |= loads(f'import unet_nbdev.{m}', 'torch', 'fastai')
-for m in NO_FASTAI:
-    if m in there: bad |= loads(f'import unet_nbdev.{m}', 'fastai', 'torchvision')
-bad |= loads('from unet_nbdev.all import *; UNet, Segmenter, read_items, seg_learner, PostProcess')
+def loads(names, *never):
+    "Import modules one after the other in a new process → True if one fails, or is the first that loads one of `never`"
+    run = subprocess.run([sys.executable, '-c', CHECK.format(names=names, never=never)], capture_output=True, text=True)
+    print(run.stdout, run.stderr[-800:], sep='')
+    return run.returncode!=0
+
+order = module_order(top/'nbs')
+light = [f'unet_nbdev.{m}' for m in order if is_light(m, order) or m in NO_TORCH_AT_TOP]
+torch_only = [f'unet_nbdev.{m}' for m in order if m in NO_FASTAI and not is_light(m, order)]
+bad = loads(['unet_nbdev'], 'torch', 'fastai', 'numpy', 'cv2', 'matplotlib')
+bad |= loads(light, 'torch', 'fastai')
+bad |= loads(torch_only, 'fastai', 'torchvision')
+everything = 'from unet_nbdev.all import *; UNet, Segmenter, read_items, seg_learner, PostProcess'
+bad |= subprocess.run([sys.executable, '-c', everything]).returncode!=0
 sys.exit(bad)

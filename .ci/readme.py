@@ -53,11 +53,21 @@ def readme():
     note = f'<!-- Written by .ci/readme.py from {cfg["nbs_path"]}/{cfg["readme_nb"]}: edit that. -->\n'
     return note + '\n' + '\n'.join(l.rstrip() for l in md.strip().splitlines()) + '\n'
 
+def stale_modules(md):
+    "Modules that the stored table of the front page lacks, or describes with other words than their notebooks"
+    for f in sorted((top/cfg['nbs_path']).glob('[0-9]*_*.ipynb')):
+        title = nbformat.read(f, as_version=4).cells[0].source
+        summary = re.search(r'^> *(.+(?:\n.+)*)', title, re.M)[1].replace('\n', ' ')
+        module = f.stem.split('_', 1)[1]
+        if f'| [{module}]({site}/{module}.html) | {summary} |' not in md: yield module
+
 def pictures(md): return re.findall(r'!\[[^\]]*\]\((?!\w+:)([^)\s]+)', md) + re.findall(r'<img[^>]*\ssrc="(?!\w+:)([^"]+)', md)
 
 if __name__=='__main__':
     path,new = top/'README.md',readme()
     if lost := [p for p in pictures(new) if not (top/p).is_file()]: sys.exit(f'README.md: no such picture: {", ".join(lost)}')
+    if old_rows := list(stale_modules(new)):
+        sys.exit(f'{cfg["readme_nb"]}: the stored table of modules is not what the notebooks say ({", ".join(old_rows)}); run the notebook, store its outputs')
     old = path.read_text(encoding='utf-8') if path.exists() else ''
     if '--check' in sys.argv[1:]: sys.exit(0 if new==old else 'README.md is not what the index notebook says; run python .ci/readme.py')
     if new!=old: path.write_text(new, encoding='utf-8')

@@ -2,7 +2,8 @@
 import re, subprocess, sys
 from pathlib import Path
 import numpy as np, tifffile
-from unet_nbdev.all import open_image, synth_coco, write_image, write_text
+from unet_nbdev.all import open_image, synth_coco, write_image
+from unet_nbdev.core import write_text
 
 # what the recipes find: the rest of the data is there already, see .ci/sessions/extras.sh
 synth_coco('coco2017', n=12, sz=96, seed=1)

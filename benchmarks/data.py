@@ -8,7 +8,8 @@ from contextlib import redirect_stdout
 from operator import methodcaller
 from pathlib import Path
 import numpy as np
-from unet_nbdev.core import IGNORE, write_image
+from unet_nbdev.core import IGNORE
+from unet_nbdev.images import write_image
 from benchmarks.inputs import coco_items, pair_images, train_json
 from benchmarks.registry import contender
 

@@ -3,7 +3,8 @@ import json, os
 from operator import methodcaller
 from pathlib import Path
 import numpy as np
-from unet_nbdev.core import Codes, write_image, write_json
+from unet_nbdev.core import Codes, write_json
+from unet_nbdev.images import write_image
 from benchmarks.measure import cpu_precision
 from benchmarks.registry import made_once
 

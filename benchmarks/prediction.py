@@ -6,7 +6,7 @@ must be. A cold start holds everything that somebody waits for who predicts one 
 written; networks see it at 256² on both sides. (fastai cannot export what plum 2.10 has touched: the extra [bench] asks for an older one.)"""
 import subprocess, sys, time
 import numpy as np
-from unet_nbdev.core import image_files, write_image
+from unet_nbdev.images import image_files, write_image
 from benchmarks.inputs import beach_checkpoint, load_r34
 from benchmarks.measure import cpu_precision, gflop, max_rss, median_seconds, peak_memory
 from benchmarks.registry import contender
@@ -93,7 +93,7 @@ def large_monai(job):
     return large_rate(job, predict, 'fp32', model)
 
 # ── one photo from a cold start ──────────────────────────────────────────────────────────────────
-OURS = '''from unet_nbdev.core import write_image
+OURS = '''from unet_nbdev.images import write_image
 from unet_nbdev.inference import Segmenter
 write_image(r'{out}/cold.png', Segmenter(r'{work}/{model}', 'cpu')(r'{photo}').mask)'''
 

@@ -6,7 +6,8 @@ import json, os, subprocess, sys
 from pathlib import Path
 from types import SimpleNamespace
 import cv2, numpy as np
-from unet_nbdev.core import DataError, open_image, write_json
+from unet_nbdev.core import DataError, write_json
+from unet_nbdev.images import open_image
 from benchmarks import data, growth, inputs, measure, prediction, scoring, training # registers the contenders
 from benchmarks.registry import CONTENDERS, INPUTS, find_contender
 from benchmarks.results import run_summary

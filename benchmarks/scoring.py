@@ -5,7 +5,8 @@ scikit-image is used twice: as its users do, who ask for the contours of each ob
 from the object's own box. Scores are the confusion table and what follows from it: Dice, IoU, precision and recall per class, their means,
 accuracy."""
 import cv2, numpy as np
-from unet_nbdev.core import IGNORE, Codes, write_image
+from unet_nbdev.core import IGNORE, Codes
+from unet_nbdev.images import write_image
 from benchmarks.measure import median_seconds
 from benchmarks.registry import contender
 

@@ -8,8 +8,8 @@ MAX_CLI_LINES = 400    # of code: commands are signatures and prints
 MAX_PRIVATE_NAMES = 10 # that modules take from one another
 
 # neither torch nor fastai: in a notebook on reading data, or on a server, they cost seconds
-NO_TORCH = '''core settings images faults shapes coco large masks labelme voc runlength object_folders items pages show synth doctor repair prep
-    postprocessing runtime calibrate console'''.split()
+LIGHT_BELOW = '16'     # all rooms below this number, and these:
+LIGHT = 'postprocessing runtime calibrate console'.split()
 TORCH_INSIDE = ['calibrate']                                    # of these, which may import torch within a function
 NO_TORCH_AT_TOP = 'evaluate batch'.split()                      # torch within functions only
 NO_FASTAI = 'device model losses metrics checkpoint inference'.split() # torch, but neither fastai nor torchvision
@@ -21,6 +21,10 @@ def module_order(nbs)->dict: # module → what stands before the first `_` in it
     "Modules in the order of their notebooks"
     names = [re.match(r'(\d+[a-z]?)_(\w+)\.ipynb', f.name) for f in sorted(Path(nbs).glob('[0-9]*.ipynb'))]
     return {m[2]:m[1] for m in names if m}
+
+def is_light(module, order)->bool:
+    "Must this module do without torch and fastai?"
+    return order[module]<LIGHT_BELOW or module in LIGHT
 
 def imported(node, order):
     "Yield what an import statement loads; a module of ours is written `.module`, however it is imported"
@@ -65,7 +69,7 @@ def import_faults(me, name, top, order):
         if room=='training' and me not in MAY_TRAIN: yield f'{me} imports training'
     elif room in ('torch','fastai','torchvision'):
         inside = not top and me in TORCH_INSIDE
-        if me in NO_TORCH and not inside: yield f'{me} imports {room}'
+        if is_light(me, order) and not inside: yield f'{me} imports {room}'
         if me in NO_TORCH_AT_TOP and top: yield f'{me} imports {room} outside of its functions'
         if me in NO_FASTAI and room!='torch': yield f'{me} imports {room}'
     if me=='cli' and top and room not in CLI_AT_TOP: yield f'cli imports {room} outside its commands'

@@ -7,7 +7,8 @@ import json, shutil
 from pathlib import Path
 import cv2, numpy as np
 from PIL import Image
-from unet_nbdev.core import Codes, open_image, write_image
+from unet_nbdev.core import Codes
+from unet_nbdev.images import open_image, write_image
 from unet_nbdev.coco import find_coco, mask2rle
 from unet_nbdev.masks import open_mask
 

@@ -9,55 +9,45 @@ __all__ = []
 import json
 from pathlib import Path
 import numpy as np, torch, matplotlib.pyplot as plt
-from .core import *
-from .settings import *
-from .coco import *
-from .masks import *
-from .items import *
-from .show import *
-from .synth import *
-from .doctor import *
-from .prep import *
-from .data import *
-from .model import *
-from .losses import *
-from .metrics import *
-from .postprocessing import *
-from .checkpoint import *
-from .plan import *
-from .report import *
-from .training import *
-from .inference import *
-from .calibrate import *
-from .runtime import *
-from .export import *
-from .tune import *
-from .widgets import *
+
+# %% ../nbs/40_all.ipynb #nff5d9e3
+from .core import Codes, Item, Items, IGNORE, DataError, palette, write_json
+from .settings import Settings
+from .images import open_image, write_image, image_size, READERS
+from .faults import Finding
+from .shapes import mask2polys, mask2rle, rle2mask
+from .coco import read_coco, write_coco, anns2mask, anns2objects
+from .masks import open_mask
+from .mask_folders import read_masks
+from .items import read_items, item2mask, scan, LAYOUTS
+from .show import overlay, show_masks, plot_curves, error_view, plot_confusion
+from .synth import synth_coco, synth_image, synth_masks
+from .doctor import check_items
+from .repair import repair_items
+from .prep import Prep, windows
+from .data import seg_dls, aug_tfms, split_items, fold_items, choose_prep, class_balance
+from .model import create_unet, UNet, ZOO
+from .device import pick_device
+from .losses import (CEDiceLoss, DiceLoss, LovaszLoss, DeepLoss, CELoss, BCEDiceLoss,
+    FocalLoss, TverskyLoss, GenDiceLoss, BoundaryLoss, SegLoss, create_loss, LOSSES)
+from .metrics import (Confusion, Scores, hd95, instance_ap,
+    scores_for, surface_dice, boundary_f1, ImageDice)
+from .postprocessing import (PostProcess, tune_postprocess, split_objects, to_coco, clean_mask,
+    components, object_table, write_objects, kaggle_rows, write_kaggle)
+from .checkpoint import save_unet, load_unet, Checkpoint
+from .plan import make_plan, fingerprint, Plan
+from .report import RunFolder, predictions
+from .training import seg_learner
+from .runtime import OnnxSegmenter, Prediction
+from .large_images import open_large
+from .inference import Segmenter
+from .calibrate import calibrate, Calibrated, cover_view, plot_confidence, plot_reliability
+from .export import export_onnx
+from .evaluate import evaluate
+from .batch import predict_folder
+from .tune import tune, search_space, plot_history, plot_importance
+from .runs import train_unet, cross_validate
+from .widgets import explore, compare
 
 # %% ../nbs/40_all.ipynb #c004
-__all__ = '''
-json Path np torch plt
-Codes Item Items IGNORE DataError palette open_image image_size write_image write_json
-Settings
-read_coco write_coco anns2mask mask2polys masks2anns ann2mask mask2rle rle2mask poly2mask mask2kaggle anns2objects
-read_masks open_mask
-read_items item2mask
-overlay show_masks plot_curves error_view plot_confusion
-synth_coco synth_image synth_masks
-check_items repair_items Finding
-Prep windows
-seg_dls aug_tfms split_items fold_items choose_prep class_balance class_weights
-create_unet UNet ZOO pick_device
-CEDiceLoss DiceLoss LovaszLoss DeepLoss CELoss BCEDiceLoss FocalLoss TverskyLoss GenDiceLoss BoundaryLoss SegLoss create_loss
-Confusion Scores hd95 instance_ap scores_for surface_dice boundary_f1 image_dice ImageDice
-PostProcess tune_postprocess split_objects to_coco clean_mask probs2mask components object_table write_objects kaggle_rows write_kaggle
-save_unet load_unet Checkpoint
-make_plan fingerprint Plan
-RunFolder predictions
-seg_learner
-Segmenter Prediction open_large OnnxSegmenter
-calibrate Calibrated cover_view plot_confidence plot_reliability
-export_onnx
-tune search_space plot_history plot_importance
-explore compare
-'''.split()
+__all__ = [name for name in list(globals()) if not name.startswith('_')] # nbdev lists only what is defined here, which is nothing

@@ -5,23 +5,24 @@
 # %% auto #0
 __all__ = ['SESSION_START', 'WRITING', 'TIME_UP', 'SESSION_ENDS', 'ManualClock', 'Budget', 'n_validations']
 
-# %% ../nbs/26_budget.ipynb #nc3a7bd2
+# %% ../nbs/26_budget.ipynb #n3044c06
 import time
+from collections.abc import Callable
 from fastcore.basics import patch
 
-# %% ../nbs/26_budget.ipynb #n3e40889
+# %% ../nbs/26_budget.ipynb #nfd65f1c
 class ManualClock:
     "A clock for tests, which moves only when it is told to"
     def __init__(self, now:float=0.): self.now = now
     def __call__(self)->float: return self.now
     def wait(self, seconds:float): self.now += seconds
 
-# %% ../nbs/26_budget.ipynb #n8fd1b02
+# %% ../nbs/26_budget.ipynb #n617ee7c
 SESSION_START = time.perf_counter() # about when the session began
 WRITING = 2.                        # seconds at the end of an epoch for pictures, model and report
 TIME_UP,SESSION_ENDS = 1,2          # reasons to stop; where processes disagree, the larger one counts
 
-# %% ../nbs/26_budget.ipynb #n974ad5c
+# %% ../nbs/26_budget.ipynb #n08272cb
 class Budget:
     "The time that a training may take, and the time that its parts take; all in seconds of `clock`"
     def __init__(self,
@@ -30,7 +31,7 @@ class Budget:
         start:float|None=None,       # when the minutes began; None: now
         save_minutes:float=5.,       # between saves within an epoch
         steer:bool=True,             # schedule and plan may follow the clock
-        clock=time.perf_counter,     # function that returns the time in seconds
+        clock:Callable=time.perf_counter, # function that returns the time in seconds
     ):
         self.clock = clock
         self.began = clock() if start is None else start
@@ -44,15 +45,15 @@ class Budget:
         self.saving = 0.             # longest save so far
         self.mark = 0,self.began     # steps and time from which the speed is measured
 
-# %% ../nbs/26_budget.ipynb #nbbc36a1
+# %% ../nbs/26_budget.ipynb #n476347c
 def n_validations(
     steps:int,  # of the training
     most:int=8, # that there is time for
 )->int:
-    "How often a training of so many steps is validated"
+    "Number of validations in a training of this length"
     return min(most, max(1, steps//25))
 
-# %% ../nbs/26_budget.ipynb #ncde8ffb
+# %% ../nbs/26_budget.ipynb #nae841be
 @patch
 def fit_steps(self:Budget,
     step:float, # seconds per step
@@ -65,7 +66,7 @@ def fit_steps(self:Budget,
     steps = done+max(2, int((left-most*tail)/step))
     return steps,n_validations(steps, most)
 
-# %% ../nbs/26_budget.ipynb #n3d33646
+# %% ../nbs/26_budget.ipynb #n69e2ce1
 @patch
 def begin(self:Budget,
     step_seconds:float=0., # per step, as planned
@@ -77,7 +78,7 @@ def begin(self:Budget,
     self.step_seconds = step_seconds
     self.tail = tail
 
-# %% ../nbs/26_budget.ipynb #nda25e86
+# %% ../nbs/26_budget.ipynb #ne28ac68
 @patch
 def why_stop(self:Budget,
     ahead:float=0.,     # seconds until the next chance to stop
@@ -89,7 +90,7 @@ def why_stop(self:Budget,
     if minutes and self.end and now+1.1*ahead>self.end: return TIME_UP
     return 0
 
-# %% ../nbs/26_budget.ipynb #n10807a3
+# %% ../nbs/26_budget.ipynb #n4991729
 @patch
 def save_is_due(self:Budget)->bool:
     "Has it been longer than `save_minutes` since the last save?"
@@ -103,7 +104,7 @@ def saved(self:Budget,
     self.last_save = self.clock()
     self.saving = max(self.saving, self.last_save-since)
 
-# %% ../nbs/26_budget.ipynb #n9549f19
+# %% ../nbs/26_budget.ipynb #nd775f65
 @patch
 def begin_tail(self:Budget):
     "Note that the steps of an epoch are done"
@@ -115,14 +116,14 @@ def end_tail(self:Budget):
     self.tail = self.clock()-self.tail_began
     self.tails += self.tail
 
-# %% ../nbs/26_budget.ipynb #ne6a18fd
+# %% ../nbs/26_budget.ipynb #n677a2d7
 @patch(as_prop=True)
 def steers(self:Budget)->bool:
     "May the clock change schedule and plan?"
     if self.end is None or not self.steer: return False
     return not self.session_end or self.session_end>=self.end
 
-# %% ../nbs/26_budget.ipynb #nae0c3db
+# %% ../nbs/26_budget.ipynb #n8cf4a00
 @patch
 def share_used(self:Budget,
     tails_left:int # validations to come
@@ -134,7 +135,7 @@ def share_used(self:Budget,
     left = self.end-now-1.1*self.tail*tails_left
     return used/(used+max(left, 0.))
 
-# %% ../nbs/26_budget.ipynb #n369c7a9
+# %% ../nbs/26_budget.ipynb #nd49d994
 @patch
 def look_again(self:Budget,
     step:int,    # steps taken
@@ -153,7 +154,7 @@ def look_again(self:Budget,
     self.tail = tail
     return steps,n
 
-# %% ../nbs/26_budget.ipynb #nd2fc665
+# %% ../nbs/26_budget.ipynb #nbd475f5
 @patch
 def time_to_go(self:Budget,
     steps_left:int,     # in all epochs

@@ -5,9 +5,7 @@
 # %% auto #0
 __all__ = ['COCO_PLACES', 'printable_id', 'ann_ids', 'ann2rle', 'ann2mask', 'category_ids', 'anns2mask', 'anns2objects',
            'masks2anns', 'category_fault', 'image_entry_fault', 'locate_images', 'split_of_file', 'find_image_dir',
-           'drop_root_category', 'annotation_fault', 'read_coco', 'coco_files', 'find_coco', 'items2coco', 'write_coco',
-           'brief', 'is_file_name', 'grep_file', 'is_image_size', 'nearest_resize', 'segm2rle', 'kaggle2rle',
-           'mask2kaggle', 'mask2polys', 'mask2rle', 'mask2segm', 'poly2mask', 'rle2mask']
+           'drop_root_category', 'annotation_fault', 'read_coco', 'coco_files', 'find_coco', 'items2coco', 'write_coco']
 
 # %% ../nbs/06_coco.ipynb #c002
 import json, math, os, re
@@ -16,11 +14,13 @@ from functools import partial
 from pathlib import Path
 import numpy as np, cv2
 from pycocotools import mask as _mu
-from .core import IGNORE, Codes, DataError, Item, Items, atomic, brief, check_bad, gc_paused, is_file_name, part_of
+from .core import IGNORE, Codes, DataError, Item, Items
+from .core import atomic, brief, check_bad, gc_paused, is_file_name, part_of
 from .faults import data_error
 from .shapes import is_image_size, is_real, mask2rle, mask2segm, nearest_resize, polys2rle
 from .shapes import run_lengths, segm2rle, segm_fault
-from .large import LAZY_BYTES, AnnotationText, UnlikeCOCO, grep_file, hand_out_text, parse_json, split_annotations
+from .large import LAZY_BYTES, AnnotationText, UnlikeCOCO
+from .large import grep_file, hand_out_text, parse_json, split_annotations
 
 # %% ../nbs/06_coco.ipynb #n8043e78
 def printable_id(
@@ -45,7 +45,7 @@ def ann2rle(
     ann:dict, # COCO annotation
     sz:tuple, # (height, width) of the image
 )->dict: # compressed RLE
-    "Turn the outline of an annotation into a compressed RLE; a `DataError` names the annotation if it cannot be drawn"
+    "Turn the outline of an annotation into a compressed RLE; a `DataError` names one that cannot be drawn"
     return segm2rle(ann.get('segmentation'), sz, ann_ids(ann))
 
 # %% ../nbs/06_coco.ipynb #n6d4da67
@@ -74,7 +74,7 @@ def _crowd_fault(ann): # (kind, what was found) or None
     return 'annotation entry', f'iscrowd is {brief(ann["iscrowd"])}; 0 or 1 is needed'
 
 # %% ../nbs/06_coco.ipynb #n0d20a58
-def _drawn_layers(anns, sz, codes, to): # [(order, value, RLE drawn at `to`)] of the annotations that count, bottom first
+def _drawn_layers(anns, sz, codes, to): # [(order, value, RLE at `to`)] of the annotations that count, bottom first
     index = {i:k for k,i in enumerate(category_ids(codes), 1)}
     layers = []
     for ann in anns:
@@ -114,7 +114,7 @@ def anns2mask(
     codes:Codes,        # classes; other categories become background
     to:tuple|None=None, # (height, width) to draw at; None: sz
 )->np.ndarray: # (H,W) uint8 label map
-    "Draw the annotations of one image as a label map: smaller objects on top, crowds `IGNORE` where nothing else lies"
+    "Draw annotations as a label map: smaller objects on top, crowds `IGNORE` where nothing else lies"
     sz = tuple(sz)
     to = sz if to is None else tuple(to)
     if to!=sz and any(isinstance(a.get('segmentation'), dict) for a in anns):
@@ -172,7 +172,8 @@ def _check_labels(msk, codes): # the set of values in a mask; raises if they can
         what = f'values {strange[:5]} in a mask of {len(codes.names)} classes'
         raise data_error('mask values', what, fix='Open the mask with its codes')
     if IGNORE in found and codes.crowd!='ignore':
-        raise DataError(f"IGNORE pixels would not come back with crowd={codes.crowd!r}", "Use codes with crowd='ignore'")
+        what = f'IGNORE pixels would not come back with crowd={codes.crowd!r}'
+        raise DataError(what, "Use codes with crowd='ignore'")
     return found
 
 # %% ../nbs/06_coco.ipynb #c048
@@ -204,9 +205,12 @@ def _parse_file(ann_file, lazy): # what the JSON holds; lazy: annotations of a l
         raw = Path(ann_file).read_bytes()
         d = split_annotations(raw) if lazy and len(raw)>LAZY_BYTES else None
         return d or parse_json(raw)
-    except FileNotFoundError: raise DataError('no such file', 'Check the path', ann_file, kind='missing file') from None
-    except IsADirectoryError: raise DataError('is a folder; a JSON file is needed', 'Give the file', ann_file) from None
-    except OSError as e: raise DataError(f'cannot be opened ({e.strerror})', 'Check its permissions', ann_file) from None
+    except FileNotFoundError:
+        raise DataError('no such file', 'Check the path', ann_file, kind='missing file') from None
+    except IsADirectoryError:
+        raise DataError('is a folder; a JSON file is needed', 'Give the file', ann_file) from None
+    except OSError as e:
+        raise DataError(f'cannot be opened ({e.strerror})', 'Check its permissions', ann_file) from None
     except (ValueError, RecursionError) as e:
         raise DataError(f'is not JSON ({e})', 'Export or download it again', ann_file) from None
 
@@ -215,10 +219,12 @@ def _load(ann_file, lazy=False): # the JSON, with its structure and categories c
     d = _parse_file(ann_file, lazy)
     need = 'images','annotations','categories'
     if not isinstance(d, dict) or any(not isinstance(d.get(k), (list,AnnotationText)) for k in need):
-        found = f'a JSON {type(d).__name__}'
-        if isinstance(d, dict) and d: found = f'a JSON with the keys {", ".join(brief(o).strip(chr(39)) for o in list(d)[:8])}'
-        if d=={}: found = 'a JSON with the keys (none)'
-        raise DataError(f'{found}; COCO has the lists {", ".join(need)}', 'Give the COCO instances file', ann_file)
+        found = type(d).__name__
+        if isinstance(d, dict):
+            keys = [brief(o).strip("'") for o in list(d)[:8]] or ['(none)']
+            found = f'with the keys {", ".join(keys)}'
+        what = f'a JSON {found}; COCO has the lists {", ".join(need)}'
+        raise DataError(what, 'Give the COCO instances file', ann_file)
     if not d['images']: raise DataError('no images', 'Give a file with images', ann_file)
     fault = _categories_fault(d['categories'])
     if fault: raise data_error(*fault, ann_file, fix=_FIX_CATEGORIES)
@@ -229,7 +235,8 @@ def category_fault(
     category, # entry of the list of categories
 )->tuple|None: # (kind, what was found), None if all is well
     "Find what is wrong with a category"
-    if isinstance(category, dict) and type(category.get('id')) is int and is_file_name(category.get('name')): return None
+    if isinstance(category, dict):
+        if type(category.get('id')) is int and is_file_name(category.get('name')): return None
     return 'category entry', f'category {brief(category)}; a whole number "id" and a "name" are needed'
 
 # %% ../nbs/06_coco.ipynb #nc7ae5f1
@@ -251,13 +258,15 @@ def image_entry_fault(
     "Find what is wrong with an image entry"
     kind = 'image entry'
     need = 'id','file_name','height','width'
-    if not isinstance(entry, dict): return kind, f'{brief(entry)} among the images; an entry with {", ".join(need)} is needed'
+    if not isinstance(entry, dict):
+        return kind, f'{brief(entry)} among the images; an entry with {", ".join(need)} is needed'
     id_,name,h,w = (entry.get(k) for k in need)
     if type(id_) is int and name and is_file_name(name) and is_image_size(h, w): return None
     who = f'image {brief(entry.get("id", entry.get("file_name", "")))}'
     missing = [k for k in need if entry.get(k) in (None, '')]
     if missing: return kind, f'{who} has no {", ".join(missing)}'
-    if not _is_id(id_) or not is_file_name(str(id_)): return kind, f'{who}: the id is neither a whole number nor text'
+    if not _is_id(id_) or not is_file_name(str(id_)):
+        return kind, f'{who}: the id is neither a whole number nor text'
     if not is_file_name(name): return kind, f'{who}: file_name {brief(name)} is not text that can name a file'
     if is_image_size(h, w): return None
     return kind, f'{who} has height {brief(h)} and width {brief(w)}; whole numbers below a million are needed'
@@ -328,7 +337,8 @@ def find_image_dir(
     hits = [sum(o is not None for o in locate_images(d, sample)) for d in dirs]
     if any(hits): return dirs[int(np.argmax(hits))]
     tried = ', '.join(f'{d.name}/' for d in dirs)
-    raise DataError(f'found no folder with its images ({names[0]} …), looked in {tried}', 'Give the folder as img_dir', ann_file)
+    what = f'found no folder with its images ({names[0]} …); looked in {tried}'
+    raise DataError(what, 'Give the folder as img_dir', ann_file)
 
 # %% ../nbs/06_coco.ipynb #c059
 def drop_root_category(
@@ -339,14 +349,15 @@ def drop_root_category(
     supers = {s for c in cats if isinstance(s := c.get('supercategory'), str)}
     roots = {c['id'] for c in cats if c.get('supercategory')=='none' and c['name'] in supers}
     if not roots: return cats
-    used = {a['category_id'] for a in d['annotations'] if isinstance(a, dict) and _is_id(a.get('category_id'))}
-    return [c for c in cats if c['id'] not in roots-used]
+    used = (a.get('category_id') for a in d['annotations'] if isinstance(a, dict))
+    unused = roots-set(filter(_is_id, used))
+    return [c for c in cats if c['id'] not in unused]
 
 # %% ../nbs/06_coco.ipynb #nbb0b643
 def _read_codes(d, classes, crowd, file): # Codes of the chosen classes
     cats = drop_root_category(d)
     if isinstance(classes, (str,int)): classes = str(classes).split(',')
-    if len(cats)>=IGNORE and classes is not None:                  # a mask has no room for all: keep those asked for
+    if len(cats)>=IGNORE and classes is not None:              # a mask has no room for all: keep those asked for
         asked = {str(o).strip().casefold() for o in classes}
         cats = [c for c in cats if asked & {c['name'].casefold(), str(c['id'])}] or cats[:1]
     names = [c['name'] for c in cats]
@@ -374,11 +385,12 @@ def _make_items(images, img_dir, split): # (items without annotations, errors of
     items,bad = [],[]
     for o,path in zip(images, paths):
         if path is None:
-            bad.append(DataError('no such image', 'Add it, or remove it from the JSON file', Path(img_dir)/o['file_name'],
-                                 dict(image=o['id']), 'missing file'))
+            fix = 'Add it, or remove it from the JSON file'
+            bad.append(data_error('missing file', 'no such image', Path(img_dir)/o['file_name'], dict(image=o['id']), fix))
             continue
+        sz = int(o['height']), int(o['width'])
         extra = {k:v for k,v in o.items() if k not in ('id','height','width')}
-        items.append(Item(path, o['id'], (int(o['height']), int(o['width'])), anns=[], split=split, extra=extra))
+        items.append(Item(path, o['id'], sz, anns=[], split=split, extra=extra))
     return items, bad
 
 def _rest_of_file(d, codes, classes): # what else the file says, with the categories in use
@@ -395,35 +407,41 @@ def annotation_fault(
     want:set,  # category ids in use; outlines of others are not checked
 )->tuple|None: # (kind, what was found), None if all is well
     "Find what is wrong with an annotation"
+    need = 'image_id','category_id'
     if not isinstance(ann, dict):
-        return 'annotation entry', f'{brief(ann)} among the annotations; an entry with image_id, category_id is needed'
-    missing = [k for k in ('image_id','category_id') if ann.get(k) is None]
+        return 'annotation entry', f'{brief(ann)} among the annotations; an entry with {", ".join(need)} is needed'
+    missing = [k for k in need if ann.get(k) is None]
     if missing: return 'annotation entry', f'annotation has no {", ".join(missing)}'
     img = ann['image_id']
     cat = ann['category_id']
-    if not _is_among(img, szs): return 'unknown image', f'image_id {brief(img)} is not among the images{_other_spelling(img, szs)}'
-    if not _is_among(cat, cats): return 'unknown category', f'category_id {brief(cat)} is not among the categories{_other_spelling(cat, cats)}'
-    if szs[img] is None: return 'image left out', f'image_id {brief(img)} belongs to an image that is left out'
+    if not _is_among(img, szs):
+        return 'unknown image', f'image_id {brief(img)} is not among the images{_other_spelling(img, szs)}'
+    if not _is_among(cat, cats):
+        return 'unknown category', f'category_id {brief(cat)} is not among the categories{_other_spelling(cat, cats)}'
+    if szs[img] is None:
+        return 'image left out', f'image_id {brief(img)} belongs to an image that is left out'
     if cat not in want: return None
     return _crowd_fault(ann) or segm_fault(ann.get('segmentation'), szs[img])
 
 def _other_spelling(value, known): # a remark if the id is there as text instead of a number, or the reverse
     if isinstance(value, str) and re.fullmatch('[0-9]{1,18}', value) and int(value) in known:
         return f', {int(value)} is (a number, not text)'
-    if type(value) is int and abs(value)<2**62 and str(value) in known: return f", '{value}' is (text, not a number)"
+    if type(value) is int and abs(value)<2**62 and str(value) in known:
+        return f", '{value}' is (text, not a number)"
     return ''
 
 # %% ../nbs/06_coco.ipynb #c063
-def _hand_out(d, szs, items, codes, file): # give each item its annotations, and return the errors of those that are broken
+def _hand_out(d, szs, items, codes, file): # give each item its annotations; returns the errors of broken ones
     cats = {c['id'] for c in d['categories']}
     want = set(codes.ids)
     def check(ann):
         fault = annotation_fault(ann, szs, cats, want)
         return data_error(*fault, file, ann_ids(ann)) if fault else None
-    if isinstance(d['annotations'], AnnotationText): return hand_out_text(d['annotations'], items, szs, want, check)
+    anns = d['annotations']
+    if isinstance(anns, AnnotationText): return hand_out_text(anns, items, szs, want, check)
     by_id = {o.id:o for o in items}
     bad = []
-    for ann in d['annotations']:
+    for ann in anns:
         error = check(ann)
         if error: bad.append(error)
         elif ann['category_id'] in want and ann['image_id'] in by_id: by_id[ann['image_id']].anns.append(ann)
@@ -439,7 +457,7 @@ def read_coco(
     strict:bool=False,   # stop at the first bad image or annotation instead of leaving it out
     max_bad:float=0.05,  # share of bad ones above which it stops
 )->Items: # all images, including those without annotations
-    "Read images and annotations of a COCO file; broken entries and missing images are left out and named in `bad`"
+    "Read a COCO file; broken entries and missing images are left out and named in `bad`"
     check = partial(check_bad, strict=strict, max_bad=max_bad)
     with gc_paused():
         try: return _read(_load(ann_file, lazy=True), ann_file, img_dir, classes, crowd, split, check)
@@ -492,7 +510,9 @@ def coco_files(
     if len(by_split)>1: by_split.pop('test', None)
     rivals = next((fs for fs in by_split.values() if len(fs)>1), [])
     if not rivals and len(by_split)>1 and '' in by_split: rivals = files
-    if rivals: raise DataError(f'several COCO files for one purpose: {", ".join(f.name for f in rivals)}', 'Give the one to use', root)
+    if rivals:
+        names = ', '.join(f.name for f in rivals)
+        raise DataError(f'several COCO files for one purpose: {names}', 'Give the one to use', root)
     return [(f, split if len(by_split)>1 else '') for split,(f,) in by_split.items()]
 
 # %% ../nbs/06_coco.ipynb #ne9a96ae
@@ -504,7 +524,8 @@ def find_coco(
     root = Path(root)
     if not root.exists(): raise DataError('no such file or folder', 'Check the path', root)
     files = [(root, '')] if root.is_file() else coco_files(root)
-    if not files: raise DataError(f'no COCO JSON found; looked for {", ".join(COCO_PLACES)}', 'Give the JSON file itself', root)
+    if not files:
+        raise DataError(f'no COCO JSON found; looked for {", ".join(COCO_PLACES)}', 'Give the JSON file itself', root)
     return [(f, img_dir or _guess_image_dir(f), split) for f,split in files]
 
 # %% ../nbs/06_coco.ipynb #c091
@@ -522,7 +543,7 @@ def _unique_ids(ids): # as they are; a new number for one that is missing or rep
     return res
 
 # %% ../nbs/06_coco.ipynb #nbb02536
-def _file_names(items, img_dir): # file names, in the source's own spelling where that still leads to the image
+def _file_names(items, img_dir): # file names, spelled as in the source where that still leads to the image
     own = [str((o.extra or {}).get('file_name', '')) for o in items]
     if img_dir is None:
         fits = all(Path(n.replace('\\', '/')).name==o.img.name for n,o in zip(own, items))
@@ -531,14 +552,12 @@ def _file_names(items, img_dir): # file names, in the source's own spelling wher
     found = locate_images(root, own) if img_dir else [None]*len(own)
     names = []
     for itm,name,path in zip(items, own, found):
-        same = path and path.absolute()==itm.img.absolute()
-        names.append(name if same else _name_within(itm.img, root))
+        img = itm.img.absolute()
+        try: names.append(name if path and path.absolute()==img else img.relative_to(root).as_posix())
+        except ValueError:
+            fix = 'Give the img_dir that holds all images'
+            raise DataError(f'lies outside {root.name}/', fix, itm.img) from None
     return names
-
-def _name_within(img, root): # the image's path below a folder, as a COCO file writes it
-    try: return img.absolute().relative_to(root).as_posix()
-    except ValueError:
-        raise DataError(f'lies outside {root.name}/', 'Give the img_dir that holds all images', img) from None
 
 # %% ../nbs/06_coco.ipynb #c092
 def _check_to_write(ann, itm, ids): # (annotation, its RLE to compare with later)
@@ -549,13 +568,13 @@ def _check_to_write(ann, itm, ids): # (annotation, its RLE to compare with later
     if fault: raise data_error(*fault, itm.img, ann_ids(ann))
     return ann, ann2rle(ann, itm.sz)
 
-def _file_meta(items): # what read_coco keeps in `meta`, or only `info` and `licenses`: other modules keep other things there
+def _file_meta(items): # what read_coco keeps in `meta`; of other sources only `info` and `licenses`
     meta = getattr(items, 'meta', {})
     if 'categories' in meta: return meta
     return {k:meta[k] for k in ('info','licenses') if k in meta}
 
 # %% ../nbs/06_coco.ipynb #n1039f7b
-def _full_categories(codes, known, meta): # entries of `codes`, and those of the source that never were among its classes `known`
+def _full_categories(codes, known, meta): # entries of `codes`, and those of the source that are not in its `known` codes
     old = {c['id']:c for c in meta.get('categories', ())}
     ids = category_ids(codes)
     known = category_ids(known)
@@ -572,12 +591,14 @@ def _full_categories(codes, known, meta): # entries of `codes`, and those of the
 def items2coco(
     items:Items, # images with COCO annotations
     codes:Codes, # categories to write
-    img_dir,     # folder that file names are relative to; None: as they were, or the one that all images share
+    img_dir,     # folder that file names are relative to; None: as they were, or the common one
 )->tuple: # (what a COCO file holds, RLE of each annotation)
     "Collect images, annotations and categories as a COCO file has them"
     masked = next((o for o in items if o.msk), None)
-    if masked: raise DataError('has a mask file, not annotations', 'Give it anns=masks2anns(mask, codes) in place of msk', masked.img)
-    keys = _unique_ids([None if o.extra is None and isinstance(o.id, str) else o.id for o in items])   # COCO wants numbers
+    if masked:
+        fix = 'Give it anns=masks2anns(mask, codes) in place of msk'
+        raise DataError('has a mask file, not annotations', fix, masked.img)
+    keys = _unique_ids([None if o.extra is None and isinstance(o.id, str) else o.id for o in items]) # as numbers
     known = category_ids(codes)
     pairs = [_check_to_write(dict(a, image_id=k), o, known) for o,k in zip(items, keys) for a in o.anns or ()]
     rles = [rle for _,rle in pairs]
@@ -601,12 +622,14 @@ def _dump(o): return json.dumps(o, allow_nan=False, default=_plain_value)
 def _json_text(d): # text of a COCO file; the error for what JSON cannot hold names the entry
     try: return _dump(d)
     except (ValueError, TypeError, RecursionError) as e: reason = e
-    entries = [(a, 'annotation', ann_ids(a)) for a in d['annotations']] + [(o, 'image', {'image':o['id']}) for o in d['images']]
+    entries = [(a, 'annotation', ann_ids(a)) for a in d['annotations']]
+    entries += [(o, 'image', {'image':o['id']}) for o in d['images']]
     fix = 'Correct it or remove it'
     for entry,name,ids in entries:
         try: _dump(entry)
         except (ValueError, TypeError, RecursionError) as e:
-            raise DataError(f'has a value that JSON cannot hold ({e})', fix, ids=ids, kind=f'{name} entry') from None
+            what = f'has a value that JSON cannot hold ({e})'
+            raise data_error(f'{name} entry', what, ids=ids, fix=fix) from None
     raise DataError(f'a value that JSON cannot hold ({reason})', fix) from None
 
 # %% ../nbs/06_coco.ipynb #n2a64384
@@ -628,7 +651,7 @@ def write_coco(
     path,                  # JSON file to write
     items:Items,           # images with COCO annotations
     codes:Codes|None=None, # categories to write; None: items.codes
-    img_dir=None,          # folder that file names are relative to; None: as they were, or the one that all images share
+    img_dir=None,          # folder that file names are relative to; None: as they were, or the common one
 )->Path: # path
     "Write items as a COCO file, whole or not at all, and only if it reads back as the same shapes"
     if not items: raise DataError('no images to write', 'Give at least one item', path)
@@ -639,10 +662,3 @@ def write_coco(
         try: _check_written(p, rles)
         except DataError as e: raise DataError(e.what, e.fix, path, e.ids, e.kind) from None
     return Path(path)
-
-# %% ../nbs/06_coco.ipynb #nfd960a8
-from .shapes import kaggle2rle, mask2kaggle, mask2polys, poly2mask, rle2mask
-
-# %% ../nbs/06_coco.ipynb #n54bb9fa
-_all_ = ['brief','is_file_name','grep_file','is_image_size','nearest_resize','segm2rle','kaggle2rle','mask2kaggle',
-         'mask2polys','mask2rle','mask2segm','poly2mask','rle2mask']

@@ -30,7 +30,7 @@ def coco_parts(
     source:Path,           # a JSON file, or a folder with COCO files
     images:Path|None=None, # folder with the images, if it is not a usual one
 )->list: # of Part, one per JSON file
-    "List the COCO files of a source that is known to be COCO; raise if there are none"
+    "List the COCO files of a source that the user has called COCO; raise if there are none"
     return [Part('coco', file, folder, split) for file,folder,split in find_coco(source, images)]
 
 # %% ../nbs/08f_coco_sets.ipynb #n824e537
@@ -56,7 +56,8 @@ def read_coco_sets(
     "Read COCO files and join them; what cannot be used is named in `bad`"
     res = None
     for p in parts:
-        items = read_coco(p.source, p.images, options.classes, options.crowd, p.split, options.strict, options.max_bad)
+        items = read_coco(p.source, p.images, options.classes, options.crowd, p.split, strict=options.strict,
+                          max_bad=options.max_bad)
         if res is not None: check_same_codes(res.codes, items.codes, parts[0].source, p.source)
         res = items if res is None else join_items(res, items)
     return res

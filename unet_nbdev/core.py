@@ -5,9 +5,7 @@
 # %% auto #0
 __all__ = ['IGNORE', 'DataError', 'brief', 'is_file_name', 'palette', 'Codes', 'layers2map', 'Item', 'Items', 'gc_paused',
            'check_bad', 'part_of', 'atomic', 'write_text', 'write_json', 'write_csv', 'int_in', 'num_in', 'list_of',
-           'any_of', 'is_none', 'is_flag', 'is_text', 'is_small', 'check_values', 'check_config', 'IMAGE_SUFFIXES',
-           'ORIENTATIONS', 'exif_orientation', 'image_size', 'unreadable_image', 'open_image', 'image_files',
-           'write_image']
+           'any_of', 'is_none', 'is_flag', 'is_text', 'is_small', 'check_values', 'check_config']
 
 # %% ../nbs/00_core.ipynb #c002
 import os, re, gc, csv, json, difflib, colorsys, reprlib
@@ -52,7 +50,7 @@ def brief(
 )->str:
     "Shorten a value, so that a message can quote it"
     try: return _shortener.repr(value)
-    except ValueError: return f'{type(value).__name__} too long to show' # Python does not print very long integers
+    except ValueError: return f'{type(value).__name__} too long to show' # an integer of many digits
 
 # %% ../nbs/00_core.ipynb #na2a6e4f
 def is_file_name(
@@ -90,12 +88,12 @@ class Codes:
     "Translate between category id, index, name and colour; index 0 is the background"
     def __init__(self,
         names:list,          # names of the object classes in index order, without the background
-        ids:list|None=None,  # what the source calls each class: category id, pixel value or (r,g,b); default: 1, 2, …
+        ids:list|None=None,  # what the source calls each class: category id, pixel value or (r,g,b); default: 1..n
         void:list=(),        # values of the source that become IGNORE
         bg=0,                # value of the background in the source
         crowd:str='ignore',  # COCO crowd regions: 'ignore' (255 in the mask), 'keep' (as objects) or 'drop' (background)
         rest:list=(),        # values of classes that were not asked for; they become background
-        multilabel:bool=False, # classes may overlap: a mask has one layer per class, and the network no output for the background
+        multilabel:bool=False, # classes may overlap: one mask layer and one network output per class
     ):
         if ids is None: ids = range(1, len(names)+1)
         self.names = [str(o) for o in names]
@@ -112,9 +110,12 @@ class Codes:
 @patch
 def _check(self:Codes): # raise if the classes cannot be told apart
     n = len(self.names)
-    if n==0: raise DataError('there are no classes', 'Name at least one object class; the background needs no name')
-    if n>=IGNORE: raise DataError(f'there are {n} classes; a uint8 mask has room for {IGNORE-1}', 'Choose some of them')
-    if len(self.ids)!=n: raise DataError(f'there are {len(self.ids)} ids for {n} names', 'Give one id per class')
+    if n==0:
+        raise DataError('there are no classes', 'Name at least one object class; the background needs no name')
+    if n>=IGNORE:
+        raise DataError(f'there are {n} classes; a uint8 mask has room for {IGNORE-1}', 'Choose some of them')
+    if len(self.ids)!=n:
+        raise DataError(f'there are {len(self.ids)} ids for {n} names', 'Give one id per class')
     for what,values in (('name', self.names), ('id', [*self.ids, self.bg, *self.void, *self.rest])):
         repeated = {o for o in values if values.count(o)>1}
         if repeated: raise DataError(f'{what} {sorted(repeated)} given twice', f'Make each {what} unique')
@@ -124,7 +125,7 @@ def _check(self:Codes): # raise if the classes cannot be told apart
 # %% ../nbs/00_core.ipynb #c019
 @patch(as_prop=True)
 def n_cls(self:Codes)->int:
-    "Number of the network's outputs: object classes and background, or the classes alone where they may overlap"
+    "Number of the network's outputs: classes and background, or the classes alone where they may overlap"
     return len(self.outputs)
 
 # %% ../nbs/00_core.ipynb #n173c855
@@ -169,7 +170,8 @@ def _unknown(self:Codes, key): # the error for a class that does not exist, with
     names = [n.casefold() for n in self.names]
     near = difflib.get_close_matches(str(key).casefold(), names, 3, 0.5)
     shown = [n for n in self.names if n.casefold() in near] or self.names[:12]
-    return DataError(f'unknown class {key!r}', f'Did you mean {", ".join(map(repr, shown))}? There are {len(self.names)} classes')
+    hint = f'Did you mean {", ".join(map(repr, shown))}? There are {len(names)} classes'
+    return DataError(f'unknown class {key!r}', hint)
 
 # %% ../nbs/00_core.ipynb #c026
 @patch
@@ -206,7 +208,7 @@ def one_vs_rest(self:Codes)->list: # of Codes with one class each
 def layers2map(
     layers, # (C,H,W) of 0, 1 and IGNORE
 )->np.ndarray: # (H,W) uint8 label map
-    "Draw layers as one label map, smaller classes on top; `IGNORE` where no class is present and one is unknown"
+    "Draw layers as one label map, smaller classes on top; `IGNORE` where one is unknown and none present"
     layers = np.asarray(layers)
     res = np.where((layers==IGNORE).any(0), np.uint8(IGNORE), np.uint8(0))
     areas = np.array([(o==1).sum() for o in layers])
@@ -322,8 +324,8 @@ def check_bad(
     if not bad: return bad
     if strict: raise bad[0]
     if len(bad)>max_bad*n:
-        raise DataError(f'{len(bad)} of {n} {what} cannot be used, more than {max_bad:.0%}; the first: {bad[0]}',
-                        'Correct the data, or check that the paths are the right ones')
+        found = f'{len(bad)} of {n} {what} cannot be used, more than {max_bad:.0%}; the first: {bad[0]}'
+        raise DataError(found, 'Correct the data, or check that the paths are the right ones')
     return bad
 
 # %% ../nbs/00_core.ipynb #n0646616
@@ -370,7 +372,7 @@ def write_json(
     "Write a value as JSON, whole or not at all"
     s = json.dumps(obj, indent=indent, ensure_ascii=False)
     try: s.encode()
-    except UnicodeEncodeError: s = json.dumps(obj, indent=indent) # half of a surrogate pair, as in a file name that is not UTF-8
+    except UnicodeEncodeError: s = json.dumps(obj, indent=indent) # half of a surrogate pair: written as \uXXXX
     write_text(path, s)
 
 # %% ../nbs/00_core.ipynb #n6b3a096
@@ -449,7 +451,8 @@ def check_values(
     for key,value in values.items():
         if rules.get(key, is_small)(value): continue
         said = f'({len(value)} values)' if isinstance(value, (list,dict)) else _cut(value)
-        raise DataError(f'says {part}[{_cut(key)}]={said}, which cannot be right', 'Use a file written by unet_nbdev', file)
+        what = f'says {part}[{_cut(key)}]={said}, which cannot be right'
+        raise DataError(what, 'Use a file written by unet_nbdev', file)
 
 def _cut(v): # a value in at most 60 characters
     s = repr(v)
@@ -472,11 +475,13 @@ def _never(v): return False
 _radius = any_of(num_in(0, 1000), list_of(num_in(0, 1000), 255))
 
 _RULES = dict( # of classes that do not list their own yet
-    net=dict(encoder=is_text, n_in=int_in(1, 1024), n_cls=int_in(1, 255), norm=is_text, residual=is_flag, deep=is_flag,
-             widths=any_of(is_none, list_of(int_in(1, 8192), 12)), up=any_of(is_none, is_text), dropout=num_in(0, 1),
-             width=int_in(1, 2048), depth=int_in(1, 10), multilabel=is_flag, weights=_never),
-    prep=dict(fit=is_text, size=any_of(is_none, int_in(1, 2**14)), multiple=int_in(1, 1024), n_in=int_in(1, 1024),
-              mean=list_of(num_in(-1e4, 1e4), 1024), std=list_of(num_in(1e-6, 1e4), 1024), norm=is_text),
+    net=dict(encoder=is_text, n_in=int_in(1, 1024), n_cls=int_in(1, 255),
+             width=int_in(1, 2048), depth=int_in(1, 10), widths=any_of(is_none, list_of(int_in(1, 8192), 12)),
+             norm=is_text, up=any_of(is_none, is_text), dropout=num_in(0, 1),
+             residual=is_flag, deep=is_flag, multilabel=is_flag, weights=_never),
+    prep=dict(fit=is_text, size=any_of(is_none, int_in(1, 2**14)), multiple=int_in(1, 1024),
+              n_in=int_in(1, 1024), norm=is_text,
+              mean=list_of(num_in(-1e4, 1e4), 1024), std=list_of(num_in(1e-6, 1e4), 1024)),
     post=dict(open=_radius, close=_radius, erode=_radius, dilate=_radius),
     codes=Codes.RULES)
 
@@ -488,20 +493,15 @@ def check_config(
 )->dict: # the parsed text
     "Read the text of a model file, and refuse values that cannot be right"
     def refuse(what): return DataError(what, 'Use a file written by unet_nbdev', file)
-    if not isinstance(text, str) or len(text)>2**26: raise refuse('its settings are not text, or far too long')
+    if not isinstance(text, str) or len(text)>2**26:
+        raise refuse('its settings are not text, or far too long')
     try: d = json.loads(text)
     except (ValueError, RecursionError): raise refuse('its settings are not JSON') from None
     for part in (*parts, 'info'):
-        if not isinstance(d, dict) or not isinstance(d.get(part), dict): raise refuse(f'holds no settings {part!r}')
+        if not isinstance(d, dict) or not isinstance(d.get(part), dict):
+            raise refuse(f'holds no settings {part!r}')
     rules = parts if isinstance(parts, dict) else _RULES
     for part in parts: check_values(d[part], rules[part], part, file)
-    if not isinstance(d['info'].get('settings', {}), dict): raise refuse('its training settings are not a dict')
+    if not isinstance(d['info'].get('settings', {}), dict):
+        raise refuse('its training settings are not a dict')
     return d
-
-# %% ../nbs/00_core.ipynb #n8bde166
-_all_ = ['IMAGE_SUFFIXES','ORIENTATIONS','exif_orientation','image_size','unreadable_image','open_image','image_files','write_image']
-
-def __getattr__(name): # names that have moved to images; goes as soon as the other modules import them from there
-    if name not in _all_: raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-    import importlib
-    return getattr(importlib.import_module('unet_nbdev.images'), name)

@@ -25,7 +25,9 @@ def unreadable_image(
     if not Path(path).exists(): return DataError('no such file', 'Check the path', path, kind='missing file')
     n = Path(path).stat().st_size
     if n==0: kind,what = 'empty file', 'the file is empty (0 bytes)'
-    elif _has_header(path): kind,what = 'truncated image', f'image is truncated or damaged after its header ({n} bytes)'
+    elif _has_header(path):
+        kind = 'truncated image'
+        what = f'image is truncated or damaged after its header ({n} bytes)'
     else: kind,what = 'unreadable image', f'cannot be read as an image ({n} bytes)'
     return DataError(what, 'Replace the file or leave it out', path, kind=kind)
 
@@ -41,9 +43,9 @@ _quiet = dict(users=0, level=None)
 @contextmanager
 def quiet_opencv():
     "Silence OpenCV's log within a `with` block, in all threads"
-    log = cv2.utils.logging
+    log = getattr(cv2.utils, 'logging', cv2) # OpenCV 4 has these functions at its top
     with _quiet_lock:
-        if _quiet['users']==0: _quiet['level'] = log.setLogLevel(log.LOG_LEVEL_SILENT)
+        if _quiet['users']==0: _quiet['level'] = log.setLogLevel(0) # silent
         _quiet['users'] += 1
     try: yield
     finally:
@@ -52,15 +54,14 @@ def quiet_opencv():
             if _quiet['users']==0: log.setLogLevel(_quiet['level'])
 
 # %% ../nbs/02_images.ipynb #n4523e1d
-def _mirror(a): return a[:,::-1]
-def _half_turn(a): return a[::-1,::-1]
-def _flip(a): return a[::-1]
-def _transpose(a): return a.swapaxes(0, 1)
-def _quarter_right(a): return a.swapaxes(0, 1)[:,::-1]
-def _transverse(a): return a[::-1,::-1].swapaxes(0, 1)
-def _quarter_left(a): return a.swapaxes(0, 1)[::-1]
-
-ORIENTATIONS = {2:_mirror, 3:_half_turn, 4:_flip, 5:_transpose, 6:_quarter_right, 7:_transverse, 8:_quarter_left} # EXIF number → array as seen
+ORIENTATIONS = { # EXIF number → the array as seen
+    2: lambda a: a[:,::-1],                       # mirrored
+    3: lambda a: a[::-1,::-1],                    # half a turn
+    4: lambda a: a[::-1],                         # upside down, mirrored
+    5: lambda a: a.swapaxes(0, 1),                # transposed
+    6: lambda a: a.swapaxes(0, 1)[:,::-1],        # a quarter turn to the right
+    7: lambda a: a[::-1,::-1].swapaxes(0, 1),     # transposed along the other diagonal
+    8: lambda a: a.swapaxes(0, 1)[::-1]}          # a quarter turn to the left
 
 # %% ../nbs/02_images.ipynb #n0fc5bb5
 def exif_orientation(
@@ -87,7 +88,7 @@ class Reader:
     size:Callable                  # path → (height, width) as stored, without decoding the pixels
     pixels:Callable                # path → array (H,W) or (H,W,C) in RGB order as stored, or None
     orientation:Callable|None=None # path → EXIF orientation; None: files of this kind are upright
-    smaller:Callable|None=None     # (path, sz, least) → the upright picture at a fraction of its size, or None; None: not possible
+    smaller:Callable|None=None     # (path, sz, least) → the picture at a fraction of its size, or None
 
 # %% ../nbs/02_images.ipynb #n0b4a683
 def _picture_size(path): # (height, width) as Pillow reads it from the header
@@ -107,7 +108,7 @@ def _picture_pixels(path): # array as OpenCV decodes it, in RGB order; None for 
     return img
 
 # %% ../nbs/02_images.ipynb #nae22bb5
-def _smaller_jpeg(path, sz, least): # the picture at 1/2, 1/4 or 1/8 of `sz`, no smaller than `least`; None where that is impossible
+def _smaller_jpeg(path, sz, least): # the picture at 1/2, 1/4 or 1/8 of `sz`, no smaller than `least`, or None
     sz = tuple(sz)
     factor = next((k for k in (8,4,2) if sz[0]//k>=least[0] and sz[1]//k>=least[1]), None)
     if factor is None: return None
@@ -160,8 +161,8 @@ def image_size(
 # %% ../nbs/02_images.ipynb #ncfdd586
 def open_image(
     path,                  # image file, or .npy array (H,W) or (H,W,C)
-    sz:tuple|None=None,    # (height, width) that the annotations were made for; None: upright, as a viewer shows it
-    least:tuple|None=None, # (height, width), with sz: a JPEG may come at 1/2, 1/4 or 1/8 of sz (rounded up), no smaller; None: full size
+    sz:tuple|None=None,    # (height, width) that the annotations were made for; None: upright, as seen
+    least:tuple|None=None, # (height, width): a JPEG may come at 1/2, 1/4 or 1/8 of sz, no smaller; None: full size
 )->np.ndarray: # (H,W) or (H,W,C), RGB order, uint8 or uint16
     "Read the pixels of an image; a `DataError` names a file that cannot be read or does not fit `sz`"
     reader = reader_of(path)
@@ -172,8 +173,9 @@ def open_image(
     if sz is None or img.shape[:2]!=tuple(sz):
         img = turn_upright(img, reader.orientation(path) if reader.orientation else 1)
     if sz is not None and img.shape[:2]!=tuple(sz):
-        raise DataError(f'image is {img.shape[1]}×{img.shape[0]}, its annotations say {sz[1]}×{sz[0]} (width×height)',
-                        'Use the image that was annotated, or annotate this one', path, kind='size mismatch')
+        what = f'image is {img.shape[1]}×{img.shape[0]}, its annotations say {sz[1]}×{sz[0]} (width×height)'
+        fix = 'Use the image that was annotated, or annotate this one'
+        raise DataError(what, fix, path, kind='size mismatch')
     return img
 
 # %% ../nbs/02_images.ipynb #n8879128
@@ -182,7 +184,8 @@ def _checked_pixels(path, reader): # array as stored, of a shape and type that t
     except (OSError, EOFError, ValueError, cv2.error): raise unreadable_image(path) from None
     if img is None: raise unreadable_image(path)
     if not isinstance(img, np.ndarray) or img.ndim not in (2,3):
-        raise DataError('is not an array of height × width, with channels or without', 'Save it as (H,W) or (H,W,C)', path, kind='pixel type')
+        what = 'is not an array of height × width, with channels or without'
+        raise DataError(what, 'Save it as (H,W) or (H,W,C)', path, kind='pixel type')
     if img.dtype not in (np.uint8, np.uint16):
         raise DataError(f'pixels are {img.dtype}', 'Save as uint8 or uint16', path, kind='pixel type')
     return img
@@ -210,5 +213,6 @@ def write_image(
     bgr = img if img.ndim==2 else np.concatenate([img[...,2::-1], img[...,3:]], axis=2)
     suffix = Path(path).suffix
     try: ok,buf = cv2.imencode(suffix, bgr)
-    except cv2.error: raise DataError(f'cannot write an image of type {suffix!r}', 'Use .png, .jpg or .tif', path) from None
+    except cv2.error:
+        raise DataError(f'cannot write an image of type {suffix!r}', 'Use .png, .jpg or .tif', path) from None
     with atomic(path) as p: buf.tofile(p)

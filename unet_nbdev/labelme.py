@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['SHAPE_READERS', 'NO_AREA', 'LABELME', 'is_labelme', 'find_labelme', 'shape_error', 'shape_points', 'polygon_segm',
-           'rectangle_segm', 'circle_segm', 'painted_segm', 'read_shape', 'read_shapes', 'has_no_area', 'LabelmeFile',
-           'load_labelme', 'labelme_images', 'LabelmeImage', 'read_labelme_image', 'labelme_ids', 'read_labelme']
+           'rectangle_segm', 'circle_segm', 'painted_segm', 'read_shape', 'has_no_area', 'read_shapes', 'LabelmeFile',
+           'load_labelme', 'labelme_images', 'LabelmeImage', 'read_labelme_image', 'labelme_ids', 'read_labelme',
+           'no_json_error']
 
 # %% ../nbs/08e_labelme.ipynb #nde7282f
 import base64, io, json, math, os
@@ -15,15 +16,15 @@ from itertools import islice
 from pathlib import Path
 import numpy as np
 from PIL import Image
-from .core import DataError, Item, Items, check_bad
+from .core import DataError, Item, Items, brief, check_bad, is_file_name
 from .images import exif_orientation, image_size
-from .coco import ann2mask
-from .core import brief, is_file_name
-from .large import grep_file
+from .faults import Fault, add_faults, data_error
 from .shapes import is_image_size, mask2rle, segm2rle
+from .large import grep_file
+from .coco import ann2mask
 from .mask_codes import class_names
-from .layouts import (Layout, Part, ReadOptions, collect_items, find_images, fit_size, folder_split,
-                                holds_images, keep_bad, result_or_error, subfolders, unique_ids, unused_images)
+from .layouts import Layout, Part, ReadOptions, collect_items, find_images, fit_size, folder_split
+from .layouts import holds_images, keep_bad, result_or_error, subfolders, unique_ids, unused_images
 
 # %% ../nbs/08e_labelme.ipynb #n8037cd3
 def is_labelme(file:Path)->bool:
@@ -44,9 +45,14 @@ def find_labelme(
     return [Part('labelme', source, images, files=files)]
 
 # %% ../nbs/08e_labelme.ipynb #n7bec500
-def shape_error(what:str, kind:str='unknown shape')->DataError:
+add_faults(Fault('labelme mask', 'error', 'A painted shape cannot be used', 'Redraw it or remove it'))
+
+def shape_error(
+    what:str, # what was found
+    kind:str='unknown shape', # a key of FAULTS
+)->DataError:
     "The error for one shape"
-    return DataError(what, 'Redraw or remove it', kind=kind)
+    return data_error(kind, what, fix='Redraw it or remove it')
 
 # %% ../nbs/08e_labelme.ipynb #n7e0b8f2
 def shape_points(
@@ -59,11 +65,13 @@ def shape_points(
     if not isinstance(points, list) or not all(map(is_point, points)):
         raise shape_error(f'points are {brief(points)}, they must be a list of [x, y]', 'not a number')
     if not numbers or len(points) in numbers: return points
-    raise shape_error(f'{shape["shape_type"]} has {len(points)} points, it must have {" or ".join(map(str, numbers))}')
+    allowed = ' or '.join(map(str, numbers))
+    raise shape_error(f'{shape["shape_type"]} has {len(points)} points, it must have {allowed}')
 
-def _check_near(points, sz): # raise if points are NaN, infinite or far from the image, before anything is computed from them
-    if not all(abs(c)<=4*max(sz) for p in points for c in p): # a NaN is not <=
-        raise shape_error(f'points {brief(points)} are not finite or lie far outside the image', 'far polygon')
+def _check_near(points, sz): # raise if points are NaN, infinite or far from the image
+    near = all(abs(c)<=4*max(sz) for p in points for c in p) # false for NaN
+    if near: return
+    raise shape_error(f'points {brief(points)} are not finite or far outside the image', 'far polygon')
 
 # %% ../nbs/08e_labelme.ipynb #nc187350
 def polygon_segm(shape:dict, sz:tuple)->list:
@@ -118,17 +126,26 @@ def read_shape(
     sz:tuple,    # (height, width) of the image
 )->tuple:        # label, group id or None, COCO segmentation
     "Read one shape; raise if it has no label, is of unknown type or cannot be drawn"
-    if not isinstance(shape, dict): raise shape_error(f'shape is {brief(shape)}, it must be an entry with label and points')
-    label,group,kind = shape.get('label'),shape.get('group_id'),shape.get('shape_type')
+    if not isinstance(shape, dict):
+        raise shape_error(f'shape is {brief(shape)}, it must be an entry with label and points')
+    label = shape.get('label')
+    group = shape.get('group_id')
+    kind = shape.get('shape_type')
     if kind is None: kind = 'polygon'
     if type(label) is int: label = str(label)
     if not is_file_name(label) or not label.strip(): raise shape_error(f'shape has the label {brief(label)}')
-    if not isinstance(kind, str) or kind not in SHAPE_READERS: raise shape_error(f'shape has the type {brief(kind)}')
+    if not isinstance(kind, str) or kind not in SHAPE_READERS:
+        raise shape_error(f'shape has the type {brief(kind)}, it must be one of {", ".join(SHAPE_READERS)}')
     segm = SHAPE_READERS[kind](shape, sz)
     segm2rle(segm, sz) # raises if it cannot be drawn
     return label.strip(),group if type(group) in (int,str) else None,segm
 
 # %% ../nbs/08e_labelme.ipynb #n7d72ae5
+def has_no_area(shape:dict)->bool:
+    "Is this shape a point or a line?"
+    return isinstance(shape, dict) and shape.get('shape_type') in NO_AREA
+
+# %% ../nbs/08e_labelme.ipynb #n4387395
 def read_shapes(
     shapes:list, # of a labelme file
     sz:tuple,    # (height, width) of the image
@@ -146,10 +163,6 @@ def read_shapes(
         parts.setdefault(key, []).append(segm)
     return [(label, _unite(segms, sz)) for (label,_),segms in parts.items()],bad
 
-def has_no_area(shape)->bool:
-    "Is this shape a point or a line?"
-    return isinstance(shape, dict) and shape.get('shape_type') in NO_AREA
-
 def _unite(segms, sz): # the segmentation of all parts of an object
     if all(isinstance(o, list) for o in segms): return [polygon for o in segms for polygon in o]
     return mask2rle(np.any([ann2mask(dict(segmentation=o), sz) for o in segms], 0))
@@ -166,13 +179,16 @@ class LabelmeFile:
 # %% ../nbs/08e_labelme.ipynb #nb8b0e9d
 def load_labelme(file:Path)->LabelmeFile:
     "Open a labelme file; raise if its structure is wrong"
-    def error(what): return DataError(what, 'Save it again or remove it', file, kind='labelme file')
+    def error(what): return data_error('labelme file', what, file)
     try: d = json.loads(file.read_bytes())
     except (OSError, ValueError, RecursionError) as e: raise error(f'the file is not JSON ({e})') from None
-    if not isinstance(d, dict) or not isinstance(d.get('shapes'), list): raise error('the file has no list of "shapes"')
-    h,w,image = d.get('imageHeight'),d.get('imageWidth'),d.get('imagePath')
+    has_shapes = isinstance(d, dict) and isinstance(d.get('shapes'), list)
+    if not has_shapes: raise error('the file has no list of "shapes"')
+    h,w = d.get('imageHeight'),d.get('imageWidth')
+    image = d.get('imagePath')
     unknown = h is None and w is None
-    if not unknown and not is_image_size(h, w): raise error(f'the image has the height {brief(h)} and the width {brief(w)}')
+    if not unknown and not is_image_size(h, w):
+        raise error(f'the image cannot have the height {brief(h)} and the width {brief(w)}')
     image = image.replace('\\', '/') if isinstance(image, str) else ''
     return LabelmeFile(d['shapes'], None if unknown else (int(h), int(w)), image, bool(d.get('imageData')))
 
@@ -186,7 +202,8 @@ def labelme_images(
     found = {}
     if not moved:
         for f,o in files.items():
-            if o.image and os.path.isfile(f.parent/o.image): found[f] = Path(os.path.normpath(f.parent/o.image))
+            img = f.parent/o.image
+            if o.image and os.path.isfile(img): found[f] = Path(os.path.normpath(img))
     by_path = {f:o.image.split('/')[-1] for f,o in files.items()}
     by_stem = {f:f.stem for f in files}
     for name_of in (by_path, by_stem):
@@ -216,13 +233,14 @@ def read_labelme_image(
     if img is None:
         if content.has_pixels: fix = 'The file contains the picture (imageData): save it next to the file'
         else: fix = 'Put it next to the JSON file'
-        raise DataError(f'its image {brief(content.image)} is missing', fix, file, kind='missing file')
-    if first!=file: raise DataError(f'{img.name} is also the image of {first.name}', 'Keep one', file, kind='labelme file')
+        raise data_error('missing file', f'its image {brief(content.image)} is missing', file, fix=fix)
+    if first!=file:
+        raise data_error('labelme file', f'{img.name} is also the image of {first.name}', file, fix='Keep one')
     own = image_size(img)
     sz = content.sz or (own[::-1] if exif_orientation(img)>4 else own)
     if fit_size(img, sz) is None: return LabelmeImage(img, sz, *read_shapes(content.shapes, sz, file))
     what = f'image is {own[1]}×{own[0]}, {file.name} says {sz[1]}×{sz[0]} (width×height)'
-    raise DataError(what, 'Find the image that was annotated, or annotate this one', img, kind='size mismatch')
+    raise data_error('size mismatch', what, img)
 
 # %% ../nbs/08e_labelme.ipynb #nf4a19c9
 def labelme_ids(
@@ -244,14 +262,18 @@ def read_labelme(
 )->Items:
     "Read images and labelme files; what cannot be used is named in `bad`"
     part, = parts
-    if part.images and not Path(part.images).is_dir(): raise DataError('no such folder', 'Check the path', part.images)
+    moved = part.images is not None
+    if moved and not Path(part.images).is_dir():
+        raise DataError('no such folder', 'Check the path', part.images)
     root = Path(os.path.commonpath([f.parent for f in part.files]))
     loaded = {f:result_or_error(load_labelme, f) for f in part.files}
     content = {f:o for f,o in loaded.items() if not isinstance(o, DataError)}
-    imgs = labelme_images(content, Path(part.images or part.source), bool(part.images))
+    imgs = labelme_images(content, Path(part.images if moved else part.source), moved)
     first = {}
     for f,img in imgs.items(): first.setdefault(img, f)
-    for f,o in content.items(): loaded[f] = result_or_error(read_labelme_image, f, o, imgs.get(f), first.get(imgs.get(f)))
+    for f,o in content.items():
+        img = imgs.get(f)
+        loaded[f] = result_or_error(read_labelme_image, f, o, img, first.get(img))
     good = {f:o for f,o in loaded.items() if not isinstance(o, DataError)}
     alone = [f for f in unused_images(imgs.values()) if f.with_suffix('.json') not in loaded]
     bad = _labelme_bad(loaded, content, alone, options, root)
@@ -267,15 +289,21 @@ def read_labelme(
 LABELME = Layout('labelme', find_labelme, read_labelme, 'labelme JSON files', per_image=True)
 
 # %% ../nbs/08e_labelme.ipynb #n5e6afe2
-def _labelme_bad(loaded, content, alone, options, root): # errors of files, images and shapes; raises if they are too many
+def no_json_error(img:Path)->DataError:
+    "The error for an image that no labelme file annotates"
+    return data_error('no mask', 'image without a JSON file', img, fix='Annotate it or remove it')
+
+# %% ../nbs/08e_labelme.ipynb #n19086db
+def _labelme_bad(loaded, content, alone, options, root): # errors to report; raises if they are too many
     lost = [o for o in loaded.values() if isinstance(o, DataError)]
-    lost += [DataError('image without a JSON file', 'Annotate it or remove it', f, kind='no mask') for f in alone]
+    lost += [no_json_error(f) for f in alone]
     bad = keep_bad(lost, len(loaded)+len(alone), 'images', options, root, 'json')
     good = {f:o for f,o in loaded.items() if not isinstance(o, DataError)}
     wrong = [e for o in good.values() for e in o.bad]
     bad = bad+keep_bad(wrong, sum(len(content[f].shapes) for f in good), 'shapes', options)
     flat = Counter(o['shape_type'] for c in content.values() for o in c.shapes if has_no_area(o))
     if not flat: return bad
-    what = f'shapes without an area are left aside: {", ".join(f"{n} of type {k}" for k,n in flat.items())}'
-    aside = [DataError(what, 'Draw polygons', root, kind='unknown shape')]
+    counts = ', '.join(f'{n} of type {kind}' for kind,n in flat.items())
+    what = f'shapes without an area are left aside: {counts}'
+    aside = [data_error('unknown shape', what, root, fix='Draw polygons')]
     return bad+check_bad(aside, 1, strict=options.strict, max_bad=1)

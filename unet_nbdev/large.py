@@ -74,7 +74,7 @@ class AnnotationText:
 
 # %% ../nbs/05_large.ipynb #n2d46257
 @patch
-def _parse_from(self:AnnotationText, start, size): # (annotations, their text, start of the next), longer until the text parses
+def _parse_from(self:AnnotationText, start, size): # (annotations, their text, start of the next)
     stop = start
     while stop<self.stop:
         cut = _CUT.search(self.raw, stop+size-1, self.stop)
@@ -125,7 +125,7 @@ def _unquoted(text, *places): # of each array of places in a text, those outside
 # %% ../nbs/05_large.ipynb #n7d3ddd4
 def split_annotations(
     raw:bytes, # a COCO file
-)->dict|None: # what the JSON holds, with an AnnotationText in place of its annotations; None if they are not in the usual place
+)->dict|None: # what the JSON holds, its annotations as AnnotationText; None if they are not where they usually are
     "Parse a COCO file without its annotations"
     start = re.search(rb'"annotations"\s*:\s*\[\s*(?=\{)', raw)
     if not start: return None
@@ -165,7 +165,7 @@ class LazyAnns(Sequence):
         return b','.join(self.raw[a:b] for a,b in self.at)
 
 # %% ../nbs/05_large.ipynb #n025d499
-def _all_sound(xs, polys, n, num, far): # (objects,) bool: objects of `num` polygons, with `n` of the coordinates `xs` each
+def _all_sound(xs, polys, n, num, far): # (objects,) bool; `num` polygons each, with `n` of the coordinates `xs` each
     start = np.cumsum(n)-n
     first = np.cumsum(num)-num
     low = np.minimum.reduceat(xs, start)
@@ -219,12 +219,12 @@ def map_forked(
     _shared.update(f=f, xs=xs)
     try:
         with warnings.catch_warnings(), ProcessPoolExecutor(len(xs), mp.get_context('fork')) as ex:
-            warnings.simplefilter('ignore', DeprecationWarning)   # forking next to threads: these only parse and count
+            warnings.simplefilter('ignore', DeprecationWarning)   # of forking next to threads: these only parse
             return list(ex.map(_do_shared, range(len(xs))))
     finally: _shared.clear()
 
 # %% ../nbs/05_large.ipynb #n52184d9
-def _digest(text, index, far, row, want, check): # (errors, rows of items, (n,2) spans, number of annotations) of one piece
+def _digest(text, index, far, row, want, check): # (errors, rows of items, (n,2) spans, how many) of one piece
     bad,rows,spans = [],[],[]
     for anns,at in text.parts():
         ok = plain_polygons(anns, index, far, want)

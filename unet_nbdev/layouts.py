@@ -16,9 +16,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import count, islice
 from pathlib import Path
-from .core import Codes, DataError, Item, Items, check_bad, part_of
+from .core import Codes, DataError, Item, Items, brief, check_bad, part_of
 from .images import IMAGE_SUFFIXES, exif_orientation, image_size
-from .core import brief
+from .faults import data_error
 from .mask_codes import class_names
 
 # %% ../nbs/08_layouts.ipynb #n8954cb0
@@ -37,7 +37,7 @@ class ReadOptions:
     "What to read from a data set, and how much of it may be broken"
     classes:list|str|None=None    # names or ids of the classes wanted, in that order; None: all
     names:list|str|None=None      # names of the classes, in the order of their values
-    void:int|tuple|list|None=None # mask value or colour that is neither learned nor scored, or a list of them
+    void:int|tuple|list|None=None # mask value or colour, or a list of them, that is neither learned nor scored
     crowd:str='ignore'            # COCO crowd regions: ignore, keep or drop
     codes:Codes|None=None         # classes of a trained model, which the data must fit
     strict:bool=False             # stop at the first thing that cannot be used
@@ -48,7 +48,7 @@ class ReadOptions:
 class Layout:
     "A way of storing images and annotations: how to recognise it and how to read it"
     name:str             # short and unique; Part.layout repeats it
-    find:Callable        # (file or folder, image folder or None) → list of Part, empty if this is another layout
+    find:Callable        # (file or folder, image folder or None) → list of Part, empty for other layouts
     read:Callable        # (list of Part, ReadOptions) → Items
     looks_for:str        # what it looks for, in words
     per_image:bool=False # one annotation file per image: masks=DIR may be the folder of these files
@@ -68,7 +68,8 @@ def list_images(
     files = filter(is_image, Path(folder).rglob('*'))
     files = sorted(f for f in files if but is None or Path(but) not in f.parents)
     if not files:
-        raise DataError('the folder contains no image', f'Image files end in {" ".join(IMAGE_SUFFIXES)}', folder)
+        fix = f'Image files end in {" ".join(IMAGE_SUFFIXES)}'
+        raise DataError('the folder contains no image', fix, folder)
     return files
 
 # %% ../nbs/08_layouts.ipynb #nbbdfe96
@@ -92,8 +93,8 @@ def subfolders(
 
 # %% ../nbs/08_layouts.ipynb #n87a575f
 IMAGE_FOLDER_NAMES = ('images','image','imgs','img','jpegimages','train_images','train','inputs','photos')
-MASK_FOLDER_NAMES = ('masks','mask','labels','label','annotations','segmentationclass','segmentationclasspng','train_masks',
-                'gt','groundtruth','ground_truth','segmentations','targets','manual')
+MASK_FOLDER_NAMES = ('masks','mask','labels','label','annotations','segmentationclass','segmentationclasspng',
+                     'train_masks','gt','groundtruth','ground_truth','segmentations','targets','manual')
 MASK_TAG = re.compile(r'[ _.-](masks?|seg|segmentations?|labels?|(gtfine_)?label(train)?ids|gt|ground_?truth'
                       r'|annotations?|matte)$', re.I)
 NOT_FOR_TRAINING = re.compile('(^|[^a-z])(sample|submission|solution|test)') # files and folders to pass over
@@ -119,7 +120,7 @@ def unique_ids(
 # %% ../nbs/08_layouts.ipynb #n3309ab1
 def find_images(
     folder:Path, # searched through its subfolders
-    names,       # file names, stems, or ends of paths
+    names:list,  # file names, stems, or ends of paths
 )->dict:         # name → file, for the names that were found
     "Find image files by name"
     by_name = {}
@@ -132,13 +133,13 @@ def find_images(
         at_place = [f for f in files if _ends_with(f, place)]
         found[name] = at_place or (files if len(files)==1 else [])
     hits = Counter(f.parent for files in found.values() for f in files)
-    return {name:_choose(name, files, hits, folder) for name,files in found.items() if files}
+    return {name:_choose_file(name, files, hits, folder) for name,files in found.items() if files}
 
 # %% ../nbs/08_layouts.ipynb #n25febf2
 def _ends_with(file, place): # does a path end in `place`, with or without its suffix?
     return any(f'/{f.as_posix()}'.endswith(f'/{place}') for f in (file, file.with_suffix('')))
 
-def _choose(name, files, hits, folder): # the best of several files with one name; `hits`: names found per folder
+def _choose_file(name, files, hits, folder): # best of several files with one name; hits: names found per folder
     def rank(f):
         folders = [o.lower() for o in f.relative_to(folder).parts[:-1]]
         aside = any(o in MASK_FOLDER_NAMES or NOT_FOR_TRAINING.search(o) for o in folders)
@@ -147,10 +148,11 @@ def _choose(name, files, hits, folder): # the best of several files with one nam
     best = [f for f in files if rank(f)==top]
     if len({f.parent for f in best})<2: return best[0]
     a,b = (f.parent.relative_to(folder).as_posix() for f in best[:2])
-    raise DataError(f'{brief(name)} is in {a}/ and in {b}/', 'Give the folder of the images, images=DIR', folder)
+    what = f'{brief(name)} is in {a}/ and in {b}/'
+    raise DataError(what, 'Give the folder of the images, images=DIR', folder)
 
 # %% ../nbs/08_layouts.ipynb #n0670b7f
-def unused_images(files)->list:
+def unused_images(files:list)->list:
     "List the images next to these files that are not among them, masks left out"
     used = set(files)
     beside = [f for folder in sorted({f.parent for f in used}) for f in images_in(folder)]
@@ -163,11 +165,12 @@ def fit_size(
 )->tuple|None: # None if it fits, as stored or upright; else the (height, width) of the image
     "Check the size of an annotation against that of its image"
     own = image_size(img)
-    upright = own[::-1] if exif_orientation(img)>4 else own
-    return None if tuple(sz) in (own, upright) else own
+    if tuple(sz)==own: return None
+    turned = exif_orientation(img)>4
+    return None if turned and tuple(sz)==own[::-1] else own
 
 # %% ../nbs/08_layouts.ipynb #n64407e7
-def image_sizes(files)->dict: # file → (height, width), or the DataError
+def image_sizes(files:list)->dict: # file → (height, width), or the DataError
     "Read the sizes of many images, in threads"
     with ThreadPoolExecutor(8) as ex:
         return dict(zip(files, ex.map(lambda f:result_or_error(image_size, f), files)))
@@ -181,17 +184,17 @@ def result_or_error(f:Callable, *args):
 # %% ../nbs/08_layouts.ipynb #n82e8134
 def no_mask_error(img:Path)->DataError:
     "The error for an image that has no mask"
-    return DataError('image without a mask', 'Add its mask or remove the image', img, kind='no mask')
+    return data_error('no mask', 'image without a mask', img)
 
 # %% ../nbs/08_layouts.ipynb #n618d5eb
-MANY_ALONE = .05 # share of images without a mask above which they are part of the layout and no slip
+MANY_ALONE = .05 # larger shares of images without a mask belong to the layout and are no mistake
 
 def group_lone_files(
     bad:list,           # errors of single files
     n:int,              # number of good pairs
     root:Path,          # the folder of the data set
     lacks:str='mask',   # what the lone images lack
-)->tuple:               # remaining errors, and a list with the one entry for many lone images, or an empty one
+)->tuple:               # remaining errors; a list with the entry for many lone images, or an empty one
     "Replace the errors of many images without annotation by one entry"
     alone = [e for e in bad if e.kind=='no mask']
     rest = [e for e in bad if e.kind!='no mask']
@@ -200,7 +203,7 @@ def group_lone_files(
     shown = ', '.join(Path(e.file).name for e in alone[:3])
     if len(alone)>3: shown += ', …'
     what = f'{len(alone)} of {n+len(alone)} images have no {lacks} ({shown}) and are left aside'
-    return rest,[DataError(what, 'Annotate them or remove them', root, kind='no mask')]
+    return rest,[data_error('no mask', what, root, fix='Annotate them, or remove them')]
 
 # %% ../nbs/08_layouts.ipynb #nb36e804
 def keep_bad(
@@ -243,9 +246,11 @@ def collect_items(
     "Finish reading annotated items: number the annotations and keep the classes that were asked for"
     bg = min(ids)-1 if 0 in ids else 0
     codes = Codes(names, ids, bg=bg, crowd=options.crowd).subset(options.classes)
-    numbers,wanted = count(1),set(codes.ids)
+    numbers = count(1)
+    wanted = set(codes.ids)
     def full(item):
-        return [dict(id=next(numbers), image_id=item.id, iscrowd=0, **a) for a in item.anns if a['category_id'] in wanted]
+        anns = [a for a in item.anns if a['category_id'] in wanted]
+        return [dict(id=next(numbers), image_id=item.id, iscrowd=0, **a) for a in anns]
     items = [replace(o, anns=full(o)) for o in without_test(items)]
     return Items(items, codes, bad, {k:v for k,v in meta.items() if v})
 

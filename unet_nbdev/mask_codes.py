@@ -8,12 +8,12 @@ __all__ = ['void_values', 'MaskSet', 'class_names', 'infer_codes', 'default_name
 
 # %% ../nbs/07a_mask_codes.ipynb #nca14390
 from dataclasses import dataclass
-from pathlib import Path
 import numpy as np
 from fastcore.basics import patch
 from .core import Codes, DataError, IGNORE
-from .masks import (MaskFile, colour_key, has_colour_ids, key_colour, mask_values, soft_edges_error, unknown_values_error,
-                              value_table)
+from .faults import data_error
+from .masks import MaskFile, has_colour_ids, key_colour, mask_values, soft_edges_error
+from .masks import unknown_values_error, value_table
 
 # %% ../nbs/07a_mask_codes.ipynb #n73e1270
 def void_values(
@@ -30,6 +30,7 @@ class MaskSet:
     files:list    # of MaskFile
     void:list=()  # values or colours
 
+# %% ../nbs/07a_mask_codes.ipynb #n7039d75
 @patch(as_prop=True)
 def in_colours(self:MaskSet)->bool:
     "Do colours stand for classes? They do if any file is in colours, or a void value is one"
@@ -43,6 +44,7 @@ def values(self:MaskSet)->list:
     colours = {key_colour(k) for f in self.files for k in mask_values(f, True)}
     return sorted(colours-{(0,0,0), *self.void_colours()})
 
+# %% ../nbs/07a_mask_codes.ipynb #nee750ca
 @patch
 def void_colours(self:MaskSet)->list:
     "The void values as colours"
@@ -57,7 +59,8 @@ def has_soft_edges(self:MaskSet,
     if len(values)<2 or values[-2]<64 or values[-1]>255: return False
     if values[-1]==255 and values[-2]>=250: return True
     n_classes = 2 if values[-1]==255 else 8
-    between,solid = sum(f.between for f in self.files),sum(f.solid for f in self.files)
+    between = sum(f.between for f in self.files)
+    solid = sum(f.solid for f in self.files)
     return len(values)-1>n_classes and solid<.25*between
 
 # %% ../nbs/07a_mask_codes.ipynb #nf5e574d
@@ -71,8 +74,10 @@ def mixed_error(self:MaskSet,
     if any(255 in f.vals and other in f.vals for f in self.files): return
     a = next(f.path for f in self.files if 255 in f.vals)
     b = next(f.path for f in self.files if other in f.vals)
-    fix = 'Save all masks alike, unet_doctor --repair OUT does it; or say that 255 is void: void=255, --void 255'
-    return DataError(f'mask has the values 0 and 255, while {b.name} has 0 and {other}', fix, a, kind='mixed 0/255')
+    what = f'mask has the values 0 and 255, while {b.name} has 0 and {other}'
+    fix = ('Save all masks alike, unet_doctor --repair OUT does it; '
+           'or say that 255 is void: void=255, --void 255')
+    return data_error('mixed 0/255', what, a, fix=fix)
 
 # %% ../nbs/07a_mask_codes.ipynb #nc1f38fe
 @patch
@@ -94,12 +99,14 @@ def meaning(self:MaskSet,
     n_names:int=0, # number of class names given; a name for each value settles a doubt
 )->tuple:          # values of the classes, void values
     "Decide which values are classes and which are void; raise if that is in doubt"
-    values,void = self.values(),list(self.void)
+    values = self.values()
+    void = list(self.void)
     if self.in_colours: return values,self.void_colours()
     self.check_palettes()
     if values and values[0]<0:
         file = next(f.path for f in self.files if values[0] in f.vals)
-        raise DataError(f'the mask has the negative value {values[0]}', 'Save values from 0 up', file, kind='mask values')
+        what = f'the mask has the negative value {values[0]}'
+        raise data_error('mask values', what, file, fix='Save values from 0 up')
     if len(values)<2: return values,void
     doubt = self.doubt(values)
     if doubt and n_names!=len(values): raise doubt
@@ -120,8 +127,9 @@ def check_palettes(self:MaskSet):
             other,file = first.setdefault(index, (colour, f.path))
             if colour==other: continue
             what = f'the palette has {colour} for index {index}, that of {file.name} has {other}'
-            fix = 'Indices differ from file to file. To go by colours, name that of void: void=(r,g,b), --void r,g,b'
-            raise DataError(what, fix, f.path, kind='palettes differ')
+            fix = ('Save all masks with one palette. Or go by colours: '
+                   'name that of void, void=(r,g,b), --void r,g,b')
+            raise data_error('palettes differ', what, f.path, fix=fix)
 
 # %% ../nbs/07a_mask_codes.ipynb #n2f16c66
 def class_names(
@@ -141,7 +149,8 @@ def infer_codes(
     if names is not None: names = class_names(names)
     ids,void = MaskSet(files, void).meaning(len(names or ()))
     folder = files[0].path.parent
-    if not ids: raise DataError('no mask contains anything but background', 'Check that these are the masks', folder)
+    if not ids:
+        raise DataError('no mask contains anything but background', 'Check that these are the masks', folder)
     if len(ids)>=IGNORE:
         raise DataError(f'masks have {len(ids)} different values, there is room for {IGNORE-1} classes',
                         'If they number single objects, save masks with one value for all of them', folder)
@@ -149,7 +158,8 @@ def infer_codes(
     if names is None: names = default_names(ids)
     elif bg==0 and len(ids)<len(names)>=max(ids): ids = range(1, len(names)+1) # a class that is in no file
     if len(names)==len(ids): return Codes(names, ids, void, bg)
-    what = f'{len(names)} names were given for {len(ids)} classes with the values {", ".join(map(str, ids[:12]))}'
+    shown = ', '.join(map(str, ids[:12]))
+    what = f'{len(names)} names were given for {len(ids)} classes with the values {shown}'
     raise DataError(what, 'Give one name per class, in the order of their values', folder)
 
 # %% ../nbs/07a_mask_codes.ipynb #ne519e61
@@ -185,7 +195,8 @@ def check_values(
     codes:Codes,
 ):
     "Raise if a file has values that `codes` does not know"
-    known,rgb = value_table(codes)[0],has_colour_ids(codes)
+    known,_ = value_table(codes)
+    rgb = has_colour_ids(codes)
     for f in files:
         if f.kind=='rgb' and not rgb: raise unknown_values_error(f.path, f.kind, f.vals, f.vals, codes)
         vals = np.asarray(mask_values(f, rgb))

@@ -12,11 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from .core import Codes, DataError, Item, Items, check_bad
+from .faults import data_error
 from .masks import MaskFile, scan_mask
 from .mask_codes import add_void, check_values, infer_codes, subset_codes, void_values
-from .layouts import (IMAGE_FOLDER_NAMES, Layout, MASK_FOLDER_NAMES, MASK_TAG, Part, ReadOptions, fit_size, folder_split,
-                                group_lone_files, holds_images, is_image, join_items, list_images, no_mask_error,
-                                result_or_error, subfolders, without_test)
+from .layouts import IMAGE_FOLDER_NAMES, Layout, MASK_FOLDER_NAMES, MASK_TAG, Part, ReadOptions
+from .layouts import fit_size, folder_split, group_lone_files, holds_images, is_image, join_items
+from .layouts import list_images, no_mask_error, result_or_error, subfolders, without_test
 
 # %% ../nbs/08a_mask_folders.ipynb #n2e6af8d
 IMAGE_TAG = re.compile(r'[ _.-](images?|img|leftimg8bit|sat|rgb)$', re.I) # end of an image's name
@@ -47,7 +48,9 @@ def match_names(
     readings = []
     for in_folder in (True, False):
         for img_tag,msk_tag in tags:
-            readings.append((group_by_name(imgs, img_dir, in_folder, img_tag), group_by_name(msks, msk_dir, in_folder, msk_tag)))
+            a = group_by_name(imgs, img_dir, in_folder, img_tag)
+            b = group_by_name(msks, msk_dir, in_folder, msk_tag)
+            readings.append((a, b))
     def score(reading): # one point per pair, none or less for names that repeat
         a,b = reading
         return sum(3-len(a[k])-len(b[k]) for k in a.keys()&b.keys())
@@ -56,7 +59,7 @@ def match_names(
         for files in (a[k], b[k]):
             if len(files)>1:
                 what = f'{files[0].name} and {files[1].name} have the same name'
-                raise DataError(what, 'Keep one of them', files[0].parent, kind='same name')
+                raise data_error('same name', what, files[0].parent)
     return a,b
 
 # %% ../nbs/08a_mask_folders.ipynb #nb2b6589
@@ -76,11 +79,11 @@ def pair_files(
     else: imgs,msks = list_images(img_dir, msk_dir),list_images(msk_dir, img_dir)
     a,b = match_names(imgs, msks, img_dir, msk_dir)
     if not a.keys()&b.keys():
-        raise DataError(f'no image matches a mask: images are {imgs[0].name}, …, masks in {msk_dir} are {msks[0].name}, …',
-                        'Give an image and its mask the same name', img_dir)
+        shown = f'images are {imgs[0].name}, …, masks in {msk_dir} are {msks[0].name}, …'
+        what = f'no image matches a mask: {shown}'
+        raise DataError(what, 'Give an image and its mask the same name', img_dir)
     bad = [no_mask_error(f) for k in a if k not in b for f in a[k]]
-    for k in b:
-        if k not in a: bad += [DataError('mask without an image', 'Add the image or remove the mask', f, kind='no image') for f in b[k]]
+    bad += [data_error('no image', 'mask without an image', f) for k in b if k not in a for f in b[k]]
     return [(a[k][0], b[k][0]) for k in a if k in b],bad
 
 # %% ../nbs/08a_mask_folders.ipynb #nd0b9ffb
@@ -93,7 +96,7 @@ def pair_size(
     own = fit_size(img, file.sz)
     if own is None: return file.sz
     what = f'image is {own[1]}×{own[0]}, its mask {file.path} is {file.sz[1]}×{file.sz[0]} (width×height)'
-    raise DataError(what, 'Give the mask of this image, in the same size', img, kind='mask size')
+    raise data_error('mask size', what, img)
 
 # %% ../nbs/08a_mask_folders.ipynb #nf122491
 def mask_items(
@@ -104,7 +107,9 @@ def mask_items(
     "Make one item per pair; an item is named by its stem, or by its path if stems repeat"
     ids = [img.stem for img,_ in pairs]
     if len(set(ids))<len(ids): ids = [img.relative_to(root).with_suffix('').as_posix() for img,_ in pairs]
-    items = [Item(img, id, tuple(sz), msk=msk, split=folder_split(img, root)) for (img,msk),id,sz in zip(pairs, ids, szs)]
+    items = []
+    for (img,msk),id,sz in zip(pairs, ids, szs):
+        items.append(Item(img, id, tuple(sz), msk=msk, split=folder_split(img, root)))
     return without_test(items)
 
 # %% ../nbs/08a_mask_folders.ipynb #n8c83a5e
@@ -148,7 +153,8 @@ def read_masks(
 )->Items:                         # one item per pair of image and mask
     "Read images and their mask files; all masks are looked at, and what cannot be used is named in `bad`"
     pairs,alone = pair_files(img_dir, msk_dir)
-    return read_pairs(pairs, alone, img_dir, ReadOptions(classes, names, void, codes=codes, strict=strict, max_bad=max_bad))
+    options = ReadOptions(classes, names, void, codes=codes, strict=strict, max_bad=max_bad)
+    return read_pairs(pairs, alone, img_dir, options)
 
 # %% ../nbs/08a_mask_folders.ipynb #n970dae6
 def find_mask_folders(
@@ -168,7 +174,9 @@ def find_mask_folders(
 
 def _two_folders(root): # the folders of images and of masks in `root`, or None
     by_name = {o.name.lower():o for o in sorted(subfolders(root))}
-    def first(names): return next((by_name[n] for n in names if n in by_name and holds_images(by_name[n])), None)
+    def first(names):
+        folders = [by_name[n] for n in names if n in by_name]
+        return next(filter(holds_images, folders), None)
     imgs,msks = first(IMAGE_FOLDER_NAMES),first(MASK_FOLDER_NAMES)
     return (imgs, msks) if imgs and msks else None
 
@@ -188,5 +196,5 @@ def read_mask_folders(
         res = items if res is None else join_items(res, items)
     return res
 
-MASKS = Layout('masks', find_mask_folders, read_mask_folders,
-               f'folders images/ and masks/ (or {", ".join(MASK_FOLDER_NAMES[2:6])}, …), names like 0001_mask.png')
+MASKS = Layout('masks', find_mask_folders, read_mask_folders, 'folders images/ and masks/ '
+               f'(or {", ".join(MASK_FOLDER_NAMES[2:6])}, …), names like 0001_mask.png')

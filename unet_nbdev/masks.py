@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 from .core import Codes, DataError, IGNORE
 from .images import unreadable_image
+from .faults import data_error
 
 # %% ../nbs/07_masks.ipynb #n9f02a5d
 def pack_colours(a:np.ndarray)->np.ndarray: # (…,3) uint8 → (…) uint32
@@ -53,8 +54,9 @@ def _check_array(a, path): # raise if an array cannot be a mask
     elif a.dtype.kind not in 'buif': what = f'mask has pixels of type {a.dtype}'
     elif a.dtype.kind=='f':
         with np.errstate(all='ignore'): # of NaN and infinite values
-            if not ((a==np.round(a))&(abs(a)<2**31)).all(): what = 'mask has values that are not whole numbers'
-    if what: raise DataError(what, 'Save one whole number or one colour per pixel', path, kind='pixel type')
+            whole = (a==np.round(a))&(abs(a)<2**31)
+        if not whole.all(): what = 'mask has values that are not whole numbers'
+    if what: raise data_error('pixel type', what, path, fix='Save one whole number or one colour per pixel')
 
 # %% ../nbs/07_masks.ipynb #c007
 def open_raw_mask(
@@ -102,17 +104,19 @@ def map_values(
         i = np.searchsorted(values, a).clip(max=len(values)-1)
         return labels[i],values[i]!=a
     n = 1<<8*a.dtype.itemsize
-    lut,unknown = np.zeros(n, np.uint8),np.ones(n, bool)
+    lut = np.zeros(n, np.uint8)
+    unknown = np.ones(n, bool)
     fits = (values>=0)&(values<n)
     lut[values[fits]] = labels[fits]
     unknown[values[fits]] = False
     return lut[a],unknown[a]
 
 # %% ../nbs/07_masks.ipynb #c012
-SHARP_ADVICE = 'save masks as PNG, resize them with nearest neighbour only; unet_doctor --repair OUT sharpens masks of two values'
+SHARP_ADVICE = ('save masks as PNG, resize them with nearest neighbour only; '
+                'unet_doctor --repair OUT sharpens masks of two values')
 
 def list_values(
-    values,         # values, or packed colours
+    values:list,    # values, or packed colours
     rgb:bool=False, # are they packed colours?
     n:int=8,        # how many to show at most
 )->str:
@@ -123,26 +127,27 @@ def list_values(
 
 # %% ../nbs/07_masks.ipynb #n0aad335
 def unknown_values_error(
-    path:Path,   # mask file
-    kind:str,    # grey, palette or rgb, as open_raw_mask gives it
-    unknown,     # the values that codes does not have
-    values,      # all values of the file
+    path:Path,    # mask file
+    kind:str,     # grey, palette or rgb, as open_raw_mask gives it
+    unknown:list, # the values that codes does not have
+    values:list,  # all values of the file
     codes:Codes,
 )->DataError:
     "The error for a mask with values that `codes` does not know, with advice for the usual mistakes"
     rgb = has_colour_ids(codes)
     if kind=='rgb' and not rgb:
         fix = 'Give masks of integers, or codes with colours as ids; a model learns either'
-        return DataError('mask is in colours, its codes are integers', fix, path, kind='mask values')
+        return data_error('mask values', 'mask is in colours, its codes are integers', path, fix=fix)
     fix = 'Correct the file, or say that these values are void: void=VALUE, --void VALUE'
     if set(values)<={0,255} and not rgb:
-        fix = (f'The object is 255 in this 0/255 mask: save it as {codes.ids[0]}, or give its class the id 255, '
-               'Codes([name], ids=[255])')
+        fix = (f'The object is 255 in this 0/255 mask: save it as {codes.ids[0]}, '
+               'or give its class the id 255, Codes([name], ids=[255])')
     elif list(unknown)==[255]: fix = 'If 255 means "don\'t know" here, say void=255, --void 255'
     elif len(unknown)>8: fix = f'This many values look like soft edges or JPEG: {SHARP_ADVICE}'
     background = list_values(map(colour_key, _background(codes)), rgb)
     known = f'background {background}, classes {", ".join(map(str, codes.ids[:8]))}'
-    return DataError(f'mask values {list_values(unknown, rgb)} are not in the codes ({known})', fix, path, kind='mask values')
+    what = f'mask values {list_values(unknown, rgb)} are not in the codes ({known})'
+    return data_error('mask values', what, path, fix=fix)
 
 # %% ../nbs/07_masks.ipynb #n908e352
 def mask_size_error(
@@ -152,7 +157,7 @@ def mask_size_error(
 )->DataError:
     "The error for a mask whose size differs from that of its image"
     what = f'mask is {msk.shape[1]}×{msk.shape[0]}, its image {sz[1]}×{sz[0]} (width×height)'
-    return DataError(what, 'Give the mask of this image', path, kind='mask size')
+    return data_error('mask size', what, path)
 
 # %% ../nbs/07_masks.ipynb #c013
 def open_mask(
@@ -201,7 +206,7 @@ def _sorted_values(a): # as np.unique, faster
     starts = np.r_[True, flat[1:]!=flat[:-1]][:len(flat)] # masks have long runs
     return np.unique(flat[starts])
 
-def _count_between(a, vals): # pixels between 0 and the largest value, and how many of them look like their four neighbours
+def _count_between(a, vals): # number of pixels between 0 and the largest value; of those like their four neighbours
     if (vals>0).sum()<2: return 0,0
     c = a[1:-1,1:-1]
     between = (c>0)&(c<vals[-1])
@@ -211,14 +216,15 @@ def _count_between(a, vals): # pixels between 0 and the largest value, and how m
 # %% ../nbs/07_masks.ipynb #n01cbc81
 def soft_edges_error(
     path:Path,      # mask file
-    values,         # its values
+    values:list,    # its values
     rgb:bool=False, # are they packed colours?
 )->DataError:
     "The error for a mask that was smoothed or saved as JPEG"
     fix = SHARP_ADVICE[0].upper()+SHARP_ADVICE[1:]
     if not rgb: fix += '. If all these values are classes, give each a name: names=…, --names a,b'
-    what = f'mask with {len(values)} different {"colours" if rgb else "values"} ({list_values(values, rgb)})'
-    return DataError(f'{what} has soft edges or is a JPEG; each class needs one value', fix, path, kind='soft edges')
+    noun = 'colours' if rgb else 'values'
+    what = f'mask with {len(values)} different {noun} ({list_values(values, rgb)})'
+    return data_error('soft edges', f'{what} has soft edges or is a JPEG; each class needs one value', path, fix=fix)
 
 # %% ../nbs/07_masks.ipynb #na447290
 def mask_values(

@@ -8,6 +8,7 @@ __all__ = ['Confusion', 'image_dice', 'ImageDice', 'outline_distances', 'boundar
 
 # %% ../nbs/20_metrics.ipynb #c002
 import io, math
+from collections.abc import Callable
 from contextlib import redirect_stdout
 import numpy as np, cv2, torch
 from pycocotools import mask as coco_mask
@@ -22,17 +23,19 @@ from .coco import ann2rle, category_ids, printable_id, ann_ids
 _N_VALUES = 257 # every uint8 value, and one for all others
 
 def _to_bytes(o): # any integer array → torch int32 of the same values, 256 for those outside 0..255
-    o = o.as_subclass(torch.Tensor) if isinstance(o, torch.Tensor) else torch.from_numpy(np.array(o, order='C'))
+    if isinstance(o, torch.Tensor): o = o.as_subclass(torch.Tensor)
+    else: o = torch.from_numpy(np.array(o, order='C'))
     if o.is_floating_point() or o.is_complex():
         raise DataError(f'values are {o.dtype}, but scores need label maps',
-                        'Logits become one by argmax over classes, or by a threshold each where classes overlap')
+                        'Logits become one by argmax, or by a threshold each where classes overlap')
     if o.dtype in (torch.uint8, torch.bool): return o.int()
     return (o.long().clamp(-1, _N_VALUES-1)%_N_VALUES).int()
 
 # %% ../nbs/20_metrics.ipynb #nm000003
 def _pair_table(pred, targ): # (257,257) int64: how often each value of targ met each value of pred
     if tuple(pred.shape)!=tuple(targ.shape):
-        raise DataError(f'prediction is {tuple(pred.shape)}, target {tuple(targ.shape)}', 'Both must have the same size')
+        raise DataError(f'prediction is {tuple(pred.shape)}, target {tuple(targ.shape)}',
+                        'Both must have the same size')
     targ = _to_bytes(targ)
     idx = (targ*_N_VALUES + _to_bytes(pred).to(targ.device)).flatten()
     one = torch.ones(1, dtype=torch.int64, device=idx.device).expand(idx.shape)
@@ -40,7 +43,7 @@ def _pair_table(pred, targ): # (257,257) int64: how often each value of targ met
     return table.view(_N_VALUES, _N_VALUES)
 
 # %% ../nbs/20_metrics.ipynb #c008
-def _class_table(table, n): # the (n,n) part of the classes, if no other value occurs except IGNORE in the truth
+def _class_table(table, n): # the (n,n) part; raises if another value occurs, except IGNORE in the truth
     table = table.cpu().numpy()
     if table[:n,:n].sum()+table[IGNORE].sum()==table.sum(): return table[:n,:n].copy()
     table = table.copy()
@@ -58,7 +61,8 @@ class Confusion:
     def __init__(self,
         n_cls:int, # outputs of the network, background included
     ):
-        if not 1<=n_cls<=IGNORE: raise DataError(f'n_cls={n_cls} is out of range', f'It must be 1..{IGNORE}, background included')
+        if not 1<=n_cls<=IGNORE:
+            raise DataError(f'n_cls={n_cls} is out of range', f'It must be 1..{IGNORE}, background included')
         self.n_cls = n_cls
         self.reset()
 
@@ -69,7 +73,8 @@ class Confusion:
 
     def __add__(self, o):
         if self.n_cls!=o.n_cls:
-            raise DataError(f'scores of {self.n_cls} and of {o.n_cls} classes cannot be added', 'Both must have the same classes')
+            raise DataError(f'scores of {self.n_cls} and of {o.n_cls} classes cannot be added',
+                            'Both must have the same classes')
         res = type(self)(self.n_cls)
         res._counts = self._counts.cpu() + o._counts.cpu()
         return res
@@ -245,7 +250,8 @@ class ImageDice:
 
     def __add__(self, o):
         if self.n_cls!=o.n_cls:
-            raise DataError(f'scores of {self.n_cls} and of {o.n_cls} classes cannot be added', 'Both must have the same classes')
+            raise DataError(f'scores of {self.n_cls} and of {o.n_cls} classes cannot be added',
+                            'Both must have the same classes')
         res = ImageDice(self.n_cls)
         res.rows = self.rows+o.rows
         res.ids = self.ids+o.ids
@@ -298,7 +304,7 @@ def worst(self:ImageDice,
 def _nearest_distances(a, b): # distance of each pixel of outline a to outline b
     if not b.any(): return np.full(int(a.sum()), np.inf)
     d = cv2.distanceTransform(1-b, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[a>0]
-    return np.sqrt(np.rint(np.square(d, dtype=float))) # squared distances are integers: no rounding at the tolerance
+    return np.sqrt(np.rint(np.square(d, dtype=float))) # squares are integers: no rounding at the tolerance
 
 def outline_distances(
     p:np.ndarray, # mask (H,W) uint8 of 0 and 1
@@ -316,7 +322,7 @@ def outline_distances(
 # %% ../nbs/20_metrics.ipynb #c036
 def _to_numpy(o): return o.cpu().numpy() if isinstance(o, torch.Tensor) else np.asarray(o)
 
-def _class_distances(pred, targ, n_cls): # `outline_distances` of each object class; None where neither map has it
+def _class_distances(pred, targ, n_cls): # outline distances of each object class; None if in neither map
     _check_axes(targ)
     m = _class_table(_pair_table(pred, targ), n_cls)
     pred,targ = _to_numpy(pred),_to_numpy(targ)
@@ -339,7 +345,7 @@ def boundary_f1(
     n_cls:int,   # outputs of the network, background included
     tol:float=2, # tolerated distance of outlines, pixels
 )->np.ndarray: # (n_cls-1,)
-    "F1 of the outline of each object class; 1 for a class neither there nor predicted, 0 if only one of these"
+    "F1 of the outline of each object class; 1 if neither map has it, 0 if only one"
     found = _class_distances(pred, targ, n_cls)
     return np.array([1. if d is None else _f1_within(*d, tol) for d in found], dtype=float)
 
@@ -352,12 +358,12 @@ def surface_dice(
     n_cls:int,   # outputs of the network, background included
     tol:float=2, # tolerated distance of outlines, pixels
 )->np.ndarray: # (n_cls-1,)
-    "Fraction of both outlines within a tolerance, for each object class; 1 for a class neither there nor predicted, 0 if only one"
+    "Fraction of both outlines within a tolerance; 1 if neither map has the class, 0 if only one"
     found = _class_distances(pred, targ, n_cls)
     return np.array([1. if d is None else _fraction_within(*d, tol) for d in found], dtype=float)
 
 # %% ../nbs/20_metrics.ipynb #c043
-def _larger_percentile(p, t): # the larger 95th percentile of distances both ways; inf if one outline is empty
+def _larger_percentile(p, t): # of distances both ways, the larger 95th percentile; inf if one is empty
     if not len(p) or not len(t): return np.inf
     return max(np.percentile(p, 95), np.percentile(t, 95))
 
@@ -366,7 +372,7 @@ def hd95(
     targ:np.ndarray|torch.Tensor, # label map (H,W); 255 is ignored
     n_cls:int, # outputs of the network, background included
 )->np.ndarray: # (n_cls-1,), pixels
-    "95th percentile of the distance between outlines; 0 for a class neither there nor predicted, the diagonal if only one"
+    "95th percentile of outline distances; 0 if neither map has the class, the diagonal if only one"
     found = _class_distances(pred, targ, n_cls)
     d = np.array([0. if d is None else _larger_percentile(*d) for d in found], dtype=float)
     return np.minimum(d, math.hypot(*targ.shape))
@@ -384,7 +390,7 @@ def _resampled_means(v, n, seed): # (N,k) → (n,k): mean rows of n draws of N r
 # %% ../nbs/20_metrics.ipynb #nm000022
 def bootstrap_ci(
     values:np.ndarray|list, # (N,…), one row per image
-    stat=None,       # function from mean rows (n,…) of n draws to n scores; None: the mean of each row
+    stat:Callable|None=None, # function from mean rows (n,…) of n draws to n scores; None: the mean of each row
     n:int=2000,      # number of draws
     level:float=.95, # fraction of draws within the interval
     seed:int=0,      # random seed
@@ -407,7 +413,7 @@ class Scores:
     axes = '(H,W)' # of one image
     def __init__(self,
         n_cls:int,                 # outputs of the network, background included
-        boundary:float|None=None,  # tolerated distance of outlines, pixels; None: outlines are not scored
+        boundary:float|None=None,  # tolerated distance of outlines, pixels; None: not scored
     ):
         self.n_cls = n_cls
         self.boundary = boundary
@@ -416,16 +422,19 @@ class Scores:
     def reset(self):
         self.confusion = self.count_type(self.n_cls)
         self.images = ImageDice(self.n_cls+1-self.confusion.first_object)
-        self.counts = [] # of each image: (3,objects) int64, pixels in both maps, in the truth, in the prediction
-        self.edges = []  # of each image: (objects,3), from `score_outlines`
+        self.counts = [] # per image (3,objects) int64: pixels in both maps, truth, prediction
+        self.edges = []  # per image (objects,3), from `score_outlines`
 
-    def outline_distances(self, pred, targ): return _class_distances(pred, targ, self.n_cls)
+    def outline_distances(self, pred:np.ndarray|torch.Tensor, targ:np.ndarray|torch.Tensor)->list:
+        "`outline_distances` of each object class; None if in neither map"
+        return _class_distances(pred, targ, self.n_cls)
 
 # %% ../nbs/20_metrics.ipynb #nm000023
 @patch
 def __add__(self:Scores, o):
     if self.boundary!=o.boundary:
-        raise DataError(f'scores with boundary={self.boundary} and {o.boundary} cannot be added', 'Both must have the same boundary')
+        raise DataError(f'scores with boundary={self.boundary} and {o.boundary} cannot be added',
+                        'Both must have the same boundary')
     res = type(self)(self.n_cls, self.boundary)
     res.confusion = self.confusion+o.confusion
     res.images = self.images+o.images
@@ -518,7 +527,8 @@ def ci(self:Scores,
 )->dict: # mean_dice and pooled_iou, each (low, high); NaN with fewer than two images
     "Confidence intervals of the two means, by `bootstrap_ci` over images"
     kw = dict(n=n, level=level, seed=seed)
-    return dict(mean_dice=bootstrap_ci(self.images.rows, **kw), pooled_iou=bootstrap_ci(self.counts, _mean_iou, **kw))
+    return dict(mean_dice=bootstrap_ci(self.images.rows, **kw),
+                pooled_iou=bootstrap_ci(self.counts, _mean_iou, **kw))
 
 # %% ../nbs/20_metrics.ipynb #nm000027
 @patch
@@ -527,7 +537,8 @@ def to_dict(self:Scores,
 )->dict:
     "Every score, as plain JSON values"
     cm = self.confusion
-    scores = dict(mean_dice=self.images.value, pooled_dice=cm.mean('dice'), pooled_iou=cm.mean('iou'), accuracy=cm.accuracy())
+    scores = dict(mean_dice=self.images.value, pooled_dice=cm.mean('dice'),
+                  pooled_iou=cm.mean('iou'), accuracy=cm.accuracy())
     for k,v in self.image_columns().items():
         if k in _OUTLINE_SCORES: scores[k] = _nanmean(v)
     res = dict(images=len(self.images.rows))
@@ -552,7 +563,8 @@ def _layer_tables(pred, targ, n): # (…,C,H,W) of 0, 1 and 255 → (C,2,2) int6
     p = _to_bytes(pred).to(t.device).movedim(-3, 0).flatten(1)
     known = t!=IGNORE
     for o,what,also in ((t,'target',f', or {IGNORE} to be ignored'), (p,'prediction','')):
-        if (o[known]>1).any(): raise DataError(f'{what} has value {int(o[known].max())}', f'A layer is 0 or 1{also}')
+        if (o[known]>1).any():
+            raise DataError(f'{what} has value {int(o[known].max())}', f'A layer is 0 or 1{also}')
     idx = torch.arange(n, device=t.device)[:,None]*4 + 2*t + p
     return torch.bincount(idx[known], minlength=4*n).view(n, 2, 2)
 
@@ -590,7 +602,8 @@ class MultiScores(Scores):
     "Pooled and per-image scores of classes that may overlap, from layers (n_cls,H,W) of 0, 1 and 255"
     count_type = MultiConfusion
     axes = '(C,H,W)'
-    def outline_distances(self, pred, targ):
+    def outline_distances(self, pred:np.ndarray|torch.Tensor, targ:np.ndarray|torch.Tensor)->list:
+        "`outline_distances` of each class; None if in neither map"
         def distances(p, t):
             p = ((p==1)&(t!=IGNORE)).view(np.uint8)
             t = (t==1).view(np.uint8)
@@ -600,7 +613,7 @@ class MultiScores(Scores):
 # %% ../nbs/20_metrics.ipynb #nm000031
 def scores_for(
     codes:Codes,              # classes of the data
-    boundary:float|None=None, # tolerated distance of outlines, pixels; None: outlines are not scored
+    boundary:float|None=None, # tolerated distance of outlines, pixels; None: not scored
 )->Scores: # `MultiScores` where classes may overlap
     "Create the scores that suit the classes"
     kind = MultiScores if codes.multilabel else Scores
@@ -612,11 +625,13 @@ def _coco_index(anns, places, cats): # annotations or results → COCO object fo
     for n,a in enumerate(anns, 1): # ids count from 1: COCOeval takes 0 for no match
         k,sz = places[a['image_id']]
         rle = ann2rle(a, sz)
-        objects.append(dict(id=n, image_id=k, category_id=cats.index(a['category_id']), segmentation=rle,
-                            area=int(coco_mask.area(rle)), iscrowd=int(bool(a.get('iscrowd'))), score=a.get('score')))
+        objects.append(dict(id=n, image_id=k, category_id=cats.index(a['category_id']),
+                            segmentation=rle, area=int(coco_mask.area(rle)),
+                            iscrowd=int(bool(a.get('iscrowd'))), score=a.get('score')))
     images = [dict(id=k, height=h, width=w) for k,(h,w) in places.values()]
+    categories = [dict(id=k) for k in range(len(cats))]
     res = COCO()
-    res.dataset = dict(images=images, categories=[dict(id=k) for k in range(len(cats))], annotations=objects)
+    res.dataset = dict(images=images, categories=categories, annotations=objects)
     res.createIndex()
     return res
 
@@ -626,18 +641,21 @@ def _check_results(results, places, cats): # raise on results that do not fit th
         for what,known in (('image',places), ('category',cats)):
             v = a.get(f'{what}_id')
             if v not in known:
-                raise DataError(f'result of {what} {printable_id(v)}, which is not in the truth', f'Give its {what} ids')
+                raise DataError(f'result is of {what} {printable_id(v)}, which is not in the truth',
+                                f'Use the {what} ids of the truth')
         if not isinstance(a.get('score'), (int,float)):
-            raise DataError('result has no score', 'Give a number, higher for more confident objects', ids=ann_ids(a))
+            raise DataError('result has no score', 'Give a number, higher for more confident objects',
+                            ids=ann_ids(a))
 
 def _true_objects(items, cats): # annotations of these categories
     for o in items:
         if o.anns is None:
-            raise DataError('image has no annotations', 'Give it anns=masks2anns(mask, codes), or [] if it shows nothing', o.img)
+            raise DataError('image has no annotations',
+                            'Give it anns=masks2anns(mask, codes), or [] if it shows nothing', o.img)
     return [dict(a, image_id=o.id) for o in items for a in o.anns if a.get('category_id') in cats]
 
 # %% ../nbs/20_metrics.ipynb #nm000032
-def _average_precision(truth, results, places, cats, max_dets): # (10 thresholds, classes), NaN without truth
+def _average_precision(truth, results, places, cats, max_dets): # (10 thresholds, classes), may be NaN
     with redirect_stdout(io.StringIO()):
         ev = COCOeval(_coco_index(truth, places, cats), _coco_index(results, places, cats), 'segm')
         ev.params.maxDets = [max_dets]
@@ -653,7 +671,7 @@ def instance_ap(
     items:Items,            # images with COCO annotations, as from `read_coco`
     results:list,           # COCO results of all images, as from `to_coco`
     codes:Codes|None=None,  # classes to score; None: items.codes
-    max_dets:int=1000,      # objects that count per image and class, most confident first; the COCO benchmark has 100
+    max_dets:int=1000,      # objects that count per image and class, most confident first
 )->dict: # ap, ap50, ap75, objects; and 'classes', a dict with the same for each
     "Average precision of objects, by pycocotools; None for a class without true objects"
     codes = codes or items.codes
@@ -680,11 +698,13 @@ class Calibration:
         self.n_bins = n_bins
         self.reset()
 
-    def reset(self): self._sums = np.zeros((3, self.n_bins)) # of each bin: pixels, sum of probabilities, right pixels
+    def reset(self):
+        self._sums = np.zeros((3, self.n_bins)) # of each bin: pixels, sum of confidence, right pixels
 
     def __add__(self, o):
         if self.n_bins!=o.n_bins:
-            raise DataError(f'calibrations of {self.n_bins} and {o.n_bins} bins cannot be added', 'Both must have the same bins')
+            raise DataError(f'calibrations of {self.n_bins} and {o.n_bins} bins cannot be added',
+                            'Both must have the same bins')
         res = Calibration(self.n_bins)
         res._sums = self._sums+o._sums
         return res
@@ -698,7 +718,8 @@ def update(self:Calibration,
     "Count one image"
     probs = torch.as_tensor(probs).float()
     if not ((probs.sum(0)-1).abs()<.01).all() or probs.min()<0:
-        raise DataError('the values are not probabilities that add up to 1 at each pixel', 'Give the softmax over classes, not logits')
+        raise DataError('the values are not probabilities that add up to 1 at each pixel',
+                        'Give the softmax over classes, not logits')
     conf,pred = probs.max(0)
     _class_table(_pair_table(pred, targ), len(probs)) # raises on values that are no class
     conf = _to_numpy(conf).astype(float)
@@ -715,9 +736,11 @@ def rows(self:Calibration)->list: # of dicts, with None where a bin is empty
     "One dict per bin: its bounds, mean confidence, accuracy, and pixels"
     n,conf,right = self._sums
     edges = np.linspace(0, 1, self.n_bins+1)
-    means = zip(edges, edges[1:], _ratio(conf, n), _ratio(right, n), n)
-    return [dict(bin=f'{lo:.2f}–{hi:.2f}', confidence=_none_if_nan(c), accuracy=_none_if_nan(r), pixels=int(k))
-            for lo,hi,c,r,k in means]
+    bins = zip(edges, edges[1:], _ratio(conf, n), _ratio(right, n), n)
+    def one(lo, hi, conf, acc, pixels):
+        return dict(bin=f'{lo:.2f}–{hi:.2f}', confidence=_none_if_nan(conf), accuracy=_none_if_nan(acc),
+                    pixels=int(pixels))
+    return [one(*o) for o in bins]
 
 # %% ../nbs/20_metrics.ipynb #nm000033
 @patch
@@ -729,7 +752,7 @@ def table(self:Calibration)->str:
 # %% ../nbs/20_metrics.ipynb #nm000034
 @patch(as_prop=True)
 def ece(self:Calibration)->float:
-    "Expected calibration error: the gap between confidence and accuracy, averaged over pixels; NaN before the first"
+    "Expected calibration error: the gap of each bin, averaged over pixels; NaN before the first"
     n,conf,right = self._sums
     return float(abs(conf-right).sum()/n.sum()) if n.any() else float('nan')
 

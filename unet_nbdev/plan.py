@@ -71,7 +71,8 @@ def measure_image(
     fg,bg = (msk>0)&(msk!=IGNORE),msk==0
     light = px.mean(2)
     contrast = float(light[fg].mean()-light[bg].mean()) if fg.any() and bg.any() else None
-    return dict(sz=msk.shape, n_in=n_in, bits=8*img.dtype.itemsize, kind=image_kind(px), contrast=contrast,
+    return dict(sz=msk.shape, n_in=n_in, bits=8*img.dtype.itemsize, kind=image_kind(px),
+                contrast=contrast,
                 objects=object_sizes(fg), pixels=counts, shown=crops_with_objects(fg))
 
 # %% ../nbs/23_plan.ipynb #n23a0008
@@ -86,7 +87,8 @@ def describe_tones(
 )->dict: # kinds of images, share of light ones, share of those whose objects are darker than their surroundings
     "Summarise light and dark images"
     def share_darker(start):
-        contrasts = [o['contrast'] for o in seen if o['kind'].startswith(start) and o['contrast'] is not None]
+        contrasts = [o['contrast'] for o in seen if o['kind'].startswith(start)
+                     and o['contrast'] is not None]
         return _share_of([c<0 for c in contrasts])
     kinds = Counter(o['kind'] for o in seen).most_common()
     light = sum(o['kind'].startswith('light') for o in seen)
@@ -100,7 +102,8 @@ def describe_classes(
     "Summarise how common each class is"
     px = np.stack([o['pixels'] for o in seen])
     share = px.sum(0)/max(1, px.sum())
-    return [dict(name=n, pixels=round(float(p), 5), images=_share_of(i)) for n,p,i in zip(codes.vocab, share, (px>0).T)]
+    return [dict(name=n, pixels=round(float(p), 5), images=_share_of(i)) for n,p,
+            i in zip(codes.vocab, share, (px>0).T)]
 
 # %% ../nbs/23_plan.ipynb #c008
 def fingerprint(
@@ -110,20 +113,30 @@ def fingerprint(
     "Describe a data set in numbers"
     trn = [o for o in items if o.split!='valid'] or list(items)
     ks = np.unique(np.linspace(0, len(trn)-1, most).round().astype(int)) if trn else []
-    with ThreadPoolExecutor(os.cpu_count()) as ex: seen = list(ex.map(lambda k: measure_image(trn[k], items.codes), ks))
-    seen = [o for o in seen if o]
+    with ThreadPoolExecutor(os.cpu_count()) as ex:
+        measured = ex.map(lambda k: measure_image(trn[k], items.codes), ks)
+        seen = [o for o in measured if o]
     if not seen: raise DataError('no image could be read', 'Run unet_doctor on the data')
     jpeg = _share_of([trn[k].img.suffix.lower() in ('.jpg','.jpeg') for k in ks])>.5
     grey = _share_of(['grey' in o['kind'] for o in seen])>=.5
+    one_size = len({o['sz'] for o in seen})==1 # as tiles and slides have
     prep = choose_prep(items)
-    return dict(images=len(trn), looked_at=len(seen), size=[_median_of([o['sz'][i] for o in seen]) for i in (0,1)],
-                largest=max(max(o['sz']) for o in seen), usual_size=prep.size,
-                channels=Counter(o['n_in'] for o in seen).most_common(1)[0][0], n_in=prep.n_in,
-                photos=jpeg and not grey and len({o['sz'] for o in seen})>1, # tiles and slides have one size, or other formats
-                bits=max(o['bits'] for o in seen), **describe_tones(seen), objects=_median_of([len(o['objects']) for o in seen]),
-                object_size=_median_of([np.median(o['objects']) for o in seen if len(o['objects'])]),
-                classes=describe_classes(seen, items.codes), multilabel=items.codes.multilabel,
-                shown=[_share_of(o) for o in zip(*[o['shown'] for o in seen])])
+    object_sizes = [np.median(o['objects']) for o in seen if len(o['objects'])]
+    return dict(
+        images=len(trn), looked_at=len(seen),
+        size=[_median_of([o['sz'][i] for o in seen]) for i in (0,1)],
+        largest=max(max(o['sz']) for o in seen),
+        usual_size=prep.size,
+        channels=Counter(o['n_in'] for o in seen).most_common(1)[0][0],
+        n_in=prep.n_in,
+        photos=jpeg and not grey and not one_size,
+        bits=max(o['bits'] for o in seen),
+        **describe_tones(seen),
+        objects=_median_of([len(o['objects']) for o in seen]),
+        object_size=_median_of(object_sizes),
+        classes=describe_classes(seen, items.codes),
+        multilabel=items.codes.multilabel,
+        shown=[_share_of(o) for o in zip(*[o['shown'] for o in seen])])
 
 # %% ../nbs/23_plan.ipynb #n23a0009
 RULES = {} # setting → function of (fingerprint, settings) that gives (value, reason); in the order in which they are asked
@@ -152,10 +165,12 @@ def choose_size(f:dict, s:Settings)->tuple: # (int or None, reason)
     "Choose the long side at which images are seen, None for their own scale"
     long,obj,size = max(f['size']),f['object_size'] or 50,f['usual_size']
     if size is None:
-        if obj>CROP and long>3*CROP: return max(CROP, round_up(long*CROP/2/obj)),'objects are larger than a crop'
+        if obj>CROP and long>3*CROP: return max(CROP,
+                                                round_up(long*CROP/2/obj)),'objects are larger than a crop'
         return None,'small images, or one channel: pixels are kept as they are'
     if obj*size/long>=SMALL_OBJECT: return size,'large coloured images: all are scaled to one size'
-    return min(MAX_SIDE, round_up(long), round_up(long*SMALL_OBJECT/obj)),f'objects of {obj:.0f} pixels must not get smaller than {SMALL_OBJECT}'
+    side = min(MAX_SIDE, round_up(long), round_up(long*SMALL_OBJECT/obj))
+    return side,f'objects of {obj:.0f} pixels must not get smaller than {SMALL_OBJECT}'
 
 # %% ../nbs/23_plan.ipynb #c014
 @rule('norm')
@@ -163,9 +178,10 @@ def choose_norm(f:dict, s:Settings)->tuple: # (str, reason)
     "Choose the normalisation of intensities"
     mixed = 0.03<=f['light']<=0.97
     if mixed and f['darker_on_light']>=.9 and f['darker_on_dark']<=.1:
-        return 'invert_light',(f'{f["light"]:.0%} of the images have a light background and darker objects, the others lighter objects: '
-                               'inverted, all look alike')
-    return 'fixed','values are kept as they are'+(', after 16 bits were stretched to 8' if f['bits']>8 else '')
+        return 'invert_light',(f'{f["light"]:.0%} of the images have a light background and darker objects, '
+                               'the others lighter objects: inverted, all look alike')
+    return 'fixed','values are kept as they are'+(', after 16 bits were stretched to 8' if f['bits']>8
+                                                  else '')
 
 # %% ../nbs/23_plan.ipynb #c017
 @rule('crop')
@@ -202,11 +218,12 @@ def choose_oversample(f:dict, s:Settings)->tuple: # (str, reason)
 def choose_loss(f:dict, s:Settings)->tuple: # (str, reason)
     "Choose the loss"
     if f['multilabel']: return 'bce_dice','classes may overlap: a yes or no for each'
-    if len(f['classes'])==2 and not f['photos']: return 'ce+lovasz','one class, and no photos: IoU itself is learned'
+    one_class = len(f['classes'])==2 # and the background
+    if one_class and not f['photos']: return 'ce+lovasz','one class, and no photos: IoU itself is learned'
     return 'ce_dice','usual'
 
 # %% ../nbs/23_plan.ipynb #c020
-_SPEED = dict(cpu=20, cuda=250, mps=60) # crops of 256² per second, roughly: to guess how often an image will be seen
+_SPEED = dict(cpu=20, cuda=250, mps=60) # crops of 256² per second, roughly
 
 def count_passes(
     f:dict,     # from `fingerprint`
@@ -244,7 +261,8 @@ def choose_foreground(f:dict, s:Settings)->tuple: # (float, reason)
 @rule('flips')
 def choose_flips(f:dict, s:Settings)->tuple: # (str, reason)
     "Choose whether images are only mirrored or also turned"
-    return ('h','photos have an up and a down') if f['photos'] else ('all','no photos: all directions are alike')
+    if f['photos']: return 'h','photos have an up and a down'
+    return 'all','no photos: all directions are alike'
 
 @rule('enc_lr')
 def choose_enc_lr(f:dict, s:Settings)->tuple: # (float, reason)
@@ -279,7 +297,8 @@ class Plan:
         "Arguments of `seg_learner`"
         args = self.settings.part('network', planned=True)
         if args['weights']=='none': args['weights'] = None
-        widths = None if self['encoder']=='classic' else _WIDTHS[self['decoder']] # the classic one always goes to full size
+        classic = self['encoder']=='classic' # it always goes to full size
+        widths = None if classic else _WIDTHS[self['decoder']]
         return dict(args, widths=widths, class_weights='auto' if self['class_weights'] else None)
 
     def fit(self)->dict:
@@ -296,7 +315,8 @@ def make_plan(
     given = settings.updated(**kwargs) if settings else Settings.from_given(kwargs)
     f = fingerprint(items)
     s = given.filled(device=str(pick_device(given.device))) # what the rules go by
-    why = dict(n_in='as the pretrained encoder expects' if f['n_in'] in (1,3) else 'channels of the images')
+    why = dict(n_in='as the pretrained encoder expects' if f['n_in'] in (1,3)
+               else 'channels of the images')
     for k,choose in RULES.items():
         if k in given.given and getattr(given, k) is not None: why[k] = 'given'
         else:
@@ -318,7 +338,8 @@ def rows(self:Plan,
     every:bool=False, # also those that are as usual
 )->list: # of dicts
     "One dict per setting: its value and the reason"
-    return [dict(setting=k, value=_format_value(self[k]), why=why) for k,why in self.why.items() if every or why!='usual']
+    return [dict(setting=k, value=_format_value(self[k]), why=why) for k,
+            why in self.why.items() if every or why!='usual']
 
 @patch
 def table(self:Plan)->str:

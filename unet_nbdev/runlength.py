@@ -5,20 +5,20 @@
 # %% auto #0
 __all__ = ['COLUMN_NAMES', 'NO_OBJECT', 'RUN_LENGTHS', 'TableFormat', 'table_format', 'RunLengthRow', 'row_error', 'parse_row',
            'table_lines', 'is_runlength', 'find_runlength', 'runlength_classes', 'row_annotation', 'row_annotations',
-           'read_rows', 'read_runlength']
+           'read_rows', 'no_row_error', 'read_runlength']
 
 # %% ../nbs/08c_runlength.ipynb #n916ec3a
 import csv, re
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from .core import DataError, Item, Items
-from .core import brief
+from .core import DataError, Item, Items, brief
+from .faults import data_error
 from .shapes import kaggle2rle
 from .coco import split_of_file
 from .mask_codes import class_names
-from .layouts import (Layout, NOT_FOR_TRAINING, Part, ReadOptions, collect_items, find_images, image_sizes,
-                                keep_bad, one_class_name, result_or_error, unique_ids, unused_images)
+from .layouts import Layout, NOT_FOR_TRAINING, Part, ReadOptions, collect_items, find_images, image_sizes
+from .layouts import keep_bad, one_class_name, result_or_error, unique_ids, unused_images
 
 # %% ../nbs/08c_runlength.ipynb #n37ee652
 COLUMN_NAMES = dict( # what is in a column: names that mean it, in lower case
@@ -49,9 +49,10 @@ def table_format(
         for what,options in COLUMN_NAMES.items():
             name = next((o for o in options if o in names), None)
             if name is not None: columns[what] = names.index(name)
-        if 'rle' in columns and ('image' in columns or 'image_cls' in columns): return TableFormat(sep, len(names), columns)
+        has_image = 'image' in columns or 'image_cls' in columns
+        if has_image and 'rle' in columns: return TableFormat(sep, len(names), columns)
 
-def _split_line(line, sep): # cells; each line is parsed alone, so that a lost quote costs one row and not the rest of the file
+def _split_line(line, sep): # cells; lines are parsed one by one: a lost quote costs one row and not the rest
     try: cells = next(csv.reader([line], delimiter=sep), [])
     except csv.Error: return []
     return [o.strip() for o in cells]
@@ -75,7 +76,7 @@ def row_error(
     fix:str='Correct or remove the line',
 )->DataError:
     "The error for one line of a table"
-    return DataError(what, fix, file, dict(line=line), kind='csv row')
+    return data_error('csv row', what, file, dict(line=line), fix)
 
 # %% ../nbs/08c_runlength.ipynb #ncabb135
 def parse_row(
@@ -86,12 +87,14 @@ def parse_row(
 )->RunLengthRow:
     "Read one line of a table; raise if it names no image or no class"
     cells = _split_line(text, fmt.sep)
-    if len(cells)!=fmt.n: raise row_error(f'the line has {len(cells)} columns, the header has {fmt.n}', file, line)
+    if len(cells)!=fmt.n:
+        raise row_error(f'the line has {len(cells)} columns, the header has {fmt.n}', file, line)
     get = {what:cells[i] for what,i in fmt.columns.items()}
     if 'image_cls' in get: image,_,cls = get['image_cls'].rpartition('_')
     else: image,cls = get['image'],get.get('cls')
     if not image: raise row_error('the line names no image', file, line)
-    if cls=='' and get['rle'].lower() not in NO_OBJECT: raise row_error('the line gives no class', file, line)
+    has_object = get['rle'].lower() not in NO_OBJECT
+    if has_object and cls=='': raise row_error('the line gives no class', file, line)
     sz = [get['height'], get['width']] if 'height' in get and 'width' in get else None
     return RunLengthRow(file, line, image, cls, get['rle'], sz)
 
@@ -112,7 +115,8 @@ def is_runlength(file:Path)->bool:
     fmt = table_format(header)
     if fmt is None: return False
     rows = [result_or_error(parse_row, text, file, i, fmt) for i,text in lines]
-    return any(re.fullmatch(r'[\d ]*|-1|nan|none', r.rle.lower()) for r in rows if isinstance(r, RunLengthRow))
+    rows = [r for r in rows if isinstance(r, RunLengthRow)]
+    return any(re.fullmatch(r'[\d ]*|-1|nan|none', r.rle.lower()) for r in rows)
 
 # %% ../nbs/08c_runlength.ipynb #na9f3f95
 def find_runlength(
@@ -121,9 +125,10 @@ def find_runlength(
 )->list: # of Part, one per csv
     "Find tables of run lengths"
     if source.is_file(): return [Part('runlength', source, images)] if source.suffix.lower()=='.csv' else []
-    files = [f for f in sorted(source.glob('*.csv')) if f.is_file() and not NOT_FOR_TRAINING.search(f.stem.lower())]
     by_split = {}
-    for f in filter(is_runlength, files): by_split.setdefault(split_of_file(f), []).append(f)
+    for f in sorted(source.glob('*.csv')):
+        if not f.is_file() or NOT_FOR_TRAINING.search(f.stem.lower()) or not is_runlength(f): continue
+        by_split.setdefault(split_of_file(f), []).append(f)
     for same in by_split.values():
         if len(same)>1:
             what = f'several csv files have the same purpose: {", ".join(f.name for f in same)}'
@@ -144,7 +149,8 @@ def runlength_classes(
     if options.names is not None: names = class_names(options.names)
     else: names = [f'class {k}' if numbers else str(k) for k in keys]
     if len(names)==len(keys): return names,ids,dict(zip(keys, ids))
-    what = f'{len(names)} names were given for the classes {", ".join(map(str, keys[:12]))}'
+    shown = ', '.join(map(str, keys[:12]))
+    what = f'{len(names)} names were given for the classes {shown}'
     raise DataError(what, 'Give one name per class', rows[0].file)
 
 def _class_key(s): # 3 for '3' and '3.0', else the word
@@ -192,10 +198,12 @@ def row_annotations(
         if ann is not None: anns[files[r.image]].append(ann)
     return anns,split_of,bad
 
+# %% ../nbs/08c_runlength.ipynb #n6028a49
 def _check_row_size(row, sz): # raise if a table gives another size than the image has
     h,w = map(str, sz)
     if row.sz in (None, [h,w]): return
-    what = f'the line is for an image of {row.sz[1]:.9}×{row.sz[0]:.9}, its image is {w}×{h} (width×height)'
+    said = f'{row.sz[1]:.9}×{row.sz[0]:.9}'
+    what = f'the line is for an image of {said}, its image is {w}×{h} (width×height)'
     raise row_error(what, row.file, row.line)
 
 # %% ../nbs/08c_runlength.ipynb #nb8c50fa
@@ -208,13 +216,20 @@ def read_rows(parts:list)->list: # of RunLengthRow or DataError
             header,lines = table_lines(part.source)
             fmt = table_format(header)
             if fmt is None:
-                what = f'the csv has no columns of image names and run lengths; its header is {header.strip()!r:.120}'
+                shown = repr(header.strip())[:120]
+                what = f'the csv has no columns of image names and run lengths; its header is {shown}'
                 raise DataError(what, 'Name them ImageId and EncodedPixels', part.source)
             rows += [result_or_error(parse_row, text, part.source, i, fmt) for i,text in lines]
     finally: csv.field_size_limit(old_limit)
     return rows
 
 # %% ../nbs/08c_runlength.ipynb #n4aa79a1
+def no_row_error(img:Path)->DataError:
+    "The error for an image that no row names"
+    fix = 'Add one, empty if the image shows no object'
+    return data_error('no mask', 'the csv has no row for it', img, fix=fix)
+
+# %% ../nbs/08c_runlength.ipynb #n4ceb3da
 def read_runlength(
     parts:list,          # of Part, as find_runlength gives them
     options:ReadOptions,
@@ -225,16 +240,18 @@ def read_runlength(
     folder = Path(parts[0].images or parts[0].source.parent)
     files = find_images(folder, {r.image for r in rows})
     if not files:
-        raise DataError(f'none of its images is in {folder.name}/', 'Give their folder, images=DIR', parts[0].source)
+        what = f'none of its images is in {folder.name}/'
+        raise DataError(what, 'Give their folder, images=DIR', parts[0].source)
     szs = image_sizes(sorted(set(files.values())))
     alone = unused_images(files.values())
     names,ids,by_class = runlength_classes(rows, options)
     anns,split_of,wrong = row_annotations(rows, files, szs, by_class, {o.source:o.split for o in parts})
     bad = keep_bad([r for r in read if isinstance(r, DataError)]+wrong, len(read), 'rows', options)
-    lost = [o for o in szs.values() if isinstance(o, DataError)]
-    lost += [DataError('the csv has no row for it', 'Add one, empty if the image shows no object', f, kind='no mask') for f in alone]
+    lost = [o for o in szs.values() if isinstance(o, DataError)]+[no_row_error(f) for f in alone]
     bad = bad+keep_bad(lost, len(szs)+len(alone), 'images', options, folder, 'row')
-    items = [Item(f, i, szs[f], anns=anns[f], split=split_of.get(f, '')) for f,i in zip(anns, unique_ids(anns, folder))]
+    items = []
+    for f,id in zip(anns, unique_ids(anns, folder)):
+        items.append(Item(f, id, szs[f], anns=anns[f], split=split_of.get(f, '')))
     return collect_items(items, names, ids, options, bad, no_mask=alone)
 
 RUN_LENGTHS = Layout('runlength', find_runlength, read_runlength, 'a csv with ImageId and EncodedPixels')

@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['check_out', 'move_aside', 'n_processes', 'is_first', 'MoveAside', 'train_items', 'plan_training', 'print_line',
-           'epoch_text', 'Run', 'train_unet', 'resumed_settings', 'rescue_model', 'resume_run', 'fold_run',
-           'check_same_run', 'cross_validate', 'folds_text']
+           'epoch_text', 'Run', 'train_unet', 'resumed_settings', 'is_finished', 'rescue_model', 'resume_run',
+           'fold_run', 'check_same_run', 'cross_validate', 'folds_text', 'trial_text', 'values_text', 'search_text',
+           'search_settings']
 
 # %% ../nbs/37_runs.ipynb #n37a0003
 import os, sys
@@ -14,13 +15,14 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
+from shlex import quote
 from statistics import mean, pstdev
 from fastai.callback.core import Callback
 from fastai.learner import Learner
 from fastcore.basics import patch
 from torch import distributed
 from .core import DataError, Items
-from .settings import DataSettings, Settings, read_settings
+from .settings import DataSettings, SearchSettings, Settings, SplitSettings, read_settings
 from .items import read_items
 from .data import fold_items, seg_dls, split_items
 from .device import pick_device
@@ -28,6 +30,7 @@ from .checkpoint import load_unet, save_unet
 from .plan import Plan, make_plan
 from .report import RunFolder, learn2ckpt
 from .training import seg_learner
+from .tune import Tuned, search_space, tune
 from .console import check_file_path, check_folder_path, name_left_out, score_text
 
 # %% ../nbs/37_runs.ipynb #n37a0008
@@ -37,13 +40,17 @@ def check_out(
 )->Path: # the model file
     "Raise if a model file and its run folder cannot be written there"
     path = Path(out)
-    if path.suffix not in ('.pth','.safetensors'): raise DataError(f'out={str(out)!r} is not a model file', 'End it in .pth or .safetensors')
+    if path.suffix not in ('.pth','.safetensors'):
+        raise DataError(f'out={str(out)!r} is not a model file', 'End it in .pth or .safetensors')
     check_file_path(path)
     run = path.with_suffix('')
     if not run.exists(): return path
-    earlier = run.is_dir() and ((run/'settings.json').is_file() or all(o.name.startswith('.') for o in run.iterdir()))
+    earlier = run.is_dir() and ((run/'settings.json').is_file()
+                                or all(o.name.startswith('.') for o in run.iterdir()))
     holds_data = any(run.resolve() in (o, *o.parents) for o in [Path(o).resolve() for o in data if o])
-    if holds_data or not earlier: raise DataError('would be the run folder, but something else is there', 'Choose another name for out', run)
+    if holds_data or not earlier:
+        raise DataError('would be the run folder, but something else is there',
+                        'Choose another name for out', run)
     return path
 
 # %% ../nbs/37_runs.ipynb #n37a0011
@@ -52,13 +59,15 @@ def move_aside(
 ):
     "Rename an earlier model and its run folder: unet.pth becomes unet.1.pth, unet/ becomes unet.1/"
     run = path.with_suffix('')
-    def numbered(n): return {path: path.with_name(f'{run.name}.{n}{path.suffix}'), run: run.with_name(f'{run.name}.{n}')}
+    def numbered(n): return {path: path.with_name(f'{run.name}.{n}{path.suffix}'),
+                             run: run.with_name(f'{run.name}.{n}')}
     to = next(o for o in map(numbered, count(1)) if not any(f.exists() for f in o.values()))
     old = [o for o in (run, path) if o.is_file() or o.is_dir() and any(o.iterdir())]
     try:
         for o in old: o.rename(to[o])
     except OSError as e:
-        raise DataError(f'cannot be moved aside ({e.strerror})', 'Close the program that uses it, or change out', path) from None
+        raise DataError(f'cannot be moved aside ({e.strerror})',
+                        'Close the program that uses it, or change out', path) from None
     if old: print(f'moved aside: {", ".join(f"{o} → {to[o].name}" for o in old)}', file=sys.stderr)
 
 # %% ../nbs/37_runs.ipynb #n37a0014
@@ -94,7 +103,8 @@ def train_items(
         name_left_out(items.bad)
     if fold: return fold_items(items, *fold, settings.seed),settings
     if settings.folds: return items,settings
-    if not (settings.valid or settings.valid_pct or {o.split for o in items}>={'train','valid'}): settings = settings.filled(valid_pct=.2)
+    if not (settings.valid or settings.valid_pct
+            or {o.split for o in items}>={'train','valid'}): settings = settings.filled(valid_pct=.2)
     return split_items(items, settings.valid or settings.valid_pct, settings.seed),settings
 
 # %% ../nbs/37_runs.ipynb #n37a0019
@@ -119,7 +129,8 @@ def epoch_text(
     row:list,   # their values
 )->str:
     "One epoch of the log as a line"
-    return '  '.join(f'{n.replace("_", " ")} {v:.3f}' if isinstance(v, float) else f'{n} {v}' for n,v in zip(names, row))
+    return '  '.join(f'{n.replace("_", " ")} {v:.3f}' if isinstance(v, float) else f'{n} {v}' for n,
+                     v in zip(names, row))
 
 @dataclass(repr=False)
 class Run:
@@ -133,7 +144,8 @@ class Run:
     def __post_init__(self):
         self.settings = self.plan.settings
         self.folder = self.path.with_suffix('')
-        self.again = 'the same command' if self.fold else f'unet_train --resume {self.folder}' # what continues it
+        self.again = f'unet_train --resume {self.folder}' # what continues it
+        if self.fold: self.again = 'the same command'
         if not is_first(): self.tell = lambda text: None
 
     def __repr__(self): return f'Run({self.path}, {self.settings})'
@@ -145,14 +157,16 @@ def learner(self:Run,
 )->Learner:
     "Make loaders and a learner, and name images that cannot be read"
     s,n_bad = self.settings,len(items.bad)
-    dls = seg_dls(items, **self.plan.data(), seed=s.seed, device=pick_device(s.device), num_workers=s.num_workers, strict=s.strict)
+    dls = seg_dls(items, **self.plan.data(), seed=s.seed, device=pick_device(s.device),
+                  num_workers=s.num_workers, strict=s.strict)
     name_left_out(dls.train.dataset.samples.items.bad[n_bad:])
     return seg_learner(dls, **self.plan.learner(), seed=s.seed)
 
 @patch
 def notes(self:Run)->dict:
     "What the run folder and the model file keep of the settings"
-    return dict(self.settings.to_dict(), plan=self.plan.to_dict(), **({'fold':self.fold} if self.fold else {}))
+    return dict(self.settings.to_dict(), plan=self.plan.to_dict(),
+                **({'fold':self.fold} if self.fold else {}))
 
 # %% ../nbs/37_runs.ipynb #n37a0024
 @patch
@@ -162,12 +176,15 @@ def fit(self:Run,
     "Train, and report each epoch"
     prep,dls = learn.dls.train.prep,learn.dls
     scale = ' '.join(str(o) for o in (prep.fit, prep.size) if o)
-    self.tell(f'{len(dls.train.dataset.samples)} images train, {len(dls.valid.dataset)} validate; {dls.train.codes}\n'
+    n_train,n_valid = len(dls.train.dataset.samples),len(dls.valid.dataset)
+    self.tell(f'{n_train} images train, {n_valid} validate; {dls.train.codes}\n'
               f'{self.settings.encoder} at {scale} on {dls.device} in {learn.precision}; run folder {self.folder}')
     learn.logger = lambda row: self.tell(epoch_text(learn.recorder.metric_names, row))
     keep = self.settings.overwrite or self.resume
-    with nullcontext() if sys.stdout.isatty() else learn.no_bar(), learn.added_cbs([] if keep else [MoveAside(self.path)]):
-        try: return learn.fit_unet(**self.settings.part('fit'), run=self.folder, resume=self.resume, settings=self.notes(), live=False)
+    aside = [] if keep else [MoveAside(self.path)]
+    with nullcontext() if sys.stdout.isatty() else learn.no_bar(), learn.added_cbs(aside):
+        try: return learn.fit_unet(**self.settings.part('fit'), run=self.folder, resume=self.resume,
+                                   settings=self.notes(), live=False)
         except (KeyboardInterrupt, SystemExit):
             if is_first(): print(f'stopped; continue with: {self.again}', file=sys.stderr)
             raise
@@ -179,14 +196,18 @@ def save(self:Run,
     log:RunFolder, # from `fit`
 ):
     "Write the model file if the training is complete, and say where it is"
-    if log.stopped: return self.tell(f'stopped after {log.steps} of {log.settings["steps"]} steps, {log.stopped}; continue with: {self.again}')
+    if log.stopped:
+        self.tell(f'stopped after {log.steps} of {log.settings["steps"]} steps, {log.stopped}; '
+                  f'continue with: {self.again}')
+        return
     try: save_unet(self.path, learn2ckpt(learn, **log.best_info))
     except OSError as e:
         safe = f'make room, then: {self.again}' if log.unsaved else f'the model is in {self.folder/"best.pth"}'
         raise DataError(f'cannot be written ({e.strerror or e})', safe, self.path) from None
     best = log.best_info['scores']
-    self.tell(f'{log.steps} steps in {log.secs:.0f} s. Best epoch {log.best_info["epoch"]}: mean Dice {score_text(best["mean_dice"])}, '
-              f'pooled IoU {score_text(best["pooled_iou"])} on validation images at the network\'s scale\n'
+    dice,iou = score_text(best['mean_dice']),score_text(best['pooled_iou'])
+    self.tell(f'{log.steps} steps in {log.secs:.0f} s. Best epoch {log.best_info["epoch"]}: mean Dice {dice}, '
+              f'pooled IoU {iou} on validation images at the network\'s scale\n'
               f'wrote {self.path}; the whole run: {self.folder/"report.html"}')
 
 @patch
@@ -207,7 +228,8 @@ def train_unet(
     tell:Callable=print_line,  # called with each line of text
 )->Path|None: # the model file; None if the session ended before the training did
     "Train a U-Net and write model file and run folder"
-    if settings.folds: raise DataError(f'folds={settings.folds} asks for several models', 'Call cross_validate, or leave out folds')
+    if settings.folds: raise DataError(f'folds={settings.folds} asks for several models',
+                                       'Call cross_validate, or leave out folds')
     items,plan = plan_training(settings, items)
     run = Run(plan, Path(settings.out), tell=tell)
     run.tell(plan.table())
@@ -222,19 +244,27 @@ def resumed_settings(
     options = Settings.options()
     Settings.check_names(changes)
     fixed = [k for k in changes if not options[k].on_resume]
-    if fixed: raise DataError(f'{fixed[0]} cannot change when a training is resumed', 'Leave it out: the training keeps its settings')
-    noted = {k:v for k,v in read_settings(run/'settings.json').items() if k in options and options[k].recorded}
+    if fixed: raise DataError(f'{fixed[0]} cannot change when a training is resumed',
+                              'Leave it out: the training keeps its settings')
+    noted = {k:v for k,v in read_settings(run/'settings.json').items() if k in options
+             and options[k].recorded}
     source = [k for k in DataSettings.options() if options[k].on_resume]
     if set(source) & set(changes): noted = {k:v for k,v in noted.items() if k not in source}
     return Settings.from_given({**noted, **changes}, run/'settings.json')
 
 # %% ../nbs/37_runs.ipynb #n37a0033
+def is_finished(
+    run:Path, # run folder
+)->bool:
+    "Tell whether a training has taken its last step"
+    return bool(read_settings(run/'settings.json').get('finished'))
+
 def rescue_model(
     path:Path, # model file
 )->bool: # was there anything to rescue?
     "Write the model file of a training that was killed after its last step"
     run = path.with_suffix('')
-    if path.exists() or not (run/'best.pth').is_file() or not read_settings(run/'settings.json').get('finished'): return False
+    if path.exists() or not (run/'best.pth').is_file() or not is_finished(run): return False
     for o in path.parent.glob(f'.{path.stem}.tmp*'): o.unlink()
     save_unet(path, load_unet(run/'best.pth'))
     return True
@@ -249,12 +279,17 @@ def resume_run(
     "Resume an interrupted training as if nothing had happened"
     run = Path(run)
     if run.is_file() and run.with_suffix('').is_dir(): run = run.with_suffix('') # the model file next to it
-    if not run.is_dir(): raise DataError('there is no such folder', 'Give the run folder, such as models/unet', run)
+    if not run.is_dir(): raise DataError('there is no such folder',
+                                         'Give the run folder, such as models/unet', run)
     settings = resumed_settings(run, changes)
     if 'out' not in changes:
-        settings = settings.filled(out=str(run.with_name(run.name+Path(settings.out).suffix))) # the folder may have moved
-        try: check_file_path(settings.out); check_folder_path(run)
-        except DataError as e: raise DataError(f'{e.what}, so the training cannot resume there', 'Say with out where it shall resume', run) from None
+        out = run.with_name(run.name+Path(settings.out).suffix) # the folder may have moved
+        settings = settings.filled(out=str(out))
+        try:
+            check_file_path(out)
+            check_folder_path(run)
+        except DataError as e: raise DataError(f'{e.what}, so the training cannot resume there',
+                                               'Say with out where it shall resume', run) from None
     path = check_out(settings.out, settings.coco, settings.images, settings.masks, settings.data)
     if rescue_model(path):
         tell(f'this training was complete; wrote {path}')
@@ -285,13 +320,16 @@ def fold_run(
 def check_same_run(run:Run):
     "Raise if the run folder holds a training that was started with other settings"
     noted = read_settings(run.folder/'settings.json')
-    was = dict(noted['plan']['settings'], fold=noted.get('fold')) if 'plan' in noted else noted # as asked, before fit_unet noted what came of it
+    asked = noted.get('plan', {}).get('settings', {}) # before fit_unet noted what came of it
+    was = dict(asked, fold=noted.get('fold'))
     options = Settings.options()
-    names = ['fold', *[k for k,o in options.items() if o.recorded and (k in DataSettings.options() or not o.on_resume)]]
+    names = ['fold', *[k for k,o in options.items() if o.recorded
+                       and (k in DataSettings.options() or not o.on_resume)]]
     now = run.notes()
     for k in names:
         if now.get(k)!=was.get(k):
-            raise DataError(f'was trained with {k} {was.get(k)}, not {now.get(k)}', 'Give the same settings, or overwrite, or another out', run.folder)
+            raise DataError(f'was trained with {k} {was.get(k)}, not {now.get(k)}',
+                            'Give the same settings, or overwrite, or another out', run.folder)
 
 # %% ../nbs/37_runs.ipynb #n37a0042
 def cross_validate(
@@ -300,16 +338,19 @@ def cross_validate(
     tell:Callable=print_line,  # called with each line of text
 )->list: # a dict per complete fold: model (its file) and scores
     "Train one model per fold; folds that an earlier session has finished are kept"
-    if not settings.folds: raise DataError('the number of folds is missing', 'Give it, such as settings.updated(folds=5)')
-    if n_processes()>1: raise DataError('folds cannot run in several processes', 'Start it without torchrun')
+    if not settings.folds: raise DataError('the number of folds is missing',
+                                           'Give it, such as settings.updated(folds=5)')
+    if n_processes()>1: raise DataError('folds cannot run in several processes',
+                                        'Start it without torchrun')
     items,plan = plan_training(settings, items)
     tell(plan.table())
     done = []
     for k in range(settings.folds):
         tell(f'fold {k+1} of {settings.folds}')
         run = fold_run(plan, k, tell)
-        complete = run.resume and (rescue_model(run.path) or run.path.exists() and read_settings(run.folder/'settings.json').get('finished'))
-        if not complete and not run.train(fold_items(items, k, settings.folds, settings.seed)): return done # the session ends
+        complete = run.resume and (rescue_model(run.path) or run.path.exists() and is_finished(run.folder))
+        fold = fold_items(items, k, settings.folds, settings.seed)
+        if not complete and not run.train(fold): return done # the session ends
         done.append(dict(model=run.path, scores=load_unet(run.path).info['scores']))
     tell(folds_text(done))
     return done
@@ -319,7 +360,59 @@ def folds_text(
 )->str:
     "The scores of a cross-validation as lines"
     dice,iou = ([o['scores'][k] or 0. for o in done] for k in ('mean_dice','pooled_iou'))
-    lines = [f'{o["model"]}  mean Dice {d:.3f}  pooled IoU {i:.3f}  on its {o["scores"]["images"]} images' for o,d,i in zip(done, dice, iou)]
-    lines.append(f'cross-validation: mean Dice {mean(dice):.3f} ± {pstdev(dice):.3f}, pooled IoU {mean(iou):.3f} ± {pstdev(iou):.3f}')
-    lines.append(f'predict with all: unet_predict --model {" ".join(str(o["model"]) for o in done)} --input … --output …')
+    models,n = [str(o['model']) for o in done],[o['scores']['images'] for o in done]
+    lines = [f'{m}  mean Dice {d:.3f}  pooled IoU {i:.3f}  on its {k} images' for m,d,i,
+             k in zip(models, dice, iou, n)]
+    lines.append(f'cross-validation: mean Dice {mean(dice):.3f} ± {pstdev(dice):.3f}, '
+                 f'pooled IoU {mean(iou):.3f} ± {pstdev(iou):.3f}')
+    lines.append(f'predict with all: unet_predict --model {" ".join(models)} --input … --output …')
     return '\n'.join(lines)
+
+# %% ../nbs/37_runs.ipynb #n37a0046
+def trial_text(
+    r:dict, # a trial that has ended, from `tune`
+)->str:
+    "A trial as a line"
+    found = {k:v for k,v in r.items() if k not in ('trial','state','score','seconds','why')}
+    ends = dict(complete='', pruned='  ended early', fail=f'  failed: {r["why"]}')
+    score,seconds = score_text(r['score']),r['seconds'] or 0
+    return f'trial {r["trial"]:>3}  score {score}  {values_text(found, "  ")}  ({seconds:.0f} s){ends[r["state"]]}'
+
+def values_text(
+    values:dict,   # setting → value
+    sep:str=', ',  # between them
+)->str:
+    "Settings as text"
+    return sep.join(f'{k} {v:.3g}' if isinstance(v, float) else f'{k} {v}' for k,v in values.items())
+
+def search_text(
+    found:Tuned,             # from `tune`
+    settings:SearchSettings, # what was asked
+)->str:
+    "How a search stands, and how to train with what it found"
+    n = len(found.trials)
+    if not found.best:
+        return f'{n} of {settings.trials} trials have ended, none of them complete; continue with the same command'
+    data = {k:getattr(settings, k) for k in SplitSettings.options() if k in settings.given}
+    given = ' '.join(f'--{k}' if v is True else f'--{k} {quote(str(v))}' for k,v in data.items())
+    best = Path(settings.out)/'best.json'
+    return (f'{n} of {settings.trials} trials; best score {found.score:.3f} with {values_text(found.best)}\n'
+            f'pictures and table in {settings.out}; '
+            f'train with it: unet_train --settings {quote(str(best))} {given}')
+
+# %% ../nbs/37_runs.ipynb #n37a0047
+def search_settings(
+    settings:SearchSettings,   # where the data is, and what to search
+    items:Items|None=None,     # data that was read already, in place of paths in `settings`
+    tell:Callable=print_line,  # called with each line of text
+)->Tuned:
+    "Search for the settings of a training"
+    check_folder_path(settings.out)
+    space = read_settings(settings.space) if settings.space else None
+    search_space(settings.search, space) # a mistake is reported before the data is read
+    items,fixed = train_items(settings.fixed(), items)
+    found = tune(items, settings.out, settings.trials, settings.search, space, settings.max_steps,
+                 settings.max_minutes, not settings.no_pruning,
+                 settings.max_hours, settings=fixed, tell=lambda r: tell(trial_text(r)))
+    tell(search_text(found, settings))
+    return found

@@ -39,8 +39,10 @@ def polygon_fault(
 )->tuple|None: # (kind, what was found), None if it can be drawn
     "Find what is wrong with one polygon"
     if not isinstance(poly, (list,tuple)): return _not_a_polygon(poly)
-    if len(poly)<6: return 'short polygon', f'polygon of {len(poly)} numbers; an even number of 6 or more is needed'
-    if len(poly)%2: return 'odd polygon', f'polygon of {len(poly)} numbers; an even number of 6 or more is needed'
+    n = len(poly)
+    if n<6 or n%2:
+        kind = 'short polygon' if n<6 else 'odd polygon'
+        return kind, f'polygon of {n} numbers; an even number of 6 or more is needed'
     if not set(map(type, poly))<={int,float}:
         strange = [x for x in poly if not is_real(x)]
         if strange: return 'not a number', f'polygon holds {brief(strange[0])}, which is not a number'
@@ -49,8 +51,9 @@ def polygon_fault(
 
 # %% ../nbs/04_shapes.ipynb #n28c2e24
 def _not_a_polygon(o): # the fault of something that is no list
-    if is_real(o): return 'flat polygon', 'segmentation is one flat list; a list of polygons [[x,y,x,y,…],…] is needed'
-    return 'not a number', f'segmentation holds {brief(o)}; a list of polygons [[x,y,x,y,…],…] is needed'
+    need = 'a list of polygons [[x,y,x,y,…],…] is needed'
+    if is_real(o): return 'flat polygon', f'segmentation is one flat list; {need}'
+    return 'not a number', f'segmentation holds {brief(o)}; {need}'
 
 def _all_finite(xs): # bool
     try:
@@ -72,11 +75,12 @@ def _reach_fault(poly, sz): # the fault of coordinates that are not pixels of th
 # %% ../nbs/04_shapes.ipynb #n243a2b7
 def unpack_counts(
     packed:str|bytes, # counts of a compressed RLE
-)->np.ndarray: # int64, one run length each; a ValueError tells what is wrong, as in "RLE whose counts …"
+)->np.ndarray: # int64, one run length each; a ValueError tells what is wrong, as in "counts …"
     "Decode the run lengths of a compressed RLE"
     if isinstance(packed, str): packed = packed.encode('utf-8', 'surrogatepass')
     chars = np.frombuffer(packed, np.uint8).astype(np.int64)-48
-    if not len(chars) or chars.min()<0 or chars.max()>63 or chars[-1]&32: raise ValueError('are corrupt or truncated')
+    if not len(chars) or chars.min()<0 or chars.max()>63 or chars[-1]&32:
+        raise ValueError('are corrupt or truncated')
     ends = np.flatnonzero(~chars&32)                     # bit 5: another character follows
     starts = np.zeros_like(ends)
     starts[1:] = ends[:-1]+1
@@ -92,7 +96,7 @@ def unpack_counts(
 # %% ../nbs/04_shapes.ipynb #n687947e
 def run_lengths(
     counts, # counts of an RLE: list, array, or packed text
-)->np.ndarray: # int64, background and object in turn; a ValueError tells what is wrong, as in "RLE whose counts …"
+)->np.ndarray: # int64, background and object in turn; a ValueError tells what is wrong, as in "counts …"
     "Read the run lengths of an RLE, compressed or not"
     if isinstance(counts, (str,bytes)): return unpack_counts(counts)
     if isinstance(counts, np.ndarray): counts = counts.tolist()
@@ -130,7 +134,8 @@ def segm_fault(
 )->tuple|None: # (kind, what was found), None if it can be drawn
     "Find what is wrong with a segmentation"
     if isinstance(segm, dict): return rle_fault(segm, sz)
-    if not isinstance(segm, (list,tuple)) or not segm: return 'no segmentation', 'no segmentation (a box is not enough)'
+    if not isinstance(segm, (list,tuple)) or not segm:
+        return 'no segmentation', 'no segmentation (a box is not enough)'
     for poly in segm:
         fault = polygon_fault(poly, sz)
         if fault: return fault
@@ -222,12 +227,14 @@ def mask2polys(
     if not w: return []
     twofold = m[y:y+h,x:x+w].repeat(2, 0).repeat(2, 1)
     contours,tree = cv2.findContours(twofold, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    parents = tree[0,:,3]
     polys = []
-    for contour,(*_,parent) in zip(contours, tree[0]):
+    for contour,parent in zip(contours, parents):
         if parent>=0: continue   # a hole
-        corners = _edge_corners(contour)
-        corners = _smooth_outline(corners, smooth, tol) if smooth else _simplify_outline(corners, tol)
-        polys.append((corners+(x,y)).ravel().tolist())
+        p = _edge_corners(contour)
+        p = _smooth_outline(p, smooth, tol) if smooth else _simplify_outline(p, tol)
+        p = p+(x,y)
+        polys.append(p.ravel().tolist())
     return polys
 
 def _edge_corners(contour): # (N,1,2) contour in the twofold mask → (M,2) corners along the edges of pixels
@@ -235,7 +242,8 @@ def _edge_corners(contour): # (N,1,2) contour in the twofold mask → (M,2) corn
     p = p[(p!=np.roll(p, 1, 0)).any(1)]
     before = p-np.roll(p, 1, 0)
     after = np.roll(p, -1, 0)-p
-    return p[before[:,0]*after[:,1]!=before[:,1]*after[:,0]]
+    turns = before[:,0]*after[:,1]!=before[:,1]*after[:,0]
+    return p[turns]
 
 # %% ../nbs/04_shapes.ipynb #n818e927
 def _simplify_outline(p, tol): # fewer corners, none further than `tol` from the line before
@@ -253,27 +261,34 @@ def _covers_pixels(p): # bool: anything is drawn
 
 def _crosses_itself(p): # bool
     steps = np.roll(p, -1, 0)-p
-    sides = [np.sign(dx*(p[:,1]-y)-dy*(p[:,0]-x)).astype(np.int8) for (x,y),(dx,dy) in zip(p, steps)]
-    side = np.stack(sides)                             # [i,j]: on which side of line i corner j lies
-    parted = side*np.roll(side, -1, 1)<0               # [i,j]: the ends of side j lie left and right of line i
+    def side_of(o, d): # of each corner, seen from the line through o in the direction d
+        cross = d[0]*(p[:,1]-o[1])-d[1]*(p[:,0]-o[0])
+        return np.sign(cross).astype(np.int8)
+    side = np.stack([side_of(o, d) for o,d in zip(p, steps)]) # [i,j]: on which side of line i corner j lies
+    parted = side*np.roll(side, -1, 1)<0               # [i,j]: line i parts the ends of side j
     return (parted & parted.T).any()
 
 # %% ../nbs/04_shapes.ipynb #n79b618a
-def _smooth_outline(p, smooth, tol): # (N,2) corners → outline whose points are blurred along it; less for a small object
+def _smooth_outline(p, smooth, tol): # (N,2) corners → outline blurred along itself, less for a small object
     q = _points_along(p)
     s = min(smooth, len(q)/20)
-    k = np.arange(-int(3*s)-1, int(3*s)+2)
+    reach = int(3*s)+1
+    k = np.arange(-reach, reach+1)
     w = np.exp(-k*k/(2*s*s))
-    near = q[(np.arange(len(q))[:,None]+k)%len(q)]       # (points, neighbours, 2)
-    q = (near*(w/w.sum())[:,None]).sum(1).astype(np.float32)
+    w = w/w.sum()
+    at = np.arange(len(q))[:,None]+k
+    near = q[at%len(q)]                                  # (points, neighbours, 2)
+    q = (near*w[:,None]).sum(1).astype(np.float32)
     r = cv2.approxPolyDP(q[:,None], max(tol, .1), True)[:,0]
     return (r if len(r)>2 else q).astype(float).round(2)
 
 def _points_along(p): # points a pixel apart on an outline whose sides are level or upright
     step = np.roll(p, -1, 0)-p
     n = np.abs(step).sum(1)
-    k = np.arange(n.sum())-np.repeat(n.cumsum()-n, n)    # 0, 1, 2, … along each side
-    return np.repeat(p, n, 0)+k[:,None]*np.repeat(np.sign(step), n, 0)
+    first = n.cumsum()-n
+    k = np.arange(n.sum())-np.repeat(first, n)           # 0, 1, 2, … along each side
+    direction = np.repeat(np.sign(step), n, 0)
+    return np.repeat(p, n, 0)+k[:,None]*direction
 
 # %% ../nbs/04_shapes.ipynb #n97cefd5
 def mask2segm(
@@ -313,13 +328,16 @@ def kaggle2rle(
 # %% ../nbs/04_shapes.ipynb #n712c7b1
 def _kaggle_fault(s, sz): # what is wrong with Kaggle's run lengths; '' if nothing
     n = sz[0]*sz[1]
-    if not isinstance(s, str) or not re.fullmatch(r'[0-9\s]*', s): return f'{brief(s)}; numbers with spaces between them are needed'
+    if not isinstance(s, str) or not re.fullmatch(r'[0-9\s]*', s):
+        return f'{brief(s)}; numbers with spaces between them are needed'
     words = [o.lstrip('0') or '0' for o in s.split()]
     if len(words)%2: return f'{len(words)} numbers; pairs of start and length are needed'
     for o in words:
-        if len(o)>10 or not 0<int(o)<=n: return f'number {brief(o)} in an image of {n} pixels, which are counted from 1'
+        if len(o)>10 or not 0<int(o)<=n:
+            return f'number {brief(o)} in an image of {n} pixels, which are counted from 1'
     pairs = zip(map(int, words[::2]), map(int, words[1::2]))
     runs = sorted((start, start+length) for start,length in pairs)
-    if runs and runs[-1][1]>n+1: return f'a run to pixel {runs[-1][1]-1}; the image has {n} ({sz[1]}×{sz[0]})'
+    last = runs[-1][1]-1 if runs else 0
+    if last>n: return f'a run to pixel {last}; the image has {n} ({sz[1]}×{sz[0]})'
     if any(a[1]>b[0] for a,b in zip(runs, runs[1:])): return 'some runs overlap'
     return ''

@@ -11,8 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 import numpy as np
 from PIL import Image
-from .core import Codes, DataError, Items, check_bad
-from .core import brief
+from .core import Codes, DataError, Items, brief, check_bad
+from .faults import data_error
 from .masks import file_palette
 from .mask_codes import subset_codes
 from .layouts import Layout, Part, ReadOptions, list_images, no_mask_error
@@ -22,11 +22,15 @@ from .mask_folders import read_pairs
 def voc_lists(root:Path)->dict: # split → list of names
     "Read the lists of a VOC folder; trainval.txt counts only if it is the only one"
     lists = root/'ImageSets'/'Segmentation'
-    files = {s:lists/f'{n}.txt' for s,n in (('train','train'), ('valid','val'), ('','trainval'))}
-    files = {s:f for s,f in files.items() if f.is_file()}
-    if len(files)>1: files.pop('', None)
-    texts = {s:f.read_text(errors='replace') for s,f in files.items()}
-    return {s:[line.split()[0] for line in text.splitlines() if line.strip()] for s,text in texts.items()}
+    names = {}
+    for split,file in dict(train='train.txt', valid='val.txt').items():
+        if (lists/file).is_file(): names[split] = _first_words(lists/file)
+    if not names and (lists/'trainval.txt').is_file(): names[''] = _first_words(lists/'trainval.txt')
+    return names
+
+def _first_words(file): # of each line that is not empty
+    lines = file.read_text(errors='replace').splitlines()
+    return [o.split()[0] for o in lines if o.strip()]
 
 # %% ../nbs/08b_voc.ipynb #n70da936
 def find_voc(
@@ -38,7 +42,9 @@ def find_voc(
     folders = [source, *sorted(source.glob('VOC2*')), *sorted(source.glob('VOCdevkit/VOC2*'))]
     def is_voc(d): return (d/'JPEGImages').is_dir() and (d/'SegmentationClass').is_dir() and voc_lists(d)
     found = [d for d in folders if is_voc(d)]
-    if len(found)>1: raise DataError(f'there are several VOC sets: {", ".join(o.name for o in found)}', 'Give the one to use', source)
+    if len(found)>1:
+        what = f'there are several VOC sets: {", ".join(o.name for o in found)}'
+        raise DataError(what, 'Give the one to use', source)
     return [Part('voc', d, d/'JPEGImages') for d in found]
 
 # %% ../nbs/08b_voc.ipynb #n3a08d56
@@ -53,23 +59,28 @@ def voc_palette()->np.ndarray: # (256,3)
 # %% ../nbs/08b_voc.ipynb #n72fb8e1
 def is_original_voc(items:Items)->bool:
     "Is this VOC's own data, with its own classes?"
-    if not items or items[0].msk.suffix!='.png' or not set(items.codes.ids)<=set(range(1, 21)): return False
+    if not items or items[0].msk.suffix!='.png': return False
+    ids = items.codes.ids
+    if not set(ids)<=set(range(1, 21)): return False
     with Image.open(items[0].msk) as im:
-        if im.mode!='P' or (file_palette(im)[:21]!=voc_palette()[:21]).any(): return False
-    return len(items.codes.ids)==20 or all(re.fullmatch(r'20\d\d_\d{6}', o.img.stem) for o in items[:20])
+        if im.mode!='P': return False
+        if (file_palette(im)[:21]!=voc_palette()[:21]).any(): return False
+    if len(ids)==20: return True
+    return all(re.fullmatch(r'20\d\d_\d{6}', o.img.stem) for o in items[:20])
 
 # %% ../nbs/08b_voc.ipynb #nb223826
 def voc_pairs(root:Path)->tuple: # list of (image, mask), {image: split}, list of DataError
     "Find the images and masks that the lists name"
     imgs = {f.stem:f for f in list_images(root/'JPEGImages')}
     msks = {f.stem:f for f in list_images(root/'SegmentationClass')}
-    splits,bad,seen = {},[],set()
-    def error(name, what, kind):
-        return DataError(what, 'Correct the list', root/'JPEGImages'/brief(name)[1:-1], kind=kind)
+    splits,bad = {},[]
+    seen = set()
+    def error(kind, name, what):
+        return data_error(kind, what, root/'JPEGImages'/brief(name)[1:-1], fix='Correct the list')
     for split,names in voc_lists(root).items():
         for name in names:
-            if name in seen: bad.append(error(name, 'is listed twice', 'train and valid'))
-            elif name not in imgs: bad.append(error(name, 'is listed, but there is no such image', 'no image'))
+            if name in seen: bad.append(error('train and valid', name, 'is listed twice'))
+            elif name not in imgs: bad.append(error('no image', name, 'is listed, but there is no such file'))
             elif name not in msks: bad.append(no_mask_error(imgs[name]))
             else: splits[imgs[name]] = split
             seen.add(name)
@@ -84,7 +95,8 @@ def read_voc(
     root = parts[0].source
     pairs,splits,bad = voc_pairs(root)
     if not pairs and not bad:
-        raise DataError('its lists name no image', 'Fill train.txt and val.txt', root/'ImageSets'/'Segmentation')
+        lists = root/'ImageSets'/'Segmentation'
+        raise DataError('its lists name no image', 'Fill train.txt and val.txt', lists)
     check_bad(bad, len(pairs)+len(bad), 'images of its lists', options.strict, options.max_bad)
     items = read_pairs(pairs, bad, root/'JPEGImages', replace(options, classes=None))
     no_wishes = options.names is None and options.codes is None and options.void in (None,255)

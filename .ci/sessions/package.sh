@@ -11,7 +11,7 @@ wheel() { # from a copy, so that no stale build folder gets in
 }
 user_install() { use user; pip install "$tmp"/wheel/*.whl; say "$(pip list 2>/dev/null | awk '$1~/^(torch|fastai|fastcore|timm)$/{printf "%s %s  ", $1, $2}')"; }
 tiny_data() { use user; tiny; }
-imports() { use user; cd "$tmp"; python "$top/.ci/imports.py" "$top/nbs/index.ipynb"; }
+imports() { use user; cd "$tmp"; python "$top/.ci/imports.py"; }
 guide() { # the code in CONTRIBUTING.md, in one go
   use user; cd "$tmp"; rm -rf g; mkdir g; cd g
   python "$top/.ci/guide.py" "$top/CONTRIBUTING.md"

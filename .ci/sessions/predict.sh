@@ -43,7 +43,7 @@ bad_input() {
   refuses nowhere      o8     unet_train --images nowhere --masks folder/masks --max_steps 1 --out o8/m.pth
   refuses .png         o9     unet_train --images misfit/images --masks misfit/masks --max_steps 1 --out o9/m.pth
   refuses nococo       o10    unet_train --coco nococo --max_steps 1 --out o10/m.pth
-  refuses clone        o14    unet_bench --coco nowhere --out o14 # benchmarks/ is not in the wheel
+  refuses repository   o14    unet_bench --coco nowhere --out o14 # benchmarks/ is not in the wheel
   refuses starfish     o11    unet_train --coco coco --classes starfihs --max_steps 1 --out o11/m.pth
   refuses train_0.png  o13    unet_train --images folder/images --masks odd --max_steps 1 --out o13/m.pth
   refuses 'none_*'     o12    unet_train "${d[@]}" --valid 'none_*' --max_steps 1 --out o12/m.pth
