@@ -19,17 +19,19 @@ from .core import Codes, DataError, IGNORE, any_of, check_values, list_of, num_i
 from .shapes import mask2kaggle, mask2rle, mask2segm
 
 # %% ../nbs/21_postprocessing.ipynb #c009
-def _class_values(v, classes): # (256,) value for each mask value; `v`: one number for all object classes, or a list with one per class
+def _class_values(v, classes): # one number, or one per class → (256,) value for each mask value
     t = np.zeros(256)
     top = max(classes, default=0)
     if not isinstance(v, (list,tuple,np.ndarray)): t[1:IGNORE] = v
     elif len(v)>=top: t[1:len(v)+1] = v
-    else: raise DataError(f'{len(v)} values were given, but the mask has class {top}', 'Give one number, or one per object class')
+    else:
+        raise DataError(f'{len(v)} values were given, but the mask has class {top}',
+                        'Give one number, or one per object class')
     return t
 
 def probs2mask(
     probs:np.ndarray, # (n_cls,H,W) probabilities, background first
-    threshold:float|list|None=None, # smallest probability of an object, one number or one per class; None: take the most probable class
+    threshold:float|list|None=None, # smallest probability of an object, one or one per class; None: the most probable class
 )->np.ndarray: # (H,W) uint8 label map
     "Decide for each pixel; objects less probable than `threshold` become background"
     probs = np.asarray(probs)
@@ -46,14 +48,14 @@ def _classes_in(msk): # list of the object classes that occur, ascending
     counts = cv2.calcHist([np.ascontiguousarray(msk, np.uint8)], [0], None, [256], [0,256]).ravel()
     return [k for k in range(1, IGNORE) if counts[k]]
 
-def _morph_binary(m, op, r): # (H,W) bool → (H,W) bool; beyond its edge the image continues as its last row and column
+def _morph_binary(m, op, r): # (H,W) bool → (H,W) bool; the edge is repeated beyond the image
     pad = 2*math.ceil(r)
     x = np.arange(-int(r), int(r)+1)
     disk = (x[:,None]**2 + x**2 <= r*r).astype(np.uint8) # OpenCV's ellipse differs when transposed
     m = cv2.copyMakeBorder(m.astype(np.uint8), pad, pad, pad, pad, cv2.BORDER_REPLICATE)
     return cv2.morphologyEx(m, _OPS[op], disk)[pad:-pad,pad:-pad]>0
 
-# %% ../nbs/21_postprocessing.ipynb #nfd02ab9
+# %% ../nbs/21_postprocessing.ipynb #nb58e646
 def morph_mask(
     msk:np.ndarray, # (H,W) uint8 label map
     op:str,         # 'open', 'close', 'erode' or 'dilate'
@@ -80,8 +82,8 @@ def _as_label_map(msk, n_cls=None): # (H,W) uint8, contiguous; anything that is 
     if msk.dtype==np.uint8 and msk.ndim==2 and (n_cls is None or max(_classes_in(msk), default=0)<n_cls):
         return np.ascontiguousarray(msk) # the usual case
     if msk.ndim!=2 or msk.dtype.kind not in 'iub':
-        raise DataError(f'found an array of shape {msk.shape} and type {msk.dtype}; a label map (H,W) of integers is needed',
-                        'Give class indices')
+        raise DataError(f'found an array of shape {msk.shape} and type {msk.dtype}; '
+                        'a label map (H,W) of integers is needed', 'Give class indices')
     top = (n_cls or IGNORE)-1
     if msk.size and (msk.min()<0 or ((msk>top)&(msk!=IGNORE)).any()):
         raise DataError(f'mask values range from {msk.min()} to {msk.max()}; 0 to {top} and {IGNORE} are possible',
@@ -93,7 +95,7 @@ def _label_class(msk, k): # connected pixels of one class: (H,W) int32 labels; (
     _,lab,stats,_ = cv2.connectedComponentsWithStats((msk==k).astype(np.uint8), connectivity=8, ltype=cv2.CV_32S)
     return lab,stats[1:]
 
-def _label_objects(msk, label=_label_class): # all classes: (H,W) int32 labels; (N,6) class, x, y, width, height, area
+def _label_objects(msk, label=_label_class): # (H,W) int32 labels; (N,6) class, x, y, width, height, area
     lab = np.zeros(msk.shape, np.int32)
     rows = [np.zeros((0,6), np.int64)]
     n = 0
@@ -109,7 +111,7 @@ def _label_objects(msk, label=_label_class): # all classes: (H,W) int32 labels; 
 def _object_dicts(rows): # rows of `_label_objects` → list of dicts
     return [dict(n=i, idx=k, bbox=[x,y,w,h], area=a) for i,(k,x,y,w,h,a) in enumerate(rows.tolist(), 1)]
 
-# %% ../nbs/21_postprocessing.ipynb #ndad5d3e
+# %% ../nbs/21_postprocessing.ipynb #n84476da
 def components(
     msk:np.ndarray, # (H,W) uint8 label map
 )->tuple: # (H,W) int32 with 0 or an object's number, and a list of dicts n, idx (class), bbox, area
@@ -140,7 +142,7 @@ def keep_objects(
 def _edge_labels(lab): # labels along the edge of the image, and 0
     return np.r_[0, lab[0], lab[-1], lab[:,0], lab[:,-1]]
 
-def _surrounding_class(lab, msk, y, x): # labels of the holes at pixels (y,x), none at the edge; the class that most neighbours of each have
+def _surrounding_class(lab, msk, y, x): # labels of the holes at pixels (y,x), and the main class around each
     near = np.stack([msk[y-1,x], msk[y+1,x], msk[y,x-1], msk[y,x+1]])
     pairs = (lab[y,x].astype(np.int64)*256 + near)[(near>0)&(near<IGNORE)] # hole and class in one number
     pairs,n = np.unique(pairs, return_counts=True)
@@ -148,7 +150,7 @@ def _surrounding_class(lab, msk, y, x): # labels of the holes at pixels (y,x), n
     holes,first = np.unique(pairs//256, return_index=True)
     return holes,pairs[first]%256
 
-# %% ../nbs/21_postprocessing.ipynb #n419784d
+# %% ../nbs/21_postprocessing.ipynb #ncd88d20
 def fill_small_holes(
     msk:np.ndarray,  # (H,W) uint8 label map
     area:float|list, # largest hole that is filled, in pixels, one number or one per class
@@ -170,9 +172,9 @@ def fill_small_holes(
     return out
 
 # %% ../nbs/21_postprocessing.ipynb #c032
-_NEAR = [(-1,-1),(-1,0),(-1,1),(0,-1),(0,1),(1,-1),(1,0),(1,1)] # neighbours, in the order in which they lie in memory
+_NEAR = [(-1,-1),(-1,0),(-1,1),(0,-1),(0,1),(1,-1),(1,0),(1,1)] # neighbours, as they lie in memory
 
-def _flow_to_peaks(d): # (H,W) heights, 0 outside → (N,) places of the others in the flat array; (N,) which of them is the peak of each
+def _flow_to_peaks(d): # (H,W) heights, 0 outside → (N,) flat places of the others; (N,) number of each one's peak
     h,w = d.shape
     padded = cv2.copyMakeBorder(d, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
     best = d.copy()
@@ -191,11 +193,11 @@ def _flow_to_peaks(d): # (H,W) heights, 0 outside → (N,) places of the others 
         if (further==to).all(): return at,to
         to = further
 
-# %% ../nbs/21_postprocessing.ipynb #n8e8acfa
+# %% ../nbs/21_postprocessing.ipynb #n32c84f1
 def _shift_slices(i, n): # slices of an axis of length n, so that the second lies i further
     return slice(max(-i, 0), n-max(i, 0)),slice(max(i, 0), n+min(i, 0))
 
-def _touching_pairs(lab, d): # (H,W) labels and heights → (M,2) labels that touch, the lower first; (M,) the highest pass between them
+def _touching_pairs(lab, d): # → (M,2) labels that touch, the lower first; (M,) highest pass between them
     h,w = lab.shape
     found = []
     for i,j in _NEAR[4:]:
@@ -229,7 +231,7 @@ def _join_hills(peak, yx, pairs, passes, neck, min_distance): # → for each hil
         if passes[k]>neck*peak[b] or math.dist(yx[a], yx[b])<min_distance: root[b] = a
     return np.array([top(i) for i in range(len(peak))])
 
-# %% ../nbs/21_postprocessing.ipynb #nb2176de
+# %% ../nbs/21_postprocessing.ipynb #n3dbc4e5
 def _split_by_distance(m, min_distance, neck, smooth): # (H,W) bool → (H,W) int32 labels
     d = cv2.distanceTransform(m.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     if smooth: d = np.where(m, np.maximum(cv2.GaussianBlur(d, (0,0), smooth), 1e-6), np.float32(0))
@@ -255,7 +257,7 @@ def _fill_silhouette(msk, k): # (H,W) bool: a class, and whatever is mostly anot
     within[_edge_labels(lab)] = False
     return m|within[lab]
 
-# %% ../nbs/21_postprocessing.ipynb #nc7c3f26
+# %% ../nbs/21_postprocessing.ipynb #n47b5812
 def _renumber(lab): # (H,W) labels → labels 1 to N in reading order; (N,5) x, y, width, height, area
     size = np.bincount(lab.ravel())
     left,right,top,bottom,first = np.zeros((5, len(size)), np.int64)
@@ -278,10 +280,10 @@ def _renumber(lab): # (H,W) labels → labels 1 to N in reading order; (N,5) x, 
 # %% ../nbs/21_postprocessing.ipynb #c035
 def split_objects(
     msk:np.ndarray,            # (H,W) uint8 label map
-    min_distance:float|list=6, # smallest distance of two centres, in pixels, one number or one per class; 0: do not split
+    min_distance:float|list=6, # smallest distance of two centres, in pixels, one or one per class; 0: do not split
     neck:float=.9,             # split objects where they are thinner than this share of the thinner one
     smooth:float=1.,           # blur of the distances, in pixels, against ragged outlines
-)->tuple: # as components: (H,W) int32 with 0 or an object's number, and a list of dicts n, idx (class), bbox, area
+)->tuple: # as components: (H,W) int32 labels, and a list of dicts n, idx (class), bbox, area
     "Number the objects of each class, and separate those that touch"
     msk = _as_label_map(msk)
     distance = _class_values(min_distance, _classes_in(msk))
@@ -317,7 +319,7 @@ def clean_mask(
 # %% ../nbs/21_postprocessing.ipynb #c048
 @dataclass
 class PostProcess:
-    "Settings that turn probabilities, or a label map, into a clean label map; each is one value, or a list with one per class"
+    "Settings that turn probabilities or a label map into a clean label map; each is one value or a list with one per class"
     threshold:float|list|None=None # smallest probability of an object; None: take the most probable class
     open:float|list=0         # radius of an opening, in pixels
     close:float|list=0        # radius of a closing, in pixels
@@ -326,7 +328,7 @@ class PostProcess:
     fill_holes:float|list=0   # largest hole that is filled, in square pixels
     min_size:float|list=0     # smallest object kept, in square pixels
     largest:bool|list=False   # keep only the largest object of each class
-    split:float|list=0        # separate touching objects whose centres are at least this far apart, in pixels; 0: do not
+    split:float|list=0        # separate touching objects with centres this far apart, in pixels; 0: do not
 
     def __post_init__(self):
         for name,v in asdict(self).items():
@@ -336,7 +338,8 @@ class PostProcess:
             if v is None: continue
             for o in v if isinstance(v, list) else [v]:
                 if isinstance(o, (int,float)) and 0<=o<math.inf: continue
-                raise DataError(f'{name}={v!r} is not possible', 'Give a number from 0 up, or a list with one per object class')
+                raise DataError(f'{name}={v!r} is not possible',
+                                'Give a number from 0 up, or a list with one per object class')
 
 # %% ../nbs/21_postprocessing.ipynb #c049
 @patch
@@ -350,7 +353,7 @@ def __call__(self:PostProcess,
     if np.ndim(x)==3: return clean_mask(probs2mask(x, threshold), len(x), **how)
     return clean_mask(x, **how)
 
-# %% ../nbs/21_postprocessing.ipynb #n784d164
+# %% ../nbs/21_postprocessing.ipynb #n2e6247a
 @patch
 def objects(self:PostProcess,
     msk:np.ndarray, # (H,W) uint8 label map
@@ -359,7 +362,7 @@ def objects(self:PostProcess,
     if np.any(self.split): return split_objects(msk, self.split)
     return components(_as_label_map(msk))
 
-# %% ../nbs/21_postprocessing.ipynb #nb32d3d5
+# %% ../nbs/21_postprocessing.ipynb #na85b1ed
 def _per_class(v, n): # list of n values
     return list(v) if isinstance(v, (list,tuple,np.ndarray)) else [v]*n
 
@@ -377,12 +380,12 @@ def layers(self:PostProcess,
     "Decide and clean each class separately; without a threshold, at 0.5"
     return np.stack([self.for_class(k)(np.stack([1-p, p])) for k,p in enumerate(np.asarray(probs))])
 
-# %% ../nbs/21_postprocessing.ipynb #n99629fc
+# %% ../nbs/21_postprocessing.ipynb #n1b26946
 _radius = any_of(num_in(0, 1000), list_of(num_in(0, 1000), 255))
 
 PostProcess.RULES = dict(open=_radius, close=_radius, erode=_radius, dilate=_radius) # what a model file may say
 
-# %% ../nbs/21_postprocessing.ipynb #n599771d
+# %% ../nbs/21_postprocessing.ipynb #ncf9d8e6
 @patch
 def to_dict(self:PostProcess)->dict:
     "Convert to plain values, for JSON"
@@ -403,7 +406,7 @@ def from_dict(cls:PostProcess,
     return post
 
 # %% ../nbs/21_postprocessing.ipynb #c055
-def _ring_neighbours(n): # lengths of rings laid end to end → for each element, the places of the one before it and after it
+def _ring_neighbours(n): # lengths of rings laid end to end → the places before and after each element
     end = np.cumsum(n)
     start = end-n
     i = np.arange(end[-1])
@@ -413,7 +416,7 @@ def _ring_neighbours(n): # lengths of rings laid end to end → for each element
     after[end-1] = start
     return before,after
 
-def _ring_corners(contours): # contours in the twofold mask → (M,2) corners along pixel edges, ring after ring; how many each has
+def _ring_corners(contours): # contours in the twofold mask → (M,2) corners along pixel edges; number in each ring
     p = (np.concatenate(contours).reshape(-1, 2)+1)//2
     n = np.array([len(c) for c in contours])
     ring = np.repeat(np.arange(len(n)), n)
@@ -428,7 +431,7 @@ def _ring_corners(contours): # contours in the twofold mask → (M,2) corners al
     return p,np.bincount(ring, minlength=len(n))
 
 # %% ../nbs/21_postprocessing.ipynb #c056
-def _trace_outlines(lab, part, objs): # {object number: polygon} within `part`, of objects that have no hole and an outline that never meets itself
+def _trace_outlines(lab, part, objs): # {number: polygon} of objects without a hole whose outline never meets itself
     twofold = cv2.resize(part.astype(np.uint8), None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST)
     contours,tree = cv2.findContours(twofold, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
     if not contours: return {}
@@ -448,8 +451,8 @@ def _trace_outlines(lab, part, objs): # {object number: polygon} within `part`, 
     flat = p.ravel().tolist()
     return {int(i):flat[2*(b-k):2*b] for i,b,k,ok in zip(ids, end.tolist(), n.tolist(), simple) if ok}
 
-# %% ../nbs/21_postprocessing.ipynb #n31cc6d3
-def _groups_apart(lab, objs, touching): # yield (H,W) bool of objects of which none touches another; all groups together are all objects
+# %% ../nbs/21_postprocessing.ipynb #n8239751
+def _groups_apart(lab, objs, touching): # yield (H,W) bool: all objects, in groups of which none touches another
     group = np.array([0]+[o['idx'] for o in objs], np.int32)
     if touching:
         neighbours = {} # those with a lower number
@@ -460,8 +463,8 @@ def _groups_apart(lab, objs, touching): # yield (H,W) bool of objects of which n
             group[n] = next(g for g in count(1) if g not in taken)
     for g in range(1, group.max(initial=0)+1): yield group[lab]==g
 
-# %% ../nbs/21_postprocessing.ipynb #na61aa8f
-def _object_segm(lab, o, tol): # COCO segmentation of one object, found in a window one pixel wider than it and moved into place
+# %% ../nbs/21_postprocessing.ipynb #n97c1d6f
+def _object_segm(lab, o, tol): # COCO segmentation of one object, found in a window around it
     x,y,w,h = o['bbox']
     x0 = max(x-1, 0)
     y0 = max(y-1, 0)
@@ -475,7 +478,7 @@ def _object_score(lab, o, probs): # mean probability of an object's pixels
     here = lab[y:y+h,x:x+w]==o['n']
     return round(float(probs[o['idx'],y:y+h,x:x+w][here].mean()), 4)
 
-def _each_layer(layers, codes, probs, split): # yield layer, `Codes`, (2,H,W) probabilities or None, and split of each class
+def _each_layer(layers, codes, probs, split): # yield (layer, `Codes`, (2,H,W) probabilities or None, split)
     for k,(layer,c,s) in enumerate(zip(layers, codes.one_vs_rest(), _per_class(split, len(layers)))):
         p = None if probs is None else np.stack([1-probs[k], probs[k]])
         yield layer,c,p,s
@@ -485,7 +488,7 @@ def to_coco(
     msk:np.ndarray,             # (H,W) uint8 label map, or layers (C,H,W)
     codes:Codes,                # its classes
     image_id:int|str,           # COCO id of the image
-    probs:np.ndarray|None=None, # (n_cls,H,W) probabilities for the score, or (C,H,W) of layers; None: every score is 1
+    probs:np.ndarray|None=None, # (n_cls,H,W) probabilities for the score; of layers (C,H,W); None: score 1
     tol:float=0.,               # how far an outline may stray, in pixels; 0: exact
     split:float|list=0,         # as in PostProcess: separate objects that touch
 )->list: # dicts with image_id, category_id, segmentation, bbox, area, score
@@ -511,7 +514,7 @@ def to_coco(
 # %% ../nbs/21_postprocessing.ipynb #c068
 OBJECT_COLUMNS = 'n class area x y width height cx cy major minor angle diameter probability edge'.split()
 
-def _measure_shapes(y, x, obj, n): # pixels, and the object of each → (n,6) centre x and y, major and minor axis, angle, diameter
+def _measure_shapes(y, x, obj, n): # pixels and their objects → (n,6) as in `OBJECT_COLUMNS`, cx to diameter
     area = np.bincount(obj, minlength=n)
     def mean(v): return np.bincount(obj, v, n)/area
     cx = mean(x)
@@ -527,13 +530,13 @@ def _measure_shapes(y, x, obj, n): # pixels, and the object of each → (n,6) ce
     angle = np.degrees(np.arctan2(-2*xy, xx-yy))/2
     return np.stack([cx, cy, major, minor, angle, np.sqrt(4*area/np.pi)], 1)
 
-# %% ../nbs/21_postprocessing.ipynb #nfbae467
+# %% ../nbs/21_postprocessing.ipynb #na141477
 def object_table(
     msk:np.ndarray,             # (H,W) uint8 label map, or layers (C,H,W)
     codes:Codes,                # its classes
     probs:np.ndarray|None=None, # (n_cls,H,W) probabilities, background first; of layers (C,H,W)
     split:float|list=0,         # as in PostProcess: separate objects that touch
-)->list: # dicts with OBJECT_COLUMNS: lengths in pixels; angle in degrees from the x axis, anticlockwise as seen; probability None without probs
+)->list: # dicts with OBJECT_COLUMNS: pixels; degrees from the x axis, anticlockwise as seen; probability None without probs
     "Measure each object: class, area, box, centre, axes, mean probability, and whether it touches the frame"
     if np.ndim(msk)==3:
         rows = [row for layer in _each_layer(msk, codes, probs, split) for row in object_table(*layer)]
@@ -559,13 +562,13 @@ def object_table(
 # %% ../nbs/21_postprocessing.ipynb #c073
 def write_objects(
     path:str|Path, # .csv
-    rows:list,     # from object_table, of one or more pictures; more columns, as in {'image':name, **row}, come first
+    rows:list,     # from object_table; more columns, as in {'image':name, **row}, come first
 ):
     "Write a table of objects, whole or not at all; without rows, it is only a header"
     more = [k for k in (rows[0] if rows else {}) if k not in OBJECT_COLUMNS]
     write_csv(path, rows, more+OBJECT_COLUMNS)
 
-# %% ../nbs/21_postprocessing.ipynb #n921f806
+# %% ../nbs/21_postprocessing.ipynb #n2d8eebc
 def kaggle_rows(
     msk:np.ndarray,      # (H,W) uint8 label map, or layers (C,H,W)
     codes:Codes,         # its classes
@@ -590,7 +593,7 @@ def kaggle_rows(
         rows = [row(o['idx'], lab==o['n']) for o in objs]
     return rows or [row(k, np.zeros(msk.shape[-2:], bool)) for k in classes]
 
-# %% ../nbs/21_postprocessing.ipynb #nb2bc320
+# %% ../nbs/21_postprocessing.ipynb #nfe245e2
 def write_kaggle(
     path:str|Path,     # .csv
     rows:list,         # from kaggle_rows, of all pictures
@@ -601,22 +604,22 @@ def write_kaggle(
     write_csv(path, rows, columns)
 
 # %% ../nbs/21_postprocessing.ipynb #c076
-_SHARES = dict(fill_holes=(0, 1/64, 1/16, 1/4), min_size=(0, 1/64, 1/32, 1/16, 1/8, 1/4)) # of the typical object's area
-_RADII = dict(open=(0,1,2,3), close=(0,1,2,3))                                           # pixels
-_WIDTHS = dict(split=(0, .25, .4, .55, .7))                                              # of the typical object's diameter
-_COUNTING = ('min_size','split')                                       # settings that decide which objects there are
+_RADII = dict(open=(0,1,2,3), close=(0,1,2,3)) # pixels
+_SHARES = dict(fill_holes=(0, 1/64, 1/16, 1/4), min_size=(0, 1/64, 1/32, 1/16, 1/8, 1/4)) # of a typical area
+_WIDTHS = dict(split=(0, .25, .4, .55, .7))    # of a typical diameter
+_COUNTING = ('min_size','split')               # settings that decide which objects there are
 _THRESHOLDS = [round(.2+.05*k, 2) for k in range(13)]
 
 def _unless_alone(values): # a list of one is its element, as settings have it
     return values[0] if len(values)==1 else list(values)
 
-# %% ../nbs/21_postprocessing.ipynb #n5801763
+# %% ../nbs/21_postprocessing.ipynb #na4fe524
 def _class_dice(p, t, n): # (H,W) prediction and truth, number of classes → (n-1,) Dice of the object classes
     known = t!=IGNORE
     c = np.bincount(t[known].astype(int)*n+p[known], minlength=n*n).reshape(n, n)[:n,:n]
     return ((2*c.diagonal()+1e-6)/(c.sum(0)+c.sum(1)+1e-6))[1:]
 
-def _threshold_dice(probs, t, thresholds): # Dice of `probs2mask` at each of the ascending thresholds: (thresholds, n-1)
+def _threshold_dice(probs, t, thresholds): # (thresholds,n-1) Dice of `probs2mask` at each, ascending
     n = len(probs)
     known = t!=IGNORE
     probs = probs[:,known]
@@ -634,11 +637,12 @@ def _threshold_dice(probs, t, thresholds): # Dice of `probs2mask` at each of the
         res.append((2*hits+1e-6)/(pixels(passed)+(t==k).sum()+1e-6))
     return np.stack(res, 1)
 
-# %% ../nbs/21_postprocessing.ipynb #n272be30
-def _match_score(lab, truth): # numbered objects → mean of matched / (matched + missed + false) at IoU .5 to .95
+# %% ../nbs/21_postprocessing.ipynb #n04e9f50
+def _match_score(lab, truth): # labels → mean of matched / (matched + missed + false) at IoU .5 to .95
     n_found = lab.max(initial=0)+1
     n_true = truth.max(initial=0)+1
-    common = np.bincount((truth.astype(np.int64)*n_found+lab).ravel(), minlength=n_found*n_true).reshape(-1, n_found)
+    pairs = (truth.astype(np.int64)*n_found+lab).ravel()
+    common = np.bincount(pairs, minlength=n_found*n_true).reshape(-1, n_found)
     true_area = common.sum(1)[1:,None]
     found_area = common.sum(0)[1:]
     n = (true_area>0).sum()+(found_area>0).sum()
@@ -648,7 +652,7 @@ def _match_score(lab, truth): # numbered objects → mean of matched / (matched 
     matched = (iou[None]>np.arange(.5, 1, .05)[:,None,None]).sum((1,2))
     return float(np.mean(matched/np.maximum(n-matched, 1)))
 
-# %% ../nbs/21_postprocessing.ipynb #nc6f42d4
+# %% ../nbs/21_postprocessing.ipynb #nc033280
 def _typical_areas(pairs, n): # median area of the objects of each class; 0 where there is none
     areas = [[] for _ in range(n-1)]
     for _,msk,*truth in pairs:
@@ -662,7 +666,7 @@ def _typical_areas(pairs, n): # median area of the objects of each class; 0 wher
         for k,area in objects.tolist(): areas[k-1].append(area)
     return [float(np.median(o)) if o else 0. for o in areas]
 
-def _values_to_try(areas, objects): # typical areas; whether to tune `split` → {setting: list of values, each a list with one per class}
+def _values_to_try(areas, objects): # → {setting: list of values, each a list with one per class}
     diameters = [(4*a/math.pi)**.5 for a in areas]
     def scaled(shares, sizes): return [[round(share*size) for size in sizes] for share in shares]
     res = dict(threshold=[[t]*len(areas) for t in _THRESHOLDS])
@@ -709,14 +713,14 @@ class _Trials:
             self.seen[self.key(post)] = rows
 
 # %% ../nbs/21_postprocessing.ipynb #c078
-def _search(trials, grid, start, images, objects): # the best settings for some of the images, one setting after the other
+def _search(trials, grid, start, images, objects): # the best settings for some images, one after the other
     best = start
     for name,values in grid.items():
         by_objects = objects and name in _COUNTING
         def mean_score(post): return trials(post, by_objects)[images].mean(0)
         base = mean_score(best)
         scores = np.stack([mean_score(replace(best, **{name:_unless_alone(v)})) for v in values])
-        if trials.score and trials.n>2: # a score of one's own may be of the whole mask: all classes change together
+        if trials.score and trials.n>2: # a custom score may be of the whole mask
             base = np.broadcast_to(base.mean(), base.shape)
             scores = np.broadcast_to(scores.mean(1, keepdims=True), scores.shape)
         better = scores.max(0)>base+1e-4
@@ -732,7 +736,7 @@ def _with_settings(post, other, names): # `post` with some settings of `other`
     return replace(post, **{name:getattr(other, name) for name in names})
 
 # %% ../nbs/21_postprocessing.ipynb #c080
-def _measure_gain(trials, start, parts, chosen, objects=False): # scores of images with the settings that the others chose
+def _measure_gain(trials, start, parts, chosen, objects=False): # of settings, on images that did not choose them
     new = np.concatenate([trials(post, objects)[part] for part,post in zip(parts, chosen)])
     old = trials(start, objects)[np.concatenate(parts)]
     d = new.mean(1)-old.mean(1)
@@ -742,9 +746,9 @@ def _measure_gain(trials, start, parts, chosen, objects=False): # scores of imag
 
 # %% ../nbs/21_postprocessing.ipynb #c079
 def tune_postprocess(
-    pairs:list,             # [(probs (n_cls,H,W), mask (H,W))] of images not trained on; a third part, (H,W) numbered objects, tunes split too
+    pairs:list,             # [(probs (n_cls,H,W), mask (H,W))] of images not trained on; a third (H,W), numbered objects, tunes split
     multilabel:bool=False,  # probs and masks are layers (C,H,W) of classes that may overlap
-    score:Callable|None=None, # function of (mask, true mask) that gives a number or one per class, higher is better; None: Dice
+    score:Callable|None=None, # (mask, true mask) → a number, or one per class; higher is better; None: Dice
     folds:int=5,            # number of cross-validation folds, for the honest gain
     start:PostProcess|None=None, # settings to beat; None: the defaults
     progress:Callable|None=None, # called with the number of settings tried so far
@@ -777,12 +781,15 @@ def tune_postprocess(
 def _tune_layers(pairs, score, folds, start, progress, seed): # each class separately
     start = start or PostProcess()
     C = len(pairs[0][0])
-    def layer_pairs(k): return [(np.stack([1-p[k], p[k]]), m[k], *(t[k] for t in truth)) for p,m,*truth in pairs]
-    tuned = [tune_postprocess(layer_pairs(k), False, score, folds, start.for_class(k), progress, seed) for k in range(C)]
+    tuned = []
+    for k in range(C):
+        layer = [(np.stack([1-p[k], p[k]]), m[k], *(t[k] for t in truth)) for p,m,*truth in pairs]
+        tuned.append(tune_postprocess(layer, False, score, folds, start.for_class(k), progress, seed))
     best,report = tuned[0]
     if C>1:
-        best = PostProcess(**{f.name:[getattr(post, f.name) for post,_ in tuned] for f in fields(PostProcess)})
-        if None in best.threshold: best.threshold = [.5 if t is None else t for t in best.threshold]
+        values = {f.name:[getattr(post, f.name) for post,_ in tuned] for f in fields(PostProcess)}
+        values['threshold'] = [.5 if t is None else t for t in values['threshold']]
+        best = PostProcess(**values)
     reports = [report for _,report in tuned]
     means = {k:float(np.mean([r[k] for r in reports])) for k in ('tried','before','after','gain')}
     classes = [dict(before=r['before'], after=r['after']) for r in reports]
