@@ -30,7 +30,7 @@ def max_rss(
 def cpu_precision()->str:
     "Precision that unet_nbdev chooses on this CPU: fp32 or bf16"
     import torch
-    from unet_nbdev.model import pick_precision
+    from unet_nbdev.device import pick_precision
     return pick_precision(torch.device('cpu'), 'auto')
 
 def gflop(model, x)->float:

@@ -138,7 +138,7 @@ def fit(model, groups, dl, n, fast, seed, enough=never)->list:
     "Train for `n` steps → seconds of each step, its batch included"
     import torch
     from unet_nbdev.losses import CEDiceLoss, DeepLoss
-    from unet_nbdev.model import pick_precision
+    from unet_nbdev.device import pick_precision
     torch.manual_seed(seed)
     opt = torch.optim.AdamW(groups, weight_decay=.01)
     loss_func = DeepLoss(CEDiceLoss()) # of a network with one output just CE + Dice

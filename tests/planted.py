@@ -9,7 +9,8 @@ import cv2, numpy as np
 from PIL import Image
 from unet_nbdev.core import Codes
 from unet_nbdev.images import open_image, write_image
-from unet_nbdev.coco import find_coco, mask2rle
+from unet_nbdev.coco import find_coco
+from unet_nbdev.shapes import mask2rle
 from unet_nbdev.masks import open_mask
 
 def family_kind(family): # 'odd polygon' for 'odd polygon (long)'

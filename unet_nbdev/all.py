@@ -46,7 +46,7 @@ from .export import export_onnx
 from .evaluate import evaluate
 from .batch import predict_folder
 from .tune import tune, search_space, plot_history, plot_importance
-from .runs import train_unet, cross_validate
+from .runs import train_unet, resume_run, cross_validate, search_settings
 from .widgets import explore, compare
 
 # %% ../nbs/40_all.ipynb #c004

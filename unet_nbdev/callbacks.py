@@ -11,8 +11,6 @@ import secrets, signal, threading, time, warnings
 from dataclasses import dataclass, field
 import numpy as np, torch
 import torch.distributed as dist
-from fastai.callback.core import Callback, CancelFitException, CancelTrainException, CancelValidException
-from fastai.learner import Learner
 from fastcore.basics import patch
 from .core import DataError
 from .settings import Settings, check_option
@@ -20,6 +18,9 @@ from .checkpoint import save_unet
 from .distributed import all_gather, process_rank, unwrap_model, world_size
 from .report import RunFolder, learn2ckpt
 from .budget import SESSION_ENDS, TIME_UP, Budget
+# fastai comes last: data imports it first, and keeps torch quiet meanwhile
+from fastai.callback.core import Callback, CancelFitException, CancelTrainException, CancelValidException
+from fastai.learner import Learner
 
 # %% ../nbs/27_callbacks.ipynb #na6bec1d
 @dataclass(repr=False)

@@ -14,9 +14,6 @@ from operator import add
 from pathlib import Path
 import numpy as np, torch
 from matplotlib.figure import Figure
-from fastai.callback.core import Callback
-from fastai.callback.progress import ProgressCallback # patches no_bar into Learner
-from fastai.learner import Learner, ValueMetric
 from fastcore.basics import patch
 from .core import Codes, DataError, write_csv, write_json
 from .pages import html_table, img_tag, write_page
@@ -25,6 +22,10 @@ from .metrics import Scores, scores_for
 from .checkpoint import Checkpoint, load_unet, save_unet
 from .plan import Plan
 from .distributed import all_gather, process_rank, tell, unwrap_model, world_size
+# fastai comes last: data imports it first, and keeps torch quiet meanwhile
+from fastai.callback.core import Callback
+from fastai.callback.progress import ProgressCallback # patches no_bar into Learner
+from fastai.learner import Learner, ValueMetric
 
 # %% ../nbs/25_report.ipynb #n9af4e2e
 def logits2mask(

@@ -14,14 +14,6 @@ from functools import partial
 from pathlib import Path
 import numpy as np, torch
 from torch import nn
-from fastai.callback.core import CancelEpochException
-from fastai.callback.fp16 import MixedPrecision
-from fastai.callback.schedule import ParamScheduler, SchedCos, SchedNo, combine_scheds, combined_cos
-from fastai.callback.training import GradientAccumulation, GradientClip
-from fastai.data.core import DataLoaders
-from fastai.learner import Learner
-from fastai.optimizer import OptimWrapper
-from fastai.torch_core import set_seed
 from fastcore.basics import patch
 from .core import DataError
 from .settings import Settings, check_option
@@ -37,6 +29,15 @@ from .report import RecordRun, RunFolder, ScoreValid, score_metrics
 from .budget import SESSION_START, WRITING, Budget, n_validations
 from .callbacks import (EMA, LOGGERS, CheckpointCallback, Freeze, NonFiniteError, Replan, StepSchedule, StopOnNaN,
                                   StopSignals, TimeSteps, TrainState, logger_callbacks, take_snapshot)
+# fastai comes last: data imports it first, and keeps torch quiet meanwhile
+from fastai.callback.core import CancelEpochException
+from fastai.callback.fp16 import MixedPrecision
+from fastai.callback.schedule import ParamScheduler, SchedCos, SchedNo, combine_scheds, combined_cos
+from fastai.callback.training import GradientAccumulation, GradientClip
+from fastai.data.core import DataLoaders
+from fastai.learner import Learner
+from fastai.optimizer import OptimWrapper
+from fastai.torch_core import set_seed
 
 # %% ../nbs/28_training.ipynb #c007
 def hook_autocast(

@@ -13,7 +13,8 @@ from zlib import crc32
 import numpy as np
 from unet_nbdev.cli import unet_calibrate, unet_eval, unet_export, unet_predict, unet_train, unet_tune
 from unet_nbdev.checkpoint import load_unet
-from unet_nbdev.core import open_image, write_image, write_json
+from unet_nbdev.core import write_json
+from unet_nbdev.images import open_image, write_image
 from unet_nbdev.items import item2mask, read_items
 from unet_nbdev.synth import synth_coco, synth_masks
 
