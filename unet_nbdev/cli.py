@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Literal
 import unet_nbdev
 from .core import DataError, write_json
-from .images import image_files, open_image
 from .settings import DataSettings, SearchSettings, Settings, option, read_settings
 from .console import check_file_path, check_folder_path, check_positive, command, name_left_out
 
@@ -217,6 +216,7 @@ def unet_export(
     out = out or str(Path(model).with_suffix('.onnx'))
     check_file_path(out)
     from unet_nbdev.export import export_onnx
+    from unet_nbdev.images import image_files
     if int8: print(export_onnx(model, out, precision, 'int8', image_files(int8)[:32]))
     else: print(export_onnx(model, out, precision))
 
@@ -297,6 +297,7 @@ def plot_demo(
 ): # `Item` of the image in the middle
     "Draw the best image, the one in the middle and the worst"
     from unet_nbdev.evaluate import items_by_name
+    from unet_nbdev.images import open_image
     from unet_nbdev.items import item2mask
     from unet_nbdev.show import save_fig, show_masks
     named,n = items_by_name(result.items),len(result.items)
