@@ -194,7 +194,7 @@ def save(self:Run,
         return
     try: save_unet(self.path, learn2ckpt(learn, **log.best_info))
     except OSError as e:
-        safe = f'make room, then: {self.again}' if log.unsaved else f'the model is in {self.folder/"best.pth"}'
+        safe = f'Make room, then: {self.again}' if log.unsaved else f'The model is in {self.folder/"best.pth"}'
         raise DataError(f'cannot be written ({e.strerror or e})', safe, self.path) from None
     best = log.best_info['scores']
     dice,iou = score_text(best['mean_dice']),score_text(best['pooled_iou'])
@@ -281,7 +281,7 @@ def resume_run(
             check_file_path(out)
             check_folder_path(run)
         except DataError as e: raise DataError(f'{e.what}, so the training cannot resume there',
-                                               'Say with out where it shall resume', run) from None
+                                               'Give another place: --out, or out=…', run) from None
     path = check_out(settings.out, settings.coco, settings.images, settings.masks, settings.data)
     if rescue_model(path):
         tell(f'this training was complete; wrote {path}')

@@ -43,7 +43,7 @@ mishaps() { # a full disk, a folder that can only be read, SIGTERM
     sum=$($sha1 <mis/small/m/last.ckpt)
     dd if=/dev/zero of=mis/small/filler bs=1M 2>/dev/null || true
     rc=0; unet_train --resume mis/small/m 2>full.txt || rc=$?
-    cat full.txt; [ $rc = 2 ]; grep -q 'last.ckpt: not written (No space left' full.txt; grep -q 'm.pth: cannot be written (No space left on device)' full.txt
+    cat full.txt; [ $rc = 2 ]; grep -q 'last.ckpt: could not be written (No space left' full.txt; grep -q 'm.pth: cannot be written (No space left on device)' full.txt
     [ "$sum" = "$($sha1 <mis/small/m/last.ckpt)" ]; [ ! -e mis/small/m.pth ]
     rm mis/small/filler; unet_train --resume mis/small/m; same_weights mis/whole.pth mis/small/m.pth
     umount mis/small; said+='full disk; '
