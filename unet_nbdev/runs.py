@@ -16,8 +16,6 @@ from itertools import count
 from pathlib import Path
 from shlex import quote
 from statistics import mean, pstdev
-from fastai.callback.core import Callback
-from fastai.learner import Learner
 from fastcore.basics import patch
 from torch import distributed
 from .core import DataError, Items
@@ -32,6 +30,9 @@ from .report import RunFolder, learn2ckpt
 from .training import seg_learner
 from .tune import Tuned, search_space, tune
 from .console import check_file_path, check_folder_path, name_left_out, score_text
+# fastai comes last: data imports it first, and keeps torch quiet meanwhile
+from fastai.callback.core import Callback
+from fastai.learner import Learner
 
 # %% ../nbs/37_runs.ipynb #n37a0008
 def check_out(

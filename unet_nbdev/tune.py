@@ -18,8 +18,6 @@ import numpy as np, torch
 from filelock import FileLock, Timeout
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from fastai.callback.core import Callback, CancelFitException
-from fastai.data.core import DataLoaders
 from fastcore.basics import patch
 from .core import DataError, Items, palette, write_csv, write_json
 from .settings import (DEFAULT_SEARCH, LengthSettings, Settings, check_option, read_settings,
@@ -31,6 +29,9 @@ from .device import pick_device
 from .plan import RULES, Plan, make_plan
 from .budget import SESSION_START
 from .training import data_signature, seg_learner, shorten
+# fastai comes last: data imports it first, and keeps torch quiet meanwhile
+from fastai.callback.core import Callback, CancelFitException
+from fastai.data.core import DataLoaders
 
 # %% ../nbs/36_tune.ipynb #c008
 def is_range(
