@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from numbers import Integral, Real
 from pathlib import Path
+from fastcore.basics import patch
 from .core import DataError
 
 # %% ../nbs/01_settings.ipynb #n008287c
@@ -245,35 +246,41 @@ class Options:
         self.given |= set(values)
         return self
 
-    def updated(self, **values):
-        "Make a copy with other values, which count as chosen on purpose"
-        self.check_names(values)
-        new = replace(self, **values)
-        new.given = self.given|set(values)
-        return new
+# %% ../nbs/01_settings.ipynb #n74e080d
+@patch
+def updated(self:Options, **values):
+    "Make a copy with other values, which count as chosen on purpose"
+    self.check_names(values)
+    new = replace(self, **values)
+    new.given = self.given|set(values)
+    return new
 
-    def filled(self, **values):
-        "Make a copy with other values that somebody else has chosen, such as a plan"
-        new = replace(self, **values)
-        new.given = set(self.given)
-        return new
+@patch
+def filled(self:Options, **values):
+    "Make a copy with other values that somebody else has chosen, such as a plan"
+    new = replace(self, **values)
+    new.given = set(self.given)
+    return new
 
-    def part(self,
-        name:str,           # as in `Option.part`
-        planned:bool=False, # only what a plan chooses
-    )->dict: # setting → value
-        "The settings that one function takes"
-        return {k:getattr(self, k) for k,o in self.options().items() if o.part==name
-                and (o.planned or not planned)}
+@patch
+def part(self:Options,
+    name:str,           # as in `Option.part`
+    planned:bool=False, # only what a plan chooses
+)->dict: # setting → value
+    "The settings that one function takes"
+    return {k:getattr(self, k) for k,o in self.options().items() if o.part==name
+            and (o.planned or not planned)}
 
-    def to_dict(self)->dict: # setting → plain value
-        "What is worth recording: all settings that have a value"
-        values = {k:getattr(self, k) for k,o in self.options().items() if o.recorded}
-        return {k: str(v) if isinstance(v, Path) else v for k,v in values.items() if v is not None}
+@patch
+def to_dict(self:Options)->dict: # setting → plain value
+    "What is worth recording: all settings that have a value"
+    values = {k:getattr(self, k) for k,o in self.options().items() if o.recorded}
+    return {k: str(v) if isinstance(v, Path) else v for k,v in values.items() if v is not None}
 
-    def __repr__(self):
-        shown = ', '.join(f'{k}={getattr(self, k)!r}' for k in self.options() if k in self.given)
-        return f'{type(self).__name__}({shown})'
+@patch
+def __repr__(self:Options):
+    shown = ', '.join(f'{k}={getattr(self, k)!r}' for k in self.options() if k in self.given)
+    return f'{type(self).__name__}({shown})'
 
 # %% ../nbs/01_settings.ipynb #ne43070f
 @dataclass(repr=False)
