@@ -432,7 +432,7 @@ class SampleSettings(Options):
     foreground:float|None = option(
         None, 'fraction of the crops that are centred on an object (default: chosen from the data)',
         low=0, high=1, part='data', planned=True)
-    class_weights:bool = option(False, 'weight the loss by inverse class frequency', planned=True)
+    class_weights:bool = option(False, 'give the pixels of rare classes more weight in the loss', planned=True)
     oversample:str|None = option(
         None,
         'show rare classes, rare kinds of images, or both more often (default: chosen from the data)',
