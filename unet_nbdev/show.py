@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['GREY', 'DARK', 'FONT', 'ERROR_COLOURS', 'STYLE', 'NO_SCORE', 'LINE_COLOURS', 'to_rgb', 'legend_strip', 'overlay',
-           'error_view', 'SmallFigure', 'figure', 'small_png', 'reduce_colours', 'show_masks', 'save_fig',
-           'plot_curves', 'plot_confusion']
+           'error_view', 'figure', 'small_png', 'reduce_colours', 'show_masks', 'save_fig', 'plot_curves',
+           'plot_confusion']
 
 # %% ../nbs/11_show.ipynb #c002
 import csv, io, re, sys
@@ -191,10 +191,12 @@ STYLE = {'font.family':'DejaVu Sans', 'font.size':9, 'axes.titlesize':10, 'axes.
          'xtick.color':'.35', 'ytick.color':'.35', 'axes.grid':True, 'axes.axisbelow':True, 'grid.color':'.9', 'grid.linewidth':.8,
          'legend.frameon':False, 'lines.linewidth':1.8, 'figure.facecolor':'white', 'savefig.facecolor':'white'}
 
+# %% ../nbs/11_show.ipynb #n0a11b0f
 class SmallFigure(Figure):
     "A figure that a notebook shows as a small PNG"
     def _repr_mimebundle_(self, **kw): return {'image/png':small_png(self), 'text/plain':repr(self)}
 
+# %% ../nbs/11_show.ipynb #n0a11b1f
 @contextmanager
 def figure(
     w:float, # width in inches
