@@ -4,8 +4,9 @@
 """Trainings by the clock, in real time: slower and faster than planned; and the default network with the same seed.
 
 Run: `python tests/stress/training_clock.py`, about 2 minutes, on a machine that does nothing else: where steps take seconds,
-there is no time for more of them. The notebooks budget and training do the same with made-up time."""
-import contextlib, io, tempfile
+there is no time for more of them. `--quick`, as in CI, leaves out what measures real time; the notebooks budget and training
+check the same with made-up time."""
+import argparse, contextlib, io, tempfile
 from pathlib import Path
 from fastcore.test import test_eq, test_fail
 from unet_nbdev.checkpoint import load_train
@@ -73,10 +74,16 @@ def same_seed(items, tmp): # the default network
     assert fingerprint(1)!=first
 
 
+REAL_TIME = (as_planned, slower, faster)
+COUNTED = (trial_leaves_no_trace, same_seed)
+
 def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--quick', action='store_true', help='only what does not depend on the speed of the machine')
+    quick = parser.parse_args().quick
     with tempfile.TemporaryDirectory() as d:
         items = synth_coco(Path(d)/'data', n=16, sz=96, seed=0)
-        for check in (as_planned, slower, faster, trial_leaves_no_trace, same_seed):
+        for check in (() if quick else REAL_TIME)+COUNTED:
             check(items, Path(d))
             print('ok', check.__name__, flush=True)
 
