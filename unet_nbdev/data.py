@@ -589,6 +589,13 @@ class SegDL(TfmdDL):
         self.skip = 0
         if hasattr(self.dataset, 'epoch'): self.dataset.epoch += 1
 
+    def before_iter(self):
+        super().before_iter()
+        self.parent = os.getpid()
+
+    def wif(self): # a new worker
+        if os.getppid()!=self.parent: os._exit(0) # the training was killed meanwhile, and torch would never notice
+
 # %% ../nbs/16_data.ipynb #n0f16a06
 @patch
 def __iter__(self:SegDL): # (B,n_in,H,W) float32, (B,H,W) int64 or (B,C,H,W) uint8
