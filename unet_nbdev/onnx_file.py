@@ -73,7 +73,7 @@ def _read_tensor(buf): # (name, its numbers if they are few), after a look at it
 def _read_attribute(buf): # (is it a tensor?, its numbers if they are few)
     res = (False, None)
     for k,v in read_fields(buf):
-        if k in (6,11,22,23): raise ValueError('graphs inside of operators')
+        if k in (6,11,22,23): raise ValueError('graphs within operators')
         if k in (5,10): res = (True, _read_tensor(v)[1])
     return res
 

@@ -489,7 +489,7 @@ def searchable()->list: # of names: those searched by default, then those with u
     return list(dict.fromkeys([*DEFAULT_SEARCH.split(','),
                                *[k for k,values in options.items() if values], *options]))
 
-# %% ../nbs/01_settings.ipynb #nba10024
+# %% ../nbs/01_settings.ipynb #nba10026
 def reused(
     name:str, # of a field of `Settings`
 ): # a dataclass field
@@ -497,6 +497,7 @@ def reused(
     f = Settings.__dataclass_fields__[name]
     return field(default=f.default, metadata=f.metadata)
 
+# %% ../nbs/01_settings.ipynb #nba10024
 @dataclass(repr=False)
 class SearchSettings(SplitSettings):
     "A search for the settings of a training"
@@ -527,11 +528,13 @@ class SearchSettings(SplitSettings):
         for name in self.search.split(','):
             if name.strip() not in searchable(): raise unknown_name('setting', name.strip(), searchable())
 
-    def fixed(self)->Settings:
-        "The settings that all trials share"
-        options = Settings.options()
-        shared = [k for k,o in self.options().items() if options.get(k) is o]
-        return Settings.from_given({k:getattr(self, k) for k in shared if k in self.given})
+# %% ../nbs/01_settings.ipynb #nba10027
+@patch
+def fixed(self:SearchSettings)->Settings:
+    "The settings that all trials share"
+    options = Settings.options()
+    shared = [k for k,o in self.options().items() if options.get(k) is o]
+    return Settings.from_given({k:getattr(self, k) for k in shared if k in self.given})
 
 # %% ../nbs/01_settings.ipynb #n228f1ce
 def read_settings(
