@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['IMAGE_FOLDER_NAMES', 'MASK_FOLDER_NAMES', 'MASK_TAG', 'NOT_FOR_TRAINING', 'MANY_ALONE', 'Part', 'ReadOptions',
            'Layout', 'is_image', 'list_images', 'images_in', 'holds_images', 'subfolders', 'folder_split', 'unique_ids',
-           'find_images', 'unused_images', 'fit_size', 'image_sizes', 'result_or_error', 'no_mask_error',
-           'group_lone_files', 'keep_bad', 'one_class_name', 'without_test', 'collect_items', 'join_items']
+           'same_name_error', 'find_images', 'unused_images', 'fit_size', 'image_sizes', 'result_or_error',
+           'no_mask_error', 'group_lone_files', 'keep_bad', 'one_class_name', 'without_test', 'collect_items',
+           'join_items']
 
 # %% ../nbs/08_layouts.ipynb #na0f3b8d
 import os, re
@@ -117,6 +118,13 @@ def unique_ids(
     if len(set(stems))==len(stems): return stems
     return [Path(os.path.relpath(f, root)).as_posix() for f in files]
 
+# %% ../nbs/08_layouts.ipynb #n5a3e0003
+def same_name_error(
+    files:list, # two or more of one folder
+)->DataError:
+    "Say that several files belong to the same name"
+    return data_error('same name', f'{files[0].name} and {files[1].name} have the same name', files[0].parent)
+
 # %% ../nbs/08_layouts.ipynb #n3309ab1
 def find_images(
     folder:Path, # searched through its subfolders
@@ -146,7 +154,9 @@ def _choose_file(name, files, hits, folder): # best of several files with one na
         return not aside, hits[f.parent]
     top = max(map(rank, files))
     best = [f for f in files if rank(f)==top]
-    if len({f.parent for f in best})<2: return best[0]
+    named = [f for f in best if f.name==Path(name.replace('\\', '/')).name] # with their suffix
+    if len(best)==1 or len(named)==1: return (named or best)[0]
+    if len({f.parent for f in best})==1: raise same_name_error(best)
     a,b = (f.parent.relative_to(folder).as_posix() for f in best[:2])
     what = f'{brief(name)} is in {a}/ and in {b}/'
     raise DataError(what, 'Give the folder of the images, images=DIR', folder)

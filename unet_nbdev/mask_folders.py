@@ -17,7 +17,8 @@ from .masks import MaskFile, scan_mask
 from .mask_codes import add_void, check_values, infer_codes, subset_codes, void_values
 from .layouts import IMAGE_FOLDER_NAMES, Layout, MASK_FOLDER_NAMES, MASK_TAG, Part, ReadOptions
 from .layouts import fit_size, folder_split, group_lone_files, holds_images, is_image, join_items
-from .layouts import list_images, no_mask_error, result_or_error, subfolders, without_test
+from .layouts import (list_images, no_mask_error, result_or_error, same_name_error, subfolders,
+                                without_test)
 
 # %% ../nbs/08a_mask_folders.ipynb #n2e6af8d
 IMAGE_TAG = re.compile(r'[ _.-](images?|img|leftimg8bit|sat|rgb)$', re.I) # end of an image's name
@@ -57,9 +58,7 @@ def match_names(
     a,b = max(readings, key=score)
     for k in a.keys()&b.keys():
         for files in (a[k], b[k]):
-            if len(files)>1:
-                what = f'{files[0].name} and {files[1].name} have the same name'
-                raise data_error('same name', what, files[0].parent)
+            if len(files)>1: raise same_name_error(files)
     return a,b
 
 # %% ../nbs/08a_mask_folders.ipynb #nb2b6589

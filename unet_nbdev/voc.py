@@ -15,7 +15,7 @@ from .core import Codes, DataError, Items, brief, check_bad
 from .faults import data_error
 from .masks import file_palette
 from .mask_codes import subset_codes
-from .layouts import Layout, Part, ReadOptions, list_images, no_mask_error
+from .layouts import Layout, Part, ReadOptions, list_images, no_mask_error, same_name_error
 from .mask_folders import read_pairs
 
 # %% ../nbs/08b_voc.ipynb #nc27e0d7
@@ -71,8 +71,8 @@ def is_original_voc(items:Items)->bool:
 # %% ../nbs/08b_voc.ipynb #nb223826
 def voc_pairs(root:Path)->tuple: # list of (image, mask), {image: split}, list of DataError
     "Find the images and masks that the lists name"
-    imgs = {f.stem:f for f in list_images(root/'JPEGImages')}
-    msks = {f.stem:f for f in list_images(root/'SegmentationClass')}
+    imgs = _files_by_stem(root/'JPEGImages')
+    msks = _files_by_stem(root/'SegmentationClass')
     splits,bad = {},[]
     seen = set()
     def error(kind, name, what):
@@ -81,10 +81,17 @@ def voc_pairs(root:Path)->tuple: # list of (image, mask), {image: split}, list o
         for name in names:
             if name in seen: bad.append(error('train and valid', name, 'is listed twice'))
             elif name not in imgs: bad.append(error('no image', name, 'is listed, but there is no such file'))
-            elif name not in msks: bad.append(no_mask_error(imgs[name]))
-            else: splits[imgs[name]] = split
+            elif name not in msks: bad.append(no_mask_error(imgs[name][0]))
+            elif len(imgs[name])>1: bad.append(same_name_error(imgs[name]))
+            elif len(msks[name])>1: bad.append(same_name_error(msks[name]))
+            else: splits[imgs[name][0]] = split
             seen.add(name)
-    return [(f, msks[f.stem]) for f in splits],splits,bad
+    return [(f, msks[f.stem][0]) for f in splits],splits,bad
+
+def _files_by_stem(folder): # stem → its files; a list names a photo without its suffix
+    files = {}
+    for f in list_images(folder): files.setdefault(f.stem, []).append(f)
+    return files
 
 # %% ../nbs/08b_voc.ipynb #n4c833e8
 def read_voc(
