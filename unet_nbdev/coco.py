@@ -74,20 +74,25 @@ def _crowd_fault(ann): # (kind, what was found) or None
     return 'annotation entry', f'iscrowd is {brief(ann["iscrowd"])}; 0 or 1 is needed'
 
 # %% ../nbs/06_coco.ipynb #n0d20a58
+def _meaning(ann, index, codes): # value to draw: a class, IGNORE or 0 (a hole); None for what does not count
+    if ann.get('unet_role'): return dict(ignore=IGNORE, background=0)[ann['unet_role']]
+    if not _is_among(ann.get('category_id'), index): return None
+    fault = _crowd_fault(ann)
+    if fault: raise data_error(*fault, ids=ann_ids(ann))
+    crowd = codes.crowd if ann.get('iscrowd') else ''
+    return dict(ignore=IGNORE, drop=None).get(crowd, index[ann['category_id']])
+
 def _drawn_layers(anns, sz, codes, to): # [(order, value, RLE at `to`)] of the annotations that count, bottom first
     index = {i:k for k,i in enumerate(category_ids(codes), 1)}
     layers = []
     for ann in anns:
-        category = ann.get('category_id')
-        if not _is_among(category, index): continue
-        fault = _crowd_fault(ann)
-        if fault: raise data_error(*fault, ids=ann_ids(ann))
-        crowd = codes.crowd if ann.get('iscrowd') else ''
-        if crowd=='drop': continue
+        value = _meaning(ann, index, codes)
+        if value is None: continue
         rle = ann2rle(ann, sz) if to==sz else _scaled_rle(ann, sz, to)
-        ignored = crowd=='ignore'
-        order = not ignored, -int(_mu.area(rle))         # crowds below, then the larger object below
-        layers.append((order, IGNORE if ignored else index[category], rle))
+        layer = ann.get('unet_layer')
+        below = value==IGNORE and layer is None                     # crowds, then the larger object below
+        order = not below, layer or 0, -int(_mu.area(rle))
+        layers.append((order, value, rle))
     return sorted(layers, key=lambda o: o[0])
 
 def _scaled_rle(ann, sz, to): # RLE of polygons in an image of `sz`, drawn at the size `to`
@@ -132,8 +137,11 @@ def anns2objects(
     "Draw the annotations of one image as numbered objects, stacked as in `anns2mask`; crowds are not objects"
     sz = tuple(sz)
     lab = np.zeros(sz[::-1], np.int32)                          # (W,H)
-    layers = [o for o in _drawn_layers(anns, sz, codes, sz) if o[1]!=IGNORE]
-    for k,(*_,rle) in enumerate(layers, 1): _paint(lab.reshape(-1), rle, k)
+    n = 0
+    for _,value,rle in _drawn_layers(anns, sz, codes, sz):
+        is_object = value not in (0, IGNORE)
+        n += is_object
+        _paint(lab.reshape(-1), rle, n if is_object else 0)
     return np.ascontiguousarray(lab.T)
 
 # %% ../nbs/06_coco.ipynb #c046

@@ -243,6 +243,7 @@ class Item:
     msk: Path|None=None   # mask file
     split: str=''         # 'train', 'valid', or '' where the data set does not say
     extra: dict|None=None # what else the source says of the image, kept for writing it back
+    group: str=''         # patient, slide, scene or video; images of one group stay on one side of a split
 
     def __repr__(self):
         h,w = self.sz or ('?','?')
@@ -263,15 +264,17 @@ class Items(list):
         codes:Codes=None,    # their classes
         bad:list=(),         # a DataError for each thing that was left out
         meta:dict|None=None, # what else the source says
+        notes:list=(),       # a line for each thing that was concluded from the data, with the option that overrides it
     ):
         super().__init__(items)
         self.codes = codes
         self.bad = list(bad)
         self.meta = meta or {}
+        self.notes = list(notes)
 
     def new(self, items)->'Items':
-        "Other items with the same classes, `bad` and `meta`"
-        return Items(items, self.codes, self.bad, self.meta)
+        "Other items with the same classes, `bad`, `meta` and `notes`"
+        return Items(items, self.codes, self.bad, self.meta, self.notes)
 
     def __getitem__(self, k):
         if isinstance(k, (int,np.integer)): return super().__getitem__(k)

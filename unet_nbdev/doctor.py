@@ -66,17 +66,16 @@ def open_items(
 
 # %% ../nbs/13_doctor.ipynb #c042
 def open_parts(
-    report:Report,   # to add to what cannot be opened
-    parts:list,      # of `Part`, from `scan`
-    source:Path,     # where they come from
-    names:list|None, # for masks: class names, if they are known
-    void:list|None,  # for masks: value or colour that is neither learned nor scored
+    report:Report, # to add to what cannot be opened
+    parts:list,    # of `Part`, from `scan`
+    source:Path,   # where they come from
+    options:ReadOptions,
 )->list: # of `CocoPart` and `MaskPart`
     "Open the parts of a data set for checking"
     layout = parts[0].layout
     if layout=='coco': return [open_coco(p.source, p.images, p.split) for p in parts]
-    if layout=='masks': return [open_masks(report, p, names, void) for p in parts]
-    items = layout_named(layout).read(parts, ReadOptions(names=names, void=void, max_bad=1))
+    if layout=='masks': return [open_masks(report, p, options.names, options.void) for p in parts]
+    items = layout_named(layout).read(parts, options)
     return open_items(report, items, source)
 
 # %% ../nbs/13_doctor.ipynb #n5check
@@ -91,11 +90,13 @@ def check_items(
     names:list|str|None=None,  # for masks: class names in the order of their values
     void:int|tuple|None=None,  # for masks: value or colour that is neither learned nor scored
     progress:bool=True,        # show a bar, above 300 images
+    **options                  # other options of `ReadOptions`: instances, roi, mask_name, pages, group, crowd
 )->Report:
     "Look at everything in a data set, and change nothing"
     report = Report()
+    options = ReadOptions(names=names, void=void, max_bad=1, **options)
     parts = scan(root, coco, images, masks)
-    report.parts = open_parts(report, parts, root or masks, names, void)
+    report.parts = open_parts(report, parts, root or masks, options)
     for i,p in enumerate(report.parts): p.i = i
     scan_masks(report)
     for p in report.parts:

@@ -6,6 +6,7 @@
 __all__ = ['LAYOUTS', 'item2mask', 'layout_named', 'scan', 'unknown_layout', 'read_items']
 
 # %% ../nbs/09_items.ipynb #c002
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 import numpy as np
@@ -91,6 +92,12 @@ def read_items(
     crowd:str='ignore',           # for COCO: crowd regions, ignore, keep or drop
     codes:Codes|None=None,        # classes of a trained model, which the data must fit
     multilabel:bool=False,        # classes may overlap: a mask has one layer per class
+    instances:bool|None=None,     # for masks: each value is one object of one class; None: decided by the data
+    roi:Path|None=None,           # for masks: folder of masks of the field of view; what lies outside is IGNORE
+    mask_name:str|None=None,      # name of an image's mask, such as '{stem}_manual1.gif'; None: learned from the names
+    pages:str|None=None,          # pages of image stacks to use, such as '0:10' or '0,5'; None: all
+    group:str|Callable|None=None, # pattern whose first group, searched in an image's path, names its patient, slide or scene; or a function of an Item
+    quiet:bool=False,             # do not print what was concluded from the data
     strict:bool=False,            # stop at the first thing that cannot be used instead of leaving it out
     max_bad:float=0.05,           # stop if a larger share cannot be used
 )->Items:                         # the whole data set
@@ -99,8 +106,9 @@ def read_items(
         if classes is None: classes,crowd = codes.names,codes.crowd
         multilabel = codes.multilabel
         codes = codes.as_multilabel(False)
-    options = ReadOptions(classes, names, void, crowd, codes, strict, max_bad)
+    options = ReadOptions(classes, names, void, crowd, codes, instances, roi, mask_name, pages, group, strict, max_bad)
     parts = scan(root, coco, images, masks)
     items = layout_named(parts[0].layout).read(parts, options)
+    if not quiet: print(*items.notes, sep='\n', end='\n'*bool(items.notes))
     if multilabel and items.codes is not None: items.codes = items.codes.as_multilabel()
     return items

@@ -41,6 +41,11 @@ class ReadOptions:
     void:int|tuple|list|None=None # mask value or colour, or a list of them, that is neither learned nor scored
     crowd:str='ignore'            # COCO crowd regions: ignore, keep or drop
     codes:Codes|None=None         # classes of a trained model, which the data must fit
+    instances:bool|None=None      # each value of a mask is one object of one class; None: decided by the data
+    roi:Path|None=None            # folder of masks of the field of view: what lies outside is IGNORE
+    mask_name:str|None=None       # name of an image's mask, such as '{stem}_manual1.gif'; None: learned from the names
+    pages:str|None=None           # pages of image stacks to use, such as '0:10' or '0,5'; None: all
+    group:str|None=None           # pattern whose first group, searched in an image's path, names its group
     strict:bool=False             # stop at the first thing that cannot be used
     max_bad:float=0.05            # stop if a larger share cannot be used
 
@@ -251,6 +256,7 @@ def collect_items(
     ids:list,             # category id of each
     options:ReadOptions,
     bad:list,             # DataErrors of what was left out
+    notes:list=(),        # lines for Items.notes
     **meta                # lists for Items.meta; empty ones are dropped
 )->Items:
     "Finish reading annotated items: number the annotations and keep the classes that were asked for"
@@ -262,7 +268,7 @@ def collect_items(
         anns = [a for a in item.anns if a['category_id'] in wanted]
         return [dict(id=next(numbers), image_id=item.id, iscrowd=0, **a) for a in anns]
     items = [replace(o, anns=full(o)) for o in without_test(items)]
-    return Items(items, codes, bad, {k:v for k,v in meta.items() if v})
+    return Items(items, codes, bad, {k:v for k,v in meta.items() if v}, notes)
 
 # %% ../nbs/08_layouts.ipynb #n36d8116
 def join_items(a:Items, b:Items)->Items:
@@ -270,4 +276,5 @@ def join_items(a:Items, b:Items)->Items:
     meta = {**b.meta, **a.meta}
     alone = [*a.meta.get('no_mask', ()), *b.meta.get('no_mask', ())]
     if alone: meta['no_mask'] = alone
-    return Items([*a, *b], a.codes, a.bad+b.bad, meta)
+    notes = list(dict.fromkeys([*a.notes, *b.notes]))
+    return Items([*a, *b], a.codes, a.bad+b.bad, meta, notes)

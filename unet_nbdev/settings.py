@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['LOSS_NAMES', 'CHECKS', 'DEFAULT_SEARCH', 'Option', 'option', 'nearest', 'unknown_name', 'encoder_names',
-           'check_encoder', 'known_losses', 'is_number', 'check_loss', 'parse_void', 'value_types', 'has_type',
-           'in_range', 'check_option', 'Options', 'DataSettings', 'SplitSettings', 'LengthSettings', 'NetworkSettings',
-           'OptimiserSettings', 'SampleSettings', 'RunSettings', 'Settings', 'searchable', 'reused', 'SearchSettings',
-           'read_settings']
+           'check_encoder', 'known_losses', 'is_number', 'check_loss', 'parse_void', 'parse_pages', 'check_group',
+           'value_types', 'has_type', 'in_range', 'check_option', 'Options', 'DataSettings', 'SplitSettings',
+           'LengthSettings', 'NetworkSettings', 'OptimiserSettings', 'SampleSettings', 'RunSettings', 'Settings',
+           'searchable', 'reused', 'SearchSettings', 'read_settings']
 
 # %% ../nbs/01_settings.ipynb #nbd8247d
 import difflib, importlib.util, json, math, re, reprlib, sys, types, typing
@@ -153,9 +153,35 @@ def parse_void(
     if not values: return None
     return values[0] if len(values)==1 else values
 
+# %% ../nbs/01_settings.ipynb #n24b0001
+def parse_pages(
+    text:str|None,     # '0:10', '3' or '0,5,8:'
+    what:str='pages',  # how the message calls it
+)->list:               # of slices; empty: all pages
+    "Read which pages of a stack to use: numbers from 0, and ranges whose end is left out, as in Python"
+    def piece(s):
+        if re.fullmatch(r'\s*\d+\s*', s): return slice(int(s), int(s)+1)
+        if not re.fullmatch(r'\s*\d*\s*:\s*\d*\s*', s):
+            raise DataError(f'{what} {text!r} cannot be read', "Give numbers from 0 and ranges, such as '0:10' or '0,5,8:'")
+        first,_,end = s.partition(':')
+        return slice(int(first or 0), int(end) if end.strip() else None)
+    return [piece(o) for o in text.split(',')] if text else []
+
+def check_group(
+    text:str,          # regular expression with a group, or 'no'
+    what:str='group',  # how the message calls it
+):
+    "Raise a `DataError` if a pattern cannot find groups"
+    if text=='no': return
+    try: pattern = re.compile(text)
+    except re.error as e: raise DataError(f'{what} {text!r} is no regular expression ({e})', "Give one such as '(patient[0-9]+)'") from None
+    if not pattern.groups:
+        raise DataError(f'{what} {text!r} has no parentheses', f"Put them around the name of the group: '({text})'")
+
+
 # %% ../nbs/01_settings.ipynb #naf79bd2
 CHECKS = dict(encoder=check_encoder, loss=check_loss,
-              void=parse_void) # name in `Option.check` → function of (value, what)
+              void=parse_void, pages=parse_pages, group=check_group) # name in `Option.check` → function of (value, what)
 
 # %% ../nbs/01_settings.ipynb #nb092398
 def value_types(
@@ -291,12 +317,21 @@ class DataSettings(Options):
     images:str|None = option(None, 'folder of images', on_resume=True)
     masks:str|None = option(None, 'folder of masks, matched to the images by name', on_resume=True)
     data:str|None = option(None, 'folder whose layout is recognised', on_resume=True)
+    crowd:str = option(
+        'ignore', 'for COCO: crowd regions are not scored (ignore), objects (keep) or background (drop)',
+        choices=('ignore','keep','drop'))
+    instances:str|None = option(
+        None, 'for masks: each value is one object of one class (yes) or a class (no) (default: decided by the data)',
+        choices=('yes','no'))
+    roi:str|None = option(None, 'for masks: folder of field-of-view masks; what lies outside is not scored')
+    mask_name:str|None = option(None, "for masks: name of an image's mask, such as '{stem}_manual1.gif'")
+    pages:str|None = option(None, "pages of image stacks to use: '0:10' or '0,5' (default: all)", check='pages')
     void:str|None = option(
         None, "for masks: a value or colour 'r,g,b' that is neither learned nor scored", check='void')
 
     def __post_init__(self):
         super().__post_init__()
-        alien = [k for k in ('masks','data','names','void') if getattr(self, k, None) is not None]
+        alien = [k for k in ('masks','data','names','void','instances','roi','mask_name') if getattr(self, k, None) is not None]
         if self.coco and alien:
             raise DataError(f'coco is given together with {" and ".join(alien)}',
                             f'These do not go together: leave out {alien[0]} or coco')
@@ -307,7 +342,8 @@ class DataSettings(Options):
             fix = 'Give coco, or images and masks, or data: a folder whose layout is recognised'
             raise DataError('no data given', fix)
         return dict(root=self.data, coco=self.coco, images=self.images, masks=self.masks,
-                    void=parse_void(self.void))
+                    void=parse_void(self.void), crowd=self.crowd, roi=self.roi, mask_name=self.mask_name,
+                    instances={None:None, 'yes':True, 'no':False}[self.instances], pages=self.pages)
 
 # %% ../nbs/01_settings.ipynb #nba10012
 @dataclass(repr=False)
@@ -316,7 +352,10 @@ class SplitSettings(DataSettings):
     classes:str|None = option(None, "only these classes, in this order: 'person,traffic light'")
     names:str|None = option(None, "for masks: class names in the order of their values: 'cell,nucleus'")
     multilabel:bool = option(False, 'classes may overlap: each gets a mask of its own')
-    valid:str|None = option(None, "validation images, by file name: 'val_*'", group='validation')
+    group:str|None = option(
+        None, 'pattern that finds the patient, slide, scene or video in a path; a group stays on one side of the split: '
+        "'(patient[0-9]+)'; 'no' for none (default: suggested by the names)", check='group', group='validation')
+    valid:str|None = option(None, "validation images, by file name: 'val_*'")
     valid_pct:float|None = option(
         None, 'or a fraction of the images, chosen at random (default: 0.2 if the data has no split)',
         above=0, below=1)
@@ -329,7 +368,7 @@ class SplitSettings(DataSettings):
     def read_args(self)->dict:
         "Arguments of `read_items`"
         return super().read_args() | dict(classes=self.classes, names=self.names,
-                                          multilabel=self.multilabel)
+                                          multilabel=self.multilabel, group=self.group)
 
 # %% ../nbs/01_settings.ipynb #nba10014
 @dataclass(repr=False)
