@@ -141,7 +141,7 @@ def _check_network(cfg, codes, prep): # does it take and give what the other set
         if a!=b: raise ValueError(f'{a} {what} of the network, {b} by its settings')
 
 # %% ../nbs/22_checkpoint.ipynb #c014
-SETTINGS = ('net','codes','prep','post') # parts of the JSON text
+SETTINGS = dict(net=UNet.RULES, codes=Codes.RULES, prep=Prep.RULES, post=PostProcess.RULES) # parts of the JSON text
 
 def load_unet(
     path:str|Path,           # .pth or .safetensors, from save_unet
@@ -153,7 +153,7 @@ def load_unet(
         raise DataError('an exported model can only predict', 'Give the .pth that it was made from', path)
     text,state,_ = _read_file(path)
     try:
-        d = check_config(text, path, SETTINGS)
+        d = check_config(text, SETTINGS, path)
         codes = Codes.from_dict(d['codes'])
         prep = Prep.from_dict(d['prep'])
         post = PostProcess.from_dict(d['post'])
@@ -174,4 +174,4 @@ def load_train(
     text,state,train = _read_file(path)
     if train is None:
         raise DataError('is a model, but holds no training to resume', 'Give the run folder, or its last.ckpt', path)
-    return state,train,check_config(text, path, SETTINGS)
+    return state,train,check_config(text, SETTINGS, path)

@@ -473,26 +473,11 @@ Codes.RULES = dict(
     rest=list_of(_source_value, 4096),
     multilabel=is_flag)
 
-# %% ../nbs/00_core.ipynb #naed4686
-def _never(v): return False
-_radius = any_of(num_in(0, 1000), list_of(num_in(0, 1000), 255))
-
-_RULES = dict( # of classes that do not list their own yet
-    net=dict(encoder=is_text, n_in=int_in(1, 1024), n_cls=int_in(1, 255),
-             width=int_in(1, 2048), depth=int_in(1, 10), widths=any_of(is_none, list_of(int_in(1, 8192), 12)),
-             norm=is_text, up=any_of(is_none, is_text), dropout=num_in(0, 1),
-             residual=is_flag, deep=is_flag, multilabel=is_flag, weights=_never),
-    prep=dict(fit=is_text, size=any_of(is_none, int_in(1, 2**14)), multiple=int_in(1, 1024),
-              n_in=int_in(1, 1024), norm=is_text,
-              mean=list_of(num_in(-1e4, 1e4), 1024), std=list_of(num_in(1e-6, 1e4), 1024)),
-    post=dict(open=_radius, close=_radius, erode=_radius, dilate=_radius),
-    codes=Codes.RULES)
-
 # %% ../nbs/00_core.ipynb #c063
 def check_config(
-    text:str,  # JSON of a model file
-    file=None, # the file, for messages
-    parts=('codes','prep','post'), # what it must hold, each a dict; as a dict: the rules of each part
+    text:str,   # JSON of a model file
+    parts:dict, # name of a part that it must hold → the rules of its settings
+    file=None,  # the file, for messages
 )->dict: # the parsed text
     "Read the text of a model file, and refuse values that cannot be right"
     def refuse(what): return DataError(what, 'Use a file written by unet_nbdev', file)
@@ -503,8 +488,7 @@ def check_config(
     for part in (*parts, 'info'):
         if not isinstance(d, dict) or not isinstance(d.get(part), dict):
             raise refuse(f'holds no settings {part!r}')
-    rules = parts if isinstance(parts, dict) else _RULES
-    for part in parts: check_values(d[part], rules[part], part, file)
+    for part,rules in parts.items(): check_values(d[part], rules, part, file)
     if not isinstance(d['info'].get('settings', {}), dict):
         raise refuse('its training settings are not a dict')
     return d

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch, torch.nn.functional as F
 from torch import nn, Tensor
 from fastcore.basics import patch
-from .core import DataError
+from .core import DataError, any_of, check_values, int_in, is_flag, is_none, is_text, list_of, num_in
 from .settings import nearest
 
 # %% ../nbs/18_model.ipynb #c005
@@ -276,6 +276,25 @@ def load_encoder(
                         'Give weights of the same timm model', None if weights=='auto' else weights)
     net.load_state_dict({k:state[k] for k in want}, strict=False)
     return model
+
+# %% ../nbs/18_model.ipynb #n23f0005
+def _never(v): return False
+
+UNet.RULES = dict( # what a model file may say of its network
+    encoder=is_text,
+    n_in=int_in(1, 1024),
+    n_cls=int_in(1, 255),
+    width=int_in(1, 2048),
+    depth=int_in(1, 10),
+    widths=any_of(is_none, list_of(int_in(1, 8192), 12)),
+    norm=is_text,
+    up=any_of(is_none, is_text),
+    dropout=num_in(0, 1),
+    residual=is_flag,
+    deep=is_flag,
+    multilabel=is_flag,
+    weights=_never)
+
 
 # %% ../nbs/18_model.ipynb #c037
 def input_stats(

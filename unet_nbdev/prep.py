@@ -10,7 +10,7 @@ __all__ = ['FITS', 'NORMS', 'Prep', 'match_channels', 'thin_out', 'is_light', 'i
 from dataclasses import dataclass, field, asdict, fields
 import numpy as np, cv2
 from fastcore.basics import patch
-from .core import DataError, IGNORE
+from .core import DataError, IGNORE, any_of, check_values, int_in, is_none, is_text, list_of, num_in
 
 # %% ../nbs/15_prep.ipynb #c005
 FITS = ('pad','letterbox','resize')
@@ -47,6 +47,17 @@ def from_dict(cls:Prep, d:dict)->Prep: # d: from to_dict
     unknown = set(d)-{f.name for f in fields(cls)}
     if unknown: raise DataError(f'unknown settings {sorted(unknown)}', 'Update unet_nbdev, or write the file again')
     return cls(**d)
+
+# %% ../nbs/15_prep.ipynb #n23f0002
+Prep.RULES = dict( # what a model file may say
+    fit=is_text,
+    size=any_of(is_none, int_in(1, 2**14)),
+    multiple=int_in(1, 1024),
+    n_in=int_in(1, 1024),
+    norm=is_text,
+    mean=list_of(num_in(-1e4, 1e4), 1024),
+    std=list_of(num_in(1e-6, 1e4), 1024))
+
 
 # %% ../nbs/15_prep.ipynb #c010
 def match_channels(
