@@ -180,7 +180,6 @@ add_faults(
     Fault('full mask', 'warning', 'Every pixel of a mask is the same object',
           'Check whether the mask was lost'),
     Fault('empty mask', 'info', 'A mask has no object'),
-    Fault('overlap', 'info', 'Some pixels belong to two objects'),
     Fault('labelme file', 'error', 'A labelme file cannot be used', 'Save it again, or remove it'),
     Fault('left aside', 'warning', 'Many images have no mask and are not used',
           'Annotate them, or remove them'))
