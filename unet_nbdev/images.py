@@ -6,10 +6,11 @@
 __all__ = ['quiet_opencv', 'lift_pillow_limit', 'ORIENTATIONS', 'PICTURE', 'ARRAY', 'READERS', 'IMAGE_SUFFIXES', 'PAGED_SUFFIXES',
            'split_page', 'page_path', 'page_stem', 'SharedSetting', 'unreadable_image', 'turn_upright', 'turn_for',
            'ImageInfo', 'Reader', 'open_picture', 'reader_of', 'data_errors', 'image_info', 'image_size',
-           'exif_orientation', 'open_image', 'n_pages', 'page_paths', 'image_files', 'write_image', 'nodata_of']
+           'exif_orientation', 'open_image', 'n_pages', 'page_paths', 'open_stored', 'name_matches', 'image_files',
+           'write_image', 'nodata_of']
 
 # %% ../nbs/02_images.ipynb #na25064d
-import glob, io, os, re, struct, threading
+import fnmatch, glob, io, os, re, struct, threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ from zipfile import ZipFile
 import numpy as np, cv2
 from PIL import Image, UnidentifiedImageError
 from .core import DataError, atomic
-from .tiff import TIFF_STARTS, check_page, check_pixels, tiff_info, tiff_nodata, tiff_pixels
+from .tiff import check_page, check_pixels, is_tiff, read_tiff, tiff_info, tiff_nodata, tiff_pixels
 
 # %% ../nbs/02_images.ipynb #n2im0031
 _PAGE = re.compile(r'(?<=.)\[(\d{1,9})\]$') # at the end of a name
@@ -146,6 +147,10 @@ class ImageInfo(NamedTuple):
 
     @property
     def sz(self): return self.height,self.width
+
+    @property
+    def upright(self): # (height, width) as a viewer shows it
+        return self.sz[::-1] if self.orientation in (5,6,7,8) else self.sz
 
 @dataclass(frozen=True)
 class Reader:
@@ -285,9 +290,8 @@ def _file_info(f): # ImageInfo of an open file that is no TIFF
     return info
 
 def _picture_info(path): # ImageInfo, by the content and not the suffix
-    with open(path, 'rb') as f:
-        if f.read(4) not in TIFF_STARTS: return _file_info(f)
-    return ImageInfo(*tiff_info(path))
+    if is_tiff(path): return ImageInfo(*tiff_info(path))
+    with open(path, 'rb') as f: return _file_info(f)
 
 # %% ../nbs/02_images.ipynb #n33e42bc
 def _opencv_pixels(raw, info): # array in RGB order, None if OpenCV cannot decode it
@@ -308,10 +312,8 @@ def _pillow_pixels(raw, page): # array in RGB order
 
 # %% ../nbs/02_images.ipynb #n2im0019
 def _picture_pixels(path, page=None): # array in RGB order, and its EXIF orientation
-    with open(path, 'rb') as f:
-        if f.read(4) in TIFF_STARTS: return tiff_pixels(path, page)
-        f.seek(0)
-        raw = f.read()
+    if is_tiff(path): return tiff_pixels(path, page)
+    raw = Path(path).read_bytes()
     file = io.BytesIO(raw)
     info = _file_info(file)
     check_page(path, page, info.pages)
@@ -472,6 +474,8 @@ def _stored_pixels(file, page, reader): # array as stored, of a shape and type t
     return img.astype(img.dtype.newbyteorder('='), copy=False),orientation
 
 # %% ../nbs/02_images.ipynb #n2im0033
+PAGED_SUFFIXES = '.tif .tiff .gif .webp .avif'.split() # of files that may have pages
+
 def n_pages(
     path, # image file
 )->int:
@@ -483,13 +487,49 @@ def page_paths(
 )->list: # its pages; the file itself if it has one, or cannot be read
     "List the images of a file: one, or each of its pages"
     file = Path(file)
+    if file.suffix.lower() not in PAGED_SUFFIXES: return [file]
     try: n = n_pages(file)
     except DataError: return [file] # opening it will say what is wrong
-    return [file] if n==1 or split_page(file)[1] is not None else [page_path(file, k) for k in range(n)]
+    return [file] if n==1 else [page_path(file, k) for k in range(n)]
+
+# %% ../nbs/02_images.ipynb #n2im0036
+def open_stored(
+    path, # image file, or a page of one
+)->tuple: # (H,W) or (H,W,C) array, upright; (n,3) uint8 colours if its numbers are those of a palette, else None
+    "Read the numbers in an image file: as `open_image`, but of a palette the indices"
+    file,page = split_page(path)
+    with data_errors(path):
+        if reader_of(file) is PICTURE and is_tiff(file):
+            found = read_tiff(file, page)
+            return turn_upright(found.pixels, found.orientation),found.colours
+        indices = _palette_pixels(file, page) if reader_of(file) is PICTURE else None
+        if indices is not None: return indices
+    return open_image(path),None
+
+def _palette_pixels(path, page): # indices, upright, and colours; None if the file has no palette
+    head = _first_bytes(path, 26)
+    if not (head.startswith((b'GIF', b'BM')) or head.startswith(_PNG) and head[25:]==b'\3'): return None
+    info = image_info(path)
+    check_page(path, page, info.pages)
+    check_pixels(*info.sz, 1, path)
+    with open_picture(path) as im:
+        im.seek(page or 0)
+        if im.mode!='P': return None
+        colours = np.array(im.getpalette('RGB'), np.uint8).reshape(-1,3)
+        return turn_upright(np.array(im), info.orientation),np.pad(colours, ((0,256-len(colours)),(0,0)))
+
+# %% ../nbs/02_images.ipynb #n2im0037
+def name_matches(
+    path,        # image file, or a page of one
+    pattern:str, # such as 'val_*'
+)->bool:
+    "Does the name of an image match a pattern: that of its file or page, with or without the suffix?"
+    path = Path(path)
+    file,_ = split_page(path)
+    names = (path.name, page_stem(path), file.name, file.stem)
+    return pattern in names or any(fnmatch.fnmatch(o, pattern) for o in names)
 
 # %% ../nbs/02_images.ipynb #nb3ae41d
-PAGED_SUFFIXES = '.tif .tiff .gif .webp .avif'.split() # of files that may have pages
-
 def image_files(
     path, # file, folder (searched with its subfolders), or glob such as 'photos/*.jpg'
 )->list: # sorted paths, of files and of the pages of stacks
@@ -503,8 +543,7 @@ def image_files(
         else: raise DataError('no such file or folder', 'Check the path', path)
         images = sorted(o for o in found if o.suffix.lower() in READERS)
         if not images: raise DataError('no image found', f'Images end in {" ".join(READERS)}', path)
-    def pages(o): return page_paths(o) if o.suffix.lower() in PAGED_SUFFIXES else [o]
-    with ThreadPoolExecutor(8) as ex: return [o for some in ex.map(pages, images) for o in some]
+    with ThreadPoolExecutor(8) as ex: return [o for pages in ex.map(page_paths, images) for o in pages]
 
 # %% ../nbs/02_images.ipynb #na4c95f9
 def write_image(
@@ -525,5 +564,5 @@ def nodata_of(
 )->float|None: # the value that means "no data here", as the pixels hold it; None: the file names none
     "Read the value that a GeoTIFF gives to pixels without data (GDAL_NODATA)"
     file,_ = split_page(path)
-    try: return tiff_nodata(file) if _first_bytes(file, 4) in TIFF_STARTS else None
+    try: return tiff_nodata(file) if is_tiff(file) else None
     except Exception: return None # opening it will say what is wrong
