@@ -13,11 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 import numpy as np
-from PIL import UnidentifiedImageError
 from fastprogress import progress_bar
 from .core import DataError
 from .images import PICTURE, exif_orientation, open_image, open_picture, open_stored, reader_of, split_page
-from .tiff import is_tiff
+from .tiff import is_tiff, tiff_mode
 from .faults import Report, Symptom
 
 # %% ../nbs/12a_image_checks.ipynb #n1check
@@ -39,14 +38,11 @@ def read_header(
 )->tuple: # (format, mode, damage): as Pillow names them, and what is wrong all the same
     "Read format and mode of an image, and find damage that decoders overlook"
     path,_ = split_page(path)
-    try:
-        with open_picture(path) as im:
-            fmt,mode = im.format,im.mode
-            try: im.verify()
-            except Exception as e: return fmt,mode,f'its checksums do not match ({e})'
-    except UnidentifiedImageError:
-        if is_tiff(path): return 'TIFF','','' # of bands or numbers that Pillow does not know
-        raise
+    if is_tiff(path): return 'TIFF',tiff_mode(path),''
+    with open_picture(path) as im:
+        fmt,mode = im.format,im.mode
+        try: im.verify()
+        except Exception as e: return fmt,mode,f'its checksums do not match ({e})'
     with open(path, 'rb') as f:
         f.seek(-min(64, path.stat().st_size), 2)
         end = f.read()

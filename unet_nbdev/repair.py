@@ -15,11 +15,11 @@ from pathlib import Path
 import cv2, numpy as np
 from PIL import Image
 from .core import DataError, write_json, write_text
-from .images import image_info, n_pages, open_image, open_picture, open_stored, page_stem, split_page, turn_for, write_image
+from .images import image_info, n_pages, open_image, open_stored, page_stem, split_page, turn_for, write_image
 from .tiff import write_tiff
 from .faults import Report, printable
 from .coco import read_coco
-from .image_checks import FORMAT_SUFFIXES
+from .image_checks import FORMAT_SUFFIXES, read_header
 from .coco_checks import CocoPart, depends_on_lost, entry_ids, repair_annotation
 from .mask_checks import MaskPart, repair_mask
 
@@ -103,7 +103,7 @@ def repair_image(
     "Make an image file without its faults"
     if kinds & _TO_RGB: return '.png',png_bytes(as_rgb(open_image(path, sz)))
     file,page = split_page(path)
-    with open_picture(file) as im: fmt = im.format
+    fmt,*_ = read_header(file)
     suffix = FORMAT_SUFFIXES[fmt][0] if 'wrong suffix' in kinds else file.suffix
     if 'exif orientation' not in kinds: return suffix,None
     info = image_info(path)

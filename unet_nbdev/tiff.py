@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['TIFF_STARTS', 'pixel_limit', 'check_pixels', 'check_page', 'is_tiff', 'open_tiff', 'main_series', 'axis_roles',
-           'tiff_info', 'tiff_colours', 'has_imagecodecs', 'TiffPicture', 'read_tiff', 'tiff_pixels', 'tiff_nodata',
-           'write_tiff']
+           'tiff_info', 'tiff_colours', 'tiff_mode', 'has_imagecodecs', 'TiffPicture', 'read_tiff', 'tiff_pixels',
+           'tiff_nodata', 'write_tiff']
 
 # %% ../nbs/01a_tiff.ipynb #n1a00003
 import importlib.util, logging, os, threading, zlib
@@ -113,7 +113,7 @@ def tiff_info(
         bands,pages = _sizes(roles, series.shape)
         key = series.keyframe
         if tiff_colours(tif, key) is not None or _is_cmyk(key): bands = 3
-        return h,w,bands,series.dtype and series.dtype.newbyteorder('='),pages,_orientation(key)
+        return h,w,bands,key.dtype and key.dtype.newbyteorder('='),pages,_orientation(key)
 
 def _orientation(key): # EXIF number; 1 where the tag is missing or odd
     value = key.tags.valueof(274, 1)
@@ -130,6 +130,18 @@ def tiff_colours(
     if key.photometric!=3 or key.colormap is None or key.samplesperpixel>1 or tif.is_imagej or tif.is_ome: return None
     table = np.asarray(key.colormap).T
     return (table>>8 if table.max(initial=0)>255 else table).astype(np.uint8) # 16 bits, though some programs write 8
+
+# %% ../nbs/01a_tiff.ipynb #n1a00038
+def tiff_mode(
+    path, # TIFF file
+)->str: # P palette, CMYK ink, RGBA or LA with a band of transparency, or empty: bands of numbers
+    "Name how the pixels of a TIFF are stored, as Pillow does, where they are not simply measurements or RGB"
+    with open_tiff(path) as tif:
+        key = main_series(tif).keyframe
+        if tiff_colours(tif, key) is not None: return 'P'
+        if _is_cmyk(key): return 'CMYK'
+        clear = key.extrasamples and key.extrasamples[-1] in (1, 2)
+        return {2:'LA', 4:'RGBA'}.get(key.samplesperpixel, '') if clear else ''
 
 # %% ../nbs/01a_tiff.ipynb #n1a00019
 def _check_segments(page, key, size, path): # raise unless all strips or tiles of a page lie within the file
@@ -220,22 +232,22 @@ def read_tiff(
     "Read one page of a TIFF file, with the numbers that are stored in it"
     with open_tiff(path) as tif:
         series = main_series(tif)
-        if series.dtype is None or series.dtype.kind not in 'buif':
-            found = series.dtype or f'of {series.keyframe.bitspersample} bits that have no type'
+        key = series.keyframe
+        if key.dtype is None or key.dtype.kind not in 'buif':
+            found = key.dtype or f'numbers of {key.bitspersample} bits and format {key.sampleformat}'
             raise DataError(f'pixels are {found}', 'Save it as integers or floats', path, kind='pixel type')
         roles = axis_roles(series.axes, series.shape)
         bands,pages = _sizes(roles, series.shape)
         check_page(path, page, pages)
         h,w = (series.shape[roles.index(o)] for o in 'YX')
-        check_pixels(h, w, bands*series.dtype.itemsize, path)
+        check_pixels(h, w, bands*key.dtype.itemsize, path)
         paged = [n for n,role in zip(series.shape, roles) if role=='P']
         index = iter(np.unravel_index(page or 0, paged) if paged else ())
         chosen = [int(next(index)) if role=='P' else slice(None) for role in roles]
         img = _part_of_series(path, tif, series, chosen)
         left = [role for role in roles if role!='P']
         img = img.transpose(sorted(range(len(left)), key=lambda i: 'YXB'.index(left[i]))).reshape(h, w, -1)
-        img = np.ascontiguousarray(img[...,0] if bands==1 else img, dtype=series.dtype.newbyteorder('='))
-        key = series.keyframe
+        img = np.ascontiguousarray(img[...,0] if bands==1 else img, dtype=key.dtype.newbyteorder('='))
         return TiffPicture(img, tiff_colours(tif, key), _is_cmyk(key), _orientation(key))
 
 # %% ../nbs/01a_tiff.ipynb #n1a00029
