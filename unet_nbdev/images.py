@@ -22,7 +22,7 @@ from zipfile import ZipFile
 import numpy as np, cv2
 from PIL import Image, UnidentifiedImageError
 from .core import DataError, atomic
-from .tiff import check_page, check_pixels, is_tiff, read_tiff, tiff_info, tiff_nodata, tiff_pixels
+from .tiff import TIFF_STARTS, check_page, check_pixels, is_tiff, read_tiff, tiff_info, tiff_nodata, tiff_pixels
 
 # %% ../nbs/02_images.ipynb #n2im0031
 _PAGE = re.compile(r'(?<=.)\[(\d{1,9})\]$') # at the end of a name
@@ -31,8 +31,8 @@ def split_page(
     path, # image file, or a page of one such as stack.tif[3]
 )->tuple: # (file, number of the page from 0; None if the path is that of a file)
     "Split a path into the file and the page"
-    path = Path(path)
-    found = _PAGE.search(path.name)
+    if not isinstance(path, Path): path = Path(path)
+    found = str(path).endswith(']') and _PAGE.search(path.name)
     if not found or os.path.lexists(path): return path,None
     return path.with_name(path.name[:found.start()]),int(found[1])
 
@@ -161,6 +161,24 @@ class Reader:
     paged:bool=False           # may files have pages? pixels then takes the number of one as a second argument
 
 # %% ../nbs/02_images.ipynb #n2im0011
+def _exif_value(exif): # orientation in a block of EXIF; None if it is not there
+    order = '<' if exif[:2]==b'II' else '>'
+    try:
+        at, = struct.unpack_from(order+'I', exif, 4)
+        n, = struct.unpack_from(order+'H', exif, at)
+        for tag in range(at+2, at+2+12*n, 12):
+            if exif[tag:tag+2] in (b'\x12\x01', b'\x01\x12'): return _orientation(*struct.unpack_from(order+'H', exif, tag+8))
+    except struct.error: pass
+
+def _orientation(value): return value if value in range(1, 9) else 1
+
+def _pillow_orientation(f): # 1 where it is missing or no number from 1 to 8
+    f.seek(0)
+    try:
+        with lift_pillow_limit, Image.open(f) as im: return _orientation(im.getexif().get(0x0112, 1))
+    except Exception: return 1
+
+# %% ../nbs/02_images.ipynb #n2im0042
 def _jpeg_frame(f): # height, width, components and where the frame starts; None if there is none
     end = 2
     while True:
@@ -177,15 +195,10 @@ def _jpeg_info(f): # ImageInfo, None if there is no frame
     h,w,n,end = frame
     f.seek(0)
     before = f.read(end)
-    turned = b'Exif' in before or b'rientation' in before
-    return ImageInfo(h, w, 3 if n==4 else n, np.dtype(np.uint8), 1, _pillow_orientation(f) if turned else 1)
-
-def _pillow_orientation(f): # 1 where it is missing or no number from 1 to 8
-    f.seek(0)
-    try:
-        with lift_pillow_limit, Image.open(f) as im: value = im.getexif().get(0x0112, 1)
-    except Exception: return 1
-    return value if value in range(1, 9) else 1
+    exif = before.find(b'Exif\0\0')
+    turn = _exif_value(before[exif+6:]) if exif>=0 else None
+    if turn is None: turn = _pillow_orientation(f) if b'rientation' in before else 1 # XMP
+    return ImageInfo(h, w, 3 if n==4 else n, np.dtype(np.uint8), 1, turn)
 
 # %% ../nbs/02_images.ipynb #n2im0012
 _PNG_BANDS = {0:1, 2:3, 3:3, 4:2, 6:4} # colour type: grey, RGB, palette, grey and alpha, RGBA
@@ -195,17 +208,17 @@ def _png_info(f): # ImageInfo, None if the header is broken
     w,h,bits,kind = struct.unpack('>8xIIBB', f.read(18))
     if kind not in _PNG_BANDS: return None
     end = 33
-    extra,turned = 0,False
+    extra,turn,text = 0,None,False
     while True: # from chunk to chunk
         f.seek(end)
         code = f.read(8)
         if len(code)<8: break
         end += 12+int.from_bytes(code[:4], 'big')
         if code[4:]==b'tRNS' and kind<4: extra = 1
-        if code[4:]==b'eXIf': turned = True
-        if code[4:] in (b'iTXt',b'tEXt',b'zTXt'): turned |= any(o in f.read(32) for o in (b'XML:com', b'exif'))
-    return ImageInfo(h, w, _PNG_BANDS[kind]+extra, np.dtype(np.uint16 if bits==16 else np.uint8), 1,
-                     _pillow_orientation(f) if turned else 1)
+        if code[4:]==b'eXIf': turn = _exif_value(f.read(int.from_bytes(code[:4], 'big')))
+        if code[4:] in (b'iTXt',b'tEXt',b'zTXt'): text |= any(o in f.read(32) for o in (b'XML:com', b'exif'))
+    if turn is None: turn = _pillow_orientation(f) if text else 1
+    return ImageInfo(h, w, _PNG_BANDS[kind]+extra, np.dtype(np.uint16 if bits==16 else np.uint8), 1, turn)
 
 # %% ../nbs/02_images.ipynb #n2im0014
 def _jp2_info(f): # ImageInfo from the marker SIZ, None if it is missing
@@ -273,8 +286,7 @@ def _pillow_info(f): # ImageInfo of what Pillow opens
     with open_picture(f) as im:
         _,bands,dtype = _pillow_target(im)
         pages = getattr(im, 'n_frames', 1) if im.format in _PAGED_FORMATS else 1
-        turn = im.getexif().get(0x0112, 1)
-        return ImageInfo(im.size[1], im.size[0], bands, np.dtype(dtype), pages, turn if turn in range(1, 9) else 1)
+        return ImageInfo(im.size[1], im.size[0], bands, np.dtype(dtype), pages, _orientation(im.getexif().get(0x0112, 1)))
 
 # %% ../nbs/02_images.ipynb #n0b4a683
 _PNG,_JPEG = b'\x89PNG',b'\xff\xd8'
@@ -290,8 +302,9 @@ def _file_info(f): # ImageInfo of an open file that is no TIFF
     return info
 
 def _picture_info(path): # ImageInfo, by the content and not the suffix
-    if is_tiff(path): return ImageInfo(*tiff_info(path))
-    with open(path, 'rb') as f: return _file_info(f)
+    with open(path, 'rb') as f:
+        if f.read(4) not in TIFF_STARTS: return _file_info(f)
+    return ImageInfo(*tiff_info(path))
 
 # %% ../nbs/02_images.ipynb #n33e42bc
 def _opencv_pixels(raw, info): # array in RGB order, None if OpenCV cannot decode it
@@ -312,8 +325,10 @@ def _pillow_pixels(raw, page): # array in RGB order
 
 # %% ../nbs/02_images.ipynb #n2im0019
 def _picture_pixels(path, page=None): # array in RGB order, and its EXIF orientation
-    if is_tiff(path): return tiff_pixels(path, page)
-    raw = Path(path).read_bytes()
+    with open(path, 'rb', buffering=0) as f:
+        if f.read(4) in TIFF_STARTS: return tiff_pixels(path, page)
+        f.seek(0)
+        raw = f.read()
     file = io.BytesIO(raw)
     info = _file_info(file)
     check_page(path, page, info.pages)
