@@ -19,7 +19,7 @@ from hashlib import sha256
 from pathlib import Path
 import numpy as np
 from .core import Codes, DataError, atomic, write_csv, write_json, write_text
-from .images import image_files, write_image
+from .images import image_files, page_stem, split_page, write_image
 from .settings import Options, option
 from .show import overlay
 from .postprocessing import kaggle_rows, object_table, to_coco, write_kaggle, write_objects
@@ -66,7 +66,7 @@ def chosen_outputs(
 @dataclass
 class ImageJob:
     "One image and the files it will give"
-    file:Path        # the image
+    file:Path        # the image, or a page of a stack
     name:str         # its path within the input folder
     image_id:int|str # its id in COCO results
     targets:dict     # '' → picture, 'mask' → mask file, and so on
@@ -81,7 +81,7 @@ class ImageJob:
 
 def file_stamp(file:Path)->list: # [bytes, nanoseconds]
     "Size and time of a file: if they are the same, so is its content"
-    stat = file.stat()
+    stat = split_page(file)[0].stat()
     return [stat.st_size, stat.st_mtime_ns]
 
 # %% ../nbs/35_batch.ipynb #n9c149b0
@@ -123,7 +123,7 @@ def image_ids(
     names:list, # of image files
 )->list: # of int, or of str
     "COCO ids for images: numbers if all file names are different numbers, else the names without suffix"
-    stems = [Path(n).with_suffix('').as_posix() for n in names]
+    stems = [Path(n).with_name(page_stem(n)).as_posix() for n in names]
     numeric = all(s.isascii() and s.isdigit() for s in stems)
     if not numeric or len({int(s) for s in stems})<len(stems): return stems
     return [int(s) for s in stems]
@@ -143,7 +143,7 @@ def plan_batch(
     names = image_names(input, files)
     suffixes = {'':out.suffix if single else '.png', **chosen_outputs(IMAGE_OUTPUTS, what)}
     def _job(file, name, image_id):
-        stem = out.with_suffix('') if single else out/Path(name).with_suffix('')
+        stem = out.with_suffix('') if single else out/Path(name).with_name(page_stem(name))
         targets = {k:stem.with_name(stem.name+s) for k,s in suffixes.items()}
         return ImageJob(file, name, image_id, targets)
     jobs = [_job(*o) for o in zip(files, names, image_ids(names))]
@@ -234,7 +234,7 @@ def image_row(
     if what.json or what.annotations:
         row['coco'] = to_coco(pred.mask, seg.codes, job.image_id, pred.probs, split=split)
     if what.kaggle:
-        name,each = Path(job.name).stem,what.kaggle=='objects'
+        name,each = page_stem(job.name),what.kaggle=='objects'
         row['kaggle'] = kaggle_rows(pred.mask, seg.codes, name, each, split)
     if what.objects: row['objects'] = object_table(pred.mask, seg.codes, pred.probs, split)
     return row

@@ -12,7 +12,7 @@ __all__ = ['EAGER_PIXELS', 'PREFETCH', 'AUG_STRENGTHS', 'split_items', 'fold_ite
 import warnings
 
 # %% ../nbs/16_data.ipynb #c002
-import os, math, mmap, time, zlib, shutil, hashlib, fnmatch
+import os, math, mmap, time, zlib, shutil, hashlib
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -22,7 +22,7 @@ from fastcore.basics import patch
 from fastprogress import progress_bar
 from torch.utils.data import get_worker_info
 from .core import IGNORE, Codes, DataError, Item, Items, atomic, check_bad, gc_paused, layers2map
-from .images import open_image
+from .images import name_matches, open_image, split_page
 from .items import item2mask
 from .prep import Prep, downscale, image_kind
 from .show import show_masks
@@ -35,7 +35,7 @@ with warnings.catch_warnings(): # torch has something to say about fastai's laye
 
 # %% ../nbs/16_data.ipynb #c007
 def _matches(pattern): # function of an Item: does its file name match?
-    return lambda o: fnmatch.fnmatch(o.img.name, pattern) or fnmatch.fnmatch(o.img.stem, pattern)
+    return lambda o: name_matches(o.img, pattern)
 
 def _random_part(items, fraction, seed): # function of an Item: is it among a fraction chosen at random?
     if not 0<fraction<1: raise DataError(f'valid={fraction}', 'Give a fraction between 0 and 1, such as 0.2')
@@ -258,7 +258,7 @@ def _digest(*values): # of anything with a repr
     return hashlib.blake2b(repr(values).encode(errors='surrogatepass'), digest_size=16).hexdigest()
 
 def _size_and_time(f):
-    s = os.stat(f)
+    s = os.stat(split_page(f)[0])
     return s.st_size,s.st_mtime_ns
 
 class DiskCache:
@@ -283,7 +283,7 @@ def file(self:DiskCache, o): # of an item; None if its sources are missing
         image = _size_and_time(o.img)
         truth = _size_and_time(o.msk) if o.msk else getattr(o.anns, 'text', lambda: o.anns)()
     except OSError: return None
-    name = _digest(str(o.img), tuple(o.sz), image, truth)
+    name = _digest(str(o.img), str(o.msk), tuple(o.sz), image, truth)
     return self.dir/name[:2]/name
 
 @patch
@@ -647,7 +647,7 @@ def choose_prep(
     "Choose the scale and channels that suit the images"
     shapes = list(_shapes(items[:5]))
     n = max((s[2] if len(s)==3 else 1 for s in shapes), default=3)
-    may_have_bands = items[0].img.suffix.lower() in ('.npy','.tif','.tiff') # elsewhere a 4th channel is alpha
+    may_have_bands = split_page(items[0].img)[0].suffix.lower() in ('.npy','.tif','.tiff') # elsewhere a 4th channel is alpha
     kw = {}
     if n>4 or n in (2,4) and may_have_bands: kw = dict(n_in=n, mean=[0.5]*n, std=[0.5]*n)
     if size: return Prep('letterbox', size, **kw)

@@ -10,16 +10,15 @@ __all__ = ['open_masks', 'open_items', 'open_parts', 'check_items', 'thumbnail',
 import html, os
 from pathlib import Path
 import cv2, numpy as np
-from PIL import Image
 from fastcore.basics import patch
 from .core import Codes, DataError, Items
-from .images import open_image
+from .images import open_image, open_picture, split_page
 from .faults import Finding, Report
 from .shapes import mask2polys
 from .coco import ann2mask, items2coco
 from .masks import open_raw_mask
 from .layouts import Part, ReadOptions, group_lone_files
-from .mask_folders import pair_files
+from .mask_folders import page_pairs, pair_files
 from .items import layout_named, scan
 from .pages import html_body, img_tag, write_page
 from .show import overlay, to_rgb
@@ -35,11 +34,13 @@ def open_masks(
     part:Part,       # folder of images and folder of masks
     names:list|None, # class names, if they are known
     void:list|None,  # value or colour that is neither learned nor scored
+    pages:str|None=None, # pages of image stacks to look at, such as '0:10'; None: all
 )->MaskPart:
     "Pair images with masks for checking"
     pairs,lone = pair_files(part.images, part.source)
     single,many = group_lone_files(lone, len(pairs), part.images)
-    for e in single+many: report.add_error(e)
+    pairs,odd_pages,_ = page_pairs(pairs, pages)
+    for e in single+many+odd_pages: report.add_error(e)
     return MaskPart(pairs=pairs, dir=Path(part.images), split=part.split, names=names, void=void)
 
 # %% ../nbs/13_doctor.ipynb #n5items
@@ -74,7 +75,7 @@ def open_parts(
     "Open the parts of a data set for checking"
     layout = parts[0].layout
     if layout=='coco': return [open_coco(p.source, p.images, p.split) for p in parts]
-    if layout=='masks': return [open_masks(report, p, options.names, options.void) for p in parts]
+    if layout=='masks': return [open_masks(report, p, options.names, options.void, options.pages) for p in parts]
     items = layout_named(layout).read(parts, options)
     return open_items(report, items, source)
 
@@ -221,7 +222,8 @@ def image_pictures(
     path = p.paths[k]
     if path is None: return []
     id = k if isinstance(p, MaskPart) else next(iter(entry_ids(p.d['images'][k])), None)
-    with Image.open(path) as im:
+    if split_page(path)[1] is not None: return [('as it is', thumbnail(open_image(path)))]
+    with open_picture(path) as im:
         stored = np.array(im if im.mode in ('L','I;16') else im.convert('RGB'))
     pics = [('as it is', thumbnail(stored))]
     if f.safe and f.kind=='exif orientation':

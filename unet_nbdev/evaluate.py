@@ -11,12 +11,11 @@ __all__ = ['model_files', 'open_segmenter', 'calibration_of', 'read_data', 'add_
 # %% ../nbs/34_evaluate.ipynb #n80378cc
 import html, os, tempfile
 from dataclasses import dataclass, field
-from fnmatch import fnmatch
 from glob import glob
 from pathlib import Path
 from fastcore.basics import patch
 from .core import Codes, DataError, Items, check_bad
-from .images import open_image
+from .images import name_matches, open_image
 from .settings import DataSettings
 from .coco import anns2objects
 from .items import item2mask, read_items
@@ -127,7 +126,7 @@ def validation_items(
 # %% ../nbs/34_evaluate.ipynb #n3b41c9d
 def matching_items(items:Items, pattern:str)->Items:
     "The images whose file name, with or without its suffix, matches a pattern"
-    return items.new(o for o in items if fnmatch(o.img.name, pattern) or fnmatch(o.img.stem, pattern))
+    return items.new(o for o in items if name_matches(o.img, pattern))
 
 def named_items(items:Items, pattern:str)->Items:
     "The same; raises if there are none"

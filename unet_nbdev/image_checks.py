@@ -13,10 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 import numpy as np
-from PIL import Image
 from fastprogress import progress_bar
 from .core import DataError
-from .images import PICTURE, exif_orientation, open_image, reader_of
+from .images import PICTURE, exif_orientation, open_image, open_picture, open_stored, reader_of, split_page
+from .tiff import is_tiff, tiff_mode
 from .faults import Report, Symptom
 
 # %% ../nbs/12a_image_checks.ipynb #n1check
@@ -31,13 +31,15 @@ class ImageCheck:
 # %% ../nbs/12a_image_checks.ipynb #c011
 FORMAT_SUFFIXES = dict( # Pillow's name of a format → suffixes
     JPEG=('.jpg','.jpeg','.jfif'), MPO=('.jpg','.jpeg'), PNG=('.png',), TIFF=('.tif','.tiff'),
-    BMP=('.bmp',), WEBP=('.webp',), GIF=('.gif',), PPM=('.pgm','.ppm','.pnm'), JPEG2000=('.jp2',))
+    BMP=('.bmp',), WEBP=('.webp',), GIF=('.gif',), PPM=('.pgm','.ppm','.pnm','.pbm'), JPEG2000=('.jp2','.j2k'), AVIF=('.avif',), HEIF=('.heic','.heif'))
 
 def read_header(
     path:Path, # an image file that can be decoded
 )->tuple: # (format, mode, damage): as Pillow names them, and what is wrong all the same
     "Read format and mode of an image, and find damage that decoders overlook"
-    with Image.open(path) as im:
+    path,_ = split_page(path)
+    if is_tiff(path): return 'TIFF',tiff_mode(path),''
+    with open_picture(path) as im:
         fmt,mode = im.format,im.mode
         try: im.verify()
         except Exception as e: return fmt,mode,f'its checksums do not match ({e})'
@@ -56,7 +58,8 @@ def mode_symptom(
 )->Symptom|None:
     "Say how pixels are stored, if that is neither grey nor RGB"
     if img.dtype==np.uint16: return Symptom('16-bit image', 'pixels are 16-bit numbers')
-    if img.ndim==3 and img.shape[2] in (2,4) and mode!='CMYK':
+    has_alpha = img.ndim==3 and img.shape[2] in (2,4) and img.dtype==np.uint8
+    if has_alpha and mode not in ('CMYK','RGBX',''):
         clear = int((img[...,-1]<255).sum())
         share = f'{clear} pixels are not opaque' if clear else 'all pixels are opaque'
         what = f'the image has a channel of transparency ({mode}); {share}'
@@ -73,30 +76,32 @@ def file_symptoms(
     "Check the name and the orientation of a file that can be decoded"
     found = []
     suffixes = FORMAT_SUFFIXES.get(fmt)
-    if suffixes and path.suffix.lower() not in suffixes:
-        name = f'ends in {path.suffix}' if path.suffix else 'has no suffix'
+    suffix = split_page(path)[0].suffix
+    if suffixes and suffix.lower() not in suffixes:
+        name = f'ends in {suffix}' if suffix else 'has no suffix'
         found.append(Symptom('wrong suffix', f'a {fmt} file whose name {name}', True))
     turn = exif_orientation(path)
     if turn!=1:
-        clear = turn>4 and sz is not None and img.shape[0]!=img.shape[1]
+        clear = sz is not None and img.dtype in (np.uint8, np.uint16) and (img.ndim==2 or img.shape[2]<5)
         what = f'stored turned (EXIF orientation {turn}); programs disagree on whether to turn it back'
         found.append(Symptom('exif orientation', what, clear))
     return found
 
 # %% ../nbs/12a_image_checks.ipynb #n1digest
 def file_digest(
-    path:Path, # any file
+    path:Path, # any file, or a page of an image file
 )->str:
-    "Hash the bytes of a file"
-    return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
+    "Hash the bytes of a file, or the pixels of a page"
+    file,page = split_page(path)
+    content = file.read_bytes() if page is None else np.ascontiguousarray(open_stored(path)[0])
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 # %% ../nbs/12a_image_checks.ipynb #c012
 def _check_decoded(path, sz): # → `ImageCheck`; raises if the image cannot be used
     img = open_image(path, sz)
     faults,mode = [],None
     if reader_of(path) is PICTURE:
-        try: fmt,mode_name,damage = read_header(path)
-        except Image.DecompressionBombError: fmt,mode_name,damage = '','','' # large, and decoded all the same
+        fmt,mode_name,damage = read_header(path)
         if damage: faults.append(Symptom('damaged image', damage))
         faults += file_symptoms(path, fmt, img, sz)
         mode = mode_symptom(mode_name, img)

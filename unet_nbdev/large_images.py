@@ -14,6 +14,7 @@ import numpy as np
 from fastcore.basics import patch
 from .core import DataError
 from .images import open_image
+from .tiff import tiff_info
 
 # %% ../nbs/28a_large_images.ipynb #n4f1e9fa
 def need_package(
@@ -34,6 +35,11 @@ def _why_not_tiled(page): # why a page cannot be read tile by tile; empty if it 
     if 'Orientation' in page.tags and page.tags['Orientation'].value!=1: return 'turned'
     return ''
 
+def _why_not_alone(path, page): # why a page is not all of the picture; empty if it is
+    h,w,bands,_,pages,_ = tiff_info(path)
+    if pages>1: return 'several pages'
+    return '' if (h, w, bands)==(page.imagelength, page.imagewidth, page.samplesperpixel) else 'bands in pages of their own'
+
 class TiledImage:
     "A tiled TIFF, sliced like an array (H,W,C); a `KeyError` says why a file cannot be read so"
     ndim = 3
@@ -45,7 +51,7 @@ class TiledImage:
         self.path = Path(path)
         self.file = tifffile.TiffFile(path)
         self.page = p = self.file.pages[0]
-        why = _why_not_tiled(p)
+        why = _why_not_tiled(p) or _why_not_alone(path, p)
         if why:
             self.file.close()
             raise KeyError(why)

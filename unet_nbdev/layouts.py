@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from itertools import count, islice
 from pathlib import Path
 from .core import Codes, DataError, Item, Items, brief, check_bad, part_of
-from .images import IMAGE_SUFFIXES, exif_orientation, image_size
+from .images import IMAGE_SUFFIXES, image_info, image_size, page_stem
 from .faults import data_error
 from .mask_codes import class_names
 
@@ -119,7 +119,7 @@ def unique_ids(
     root:Path,  # the folder of the data set
 )->list:        # one string per file
     "Name each file by its stem, or by its path if stems repeat"
-    stems = [f.stem for f in files]
+    stems = [page_stem(f) for f in files]
     if len(set(stems))==len(stems): return stems
     return [Path(os.path.relpath(f, root)).as_posix() for f in files]
 
@@ -179,10 +179,8 @@ def fit_size(
     sz:tuple, # (height, width) of its annotation
 )->tuple|None: # None if it fits, as stored or upright; else the (height, width) of the image
     "Check the size of an annotation against that of its image"
-    own = image_size(img)
-    if tuple(sz)==own: return None
-    turned = exif_orientation(img)>4
-    return None if turned and tuple(sz)==own[::-1] else own
+    own = image_info(img)
+    return None if tuple(sz) in (own.sz, own.upright) else own.sz
 
 # %% ../nbs/08_layouts.ipynb #n64407e7
 def image_sizes(files:list)->dict: # file → (height, width), or the DataError

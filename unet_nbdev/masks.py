@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from .core import Codes, DataError, IGNORE
-from .images import unreadable_image
+from .images import open_stored, split_page
 from .faults import data_error
 
 # %% ../nbs/07_masks.ipynb #n9f02a5d
@@ -39,14 +39,11 @@ def file_palette(im:Image.Image)->np.ndarray: # (256,3) uint8
 
 # %% ../nbs/07_masks.ipynb #c006
 def _read_pixels(path): # array as stored, and the palette or None
-    if Path(path).suffix.lower()=='.npy': return np.load(path, allow_pickle=False),None
-    with Image.open(path) as im:
-        if im.mode=='P': return np.array(im),file_palette(im)
-        known = im.mode in ('1','L','LA','RGB','RGBA','F') or im.mode.startswith('I')
-        a = np.array(im if known else im.convert('RGB'))
-        if im.mode=='1': a = a*np.uint8(255)
-        if im.mode=='LA': a = a[...,0]
-        return a,None
+    a,pal = open_stored(path)
+    suffix = split_page(path)[0].suffix.lower()
+    if suffix in ('.tif','.tiff') and a.dtype==bool: a = a*np.uint8(255)
+    if suffix in ('.png','.webp','.jp2') and a.ndim==3 and a.shape[2]==2: a = a[...,0] # grey and alpha
+    return a,pal
 
 def _check_array(a, path): # raise if an array cannot be a mask
     what = ''
@@ -64,8 +61,7 @@ def open_raw_mask(
     rgb:bool=False, # give packed colours, whatever is stored
 )->tuple:           # (H,W) array of stored values or packed colours; grey, palette or rgb
     "Open a mask file without changing its values; raise if it cannot be a mask"
-    try: a,pal = _read_pixels(path)
-    except Exception: raise unreadable_image(path) from None
+    a,pal = _read_pixels(path)
     if a.ndim==3 and a.shape[2]==1: a = a[...,0]
     if a.ndim==3 and a.shape[2] in (3,4) and a.dtype==np.uint8:
         if rgb or (a[...,:1]!=a[...,1:3]).any(): return pack_colours(a),'rgb'
@@ -195,7 +191,7 @@ def scan_mask(
     if kind=='rgb' and len(vals)>64: return soft_edges_error(path, vals, True)
     res = MaskFile(path, a.shape, kind, vals, {})
     if kind=='palette':
-        with Image.open(path) as im: pal = file_palette(im)
+        _,pal = open_stored(path)
         res.colours = {int(v):tuple(pal[v].tolist()) for v in vals}
     if kind=='grey': res.between,res.solid = _count_between(a, vals)
     return res

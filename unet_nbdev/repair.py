@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['IMAGE_REPAIRS', 'ChangeLog', 'by_position', 'is_dropped', 'safe_kinds', 'set_upright', 'as_rgb', 'png_bytes',
            'repair_image', 'safe_path', 'copy_image', 'annotation_moves', 'copy_images', 'moved_annotation',
-           'repaired_annotations', 'repair_coco', 'nothing_left', 'repair_pairs', 'copy_mask', 'part_tags',
-           'check_target', 'repair_items']
+           'repaired_annotations', 'repair_coco', 'nothing_left', 'whole_stacks', 'repair_pairs', 'copy_mask',
+           'part_tags', 'check_target', 'repair_items']
 
 # %% ../nbs/14_repair.ipynb #na9e3680
 import io, json, os, shutil, struct, tempfile
@@ -15,10 +15,11 @@ from pathlib import Path
 import cv2, numpy as np
 from PIL import Image
 from .core import DataError, write_json, write_text
-from .images import open_image, write_image
+from .images import image_info, n_pages, open_image, open_stored, page_stem, split_page, turn_for, write_image
+from .tiff import write_tiff
 from .faults import Report, printable
 from .coco import read_coco
-from .image_checks import FORMAT_SUFFIXES
+from .image_checks import FORMAT_SUFFIXES, read_header
 from .coco_checks import CocoPart, depends_on_lost, entry_ids, repair_annotation
 from .mask_checks import MaskPart, repair_mask
 
@@ -101,10 +102,13 @@ def repair_image(
 )->tuple: # (suffix, bytes); None for bytes: those of the file
     "Make an image file without its faults"
     if kinds & _TO_RGB: return '.png',png_bytes(as_rgb(open_image(path, sz)))
-    with Image.open(path) as im: fmt,stored = im.format,im.size[::-1]
-    suffix = FORMAT_SUFFIXES[fmt][0] if 'wrong suffix' in kinds else path.suffix
+    file,page = split_page(path)
+    fmt,*_ = read_header(file)
+    suffix = FORMAT_SUFFIXES[fmt][0] if 'wrong suffix' in kinds else file.suffix
     if 'exif orientation' not in kinds: return suffix,None
-    raw = set_upright(path.read_bytes()) if fmt=='JPEG' and stored==tuple(sz) else None
+    info = image_info(path)
+    as_stored = fmt=='JPEG' and page is None and turn_for(info.sz, info.orientation, sz)==1
+    raw = set_upright(path.read_bytes()) if as_stored else None
     return (suffix,raw) if raw else ('.png', png_bytes(open_image(path, sz)))
 
 # %% ../nbs/14_repair.ipynb #ne74e459
@@ -118,23 +122,26 @@ def safe_path(
 
 # %% ../nbs/14_repair.ipynb #n34aba11
 def copy_image(
-    src:Path, # image file
+    src:Path, # image file, or a page of one, which becomes a file of its own
     dst:Path, # where it should go
     taken:set, # paths that are used already; the new one is added
     kinds:set, # of its faults
     sz:tuple, # (height, width) of its annotations
 )->Path: # where it went
     "Write an image without its faults, under a name that no other image has"
+    file,page = split_page(src)
     kinds = kinds & IMAGE_REPAIRS
     raw = None
     if kinds:
         suffix,raw = repair_image(src, kinds, sz)
-        dst = dst.with_suffix(suffix)
+        dst = dst.with_name(page_stem(dst)+suffix)
+    elif page is not None: dst = dst.with_name(f'{page_stem(dst)}.tif')
     while dst in taken: dst = dst.with_name(f'{dst.stem}_{dst.suffix}')
     taken.add(dst)
     dst.parent.mkdir(parents=True, exist_ok=True)
-    if raw is None: shutil.copyfile(src, dst)
-    else: dst.write_bytes(raw)
+    if raw is not None: dst.write_bytes(raw)
+    elif page is None: shutil.copyfile(file, dst)
+    else: write_tiff(dst, open_image(src, sz))
     return dst
 
 # %% ../nbs/14_repair.ipynb #nfc9195f
@@ -247,6 +254,20 @@ def nothing_left(
     what = 'no image can be used, so nothing is left after repair'
     return DataError(what, 'Correct the data by hand', file)
 
+# %% ../nbs/14_repair.ipynb #n14pg001
+def whole_stacks(
+    p:MaskPart,     # the part
+    on_images:dict, # position → list of `Finding`
+    on_masks:dict,  # position → list of `Finding`
+)->set: # of image files
+    "Find the stacks that can be copied as they are, with all their pages"
+    by_file = defaultdict(list)
+    for k,(img,_) in enumerate(p.pairs):
+        file,page = split_page(img)
+        found = on_images.get(k, [])+on_masks.get(k, [])
+        if page is not None: by_file[file].append(is_dropped(found) or bool(safe_kinds(found)))
+    return {file for file,changed in by_file.items() if not any(changed) and len(changed)==n_pages(file)}
+
 # %% ../nbs/14_repair.ipynb #nb1a6b62
 _SHORT = {'valid':'val'}
 
@@ -262,13 +283,18 @@ def repair_pairs(
     msk_dir = root/'SegmentationClass' if p.given else root/split/'masks'
     on_images,on_masks = by_position(report, p.i, 'images'),by_position(report, p.i, 'masks')
     names,taken = [],set()
+    whole = set() if p.given else whole_stacks(p, on_images, on_masks)
     for k,(img,msk) in enumerate(p.pairs):
         found = on_images.get(k, [])+on_masks.get(k, [])
         log.add(found)
         if is_dropped(found): continue
+        file,page = split_page(img)
+        if file in whole:
+            if page>0: continue
+            img,msk = file,split_page(msk)[0]
         sub = img.relative_to(p.dir).parent if img.is_relative_to(p.dir) else Path()
         path = copy_image(img, img_dir/sub/img.name, taken, safe_kinds(on_images.get(k, [])), p.szs[k])
-        copy_mask(p, k, msk_dir/sub/path.stem, safe_kinds(on_masks.get(k, [])))
+        copy_mask(p, k, msk, msk_dir/sub/path.stem, safe_kinds(on_masks.get(k, [])))
         names.append(path.stem)
     if not names: raise nothing_left(p.dir)
     if p.given:
@@ -281,15 +307,18 @@ def repair_pairs(
 def copy_mask(
     p:MaskPart, # the part
     k:int, # position of the mask
+    msk:Path, # the file, or a page of it
     dst:Path, # where it should go, without a suffix
     kinds:set, # of its faults that are safe to repair
 ):
     "Write a mask without its faults"
-    msk = p.pairs[k][1]
-    dst = dst.with_name(dst.name+('.png' if kinds else msk.suffix)) # with_suffix would cut a name with dots
+    file,page = split_page(msk)
+    suffix = file.suffix if page is None else '.tif'
+    dst = dst.with_name(dst.name+('.png' if kinds else suffix)) # with_suffix would cut a name with dots
     dst.parent.mkdir(parents=True, exist_ok=True)
     if kinds: write_image(dst, repair_mask(p, k, kinds))
-    else: shutil.copyfile(msk, dst)
+    elif page is None: shutil.copyfile(file, dst)
+    else: write_tiff(dst, open_stored(msk)[0])
 
 # %% ../nbs/14_repair.ipynb #nb4e5fb9
 def part_tags(

@@ -16,6 +16,7 @@ import numpy as np, torch
 from torch import nn
 from fastcore.basics import patch
 from .core import DataError
+from .images import split_page
 from .settings import Settings, check_option
 from .data import SegDL, class_weights
 from .model import UNet, create_unet, input_stats, unet_groups
@@ -335,7 +336,7 @@ def data_signature(dls:DataLoaders)->str: # 16 hexadecimal digits
     for o in [*dls.train.dataset.samples.items, None, *dls.valid.dataset.samples.items]:
         if o is None: continue
         anns = [(a.get('id'), a.get('category_id'), a.get('area')) for a in o.anns or ()]
-        h.update(repr((o.img.name, tuple(o.sz), anns, o.msk and os.path.getsize(o.msk))).encode())
+        h.update(repr((o.img.name, tuple(o.sz), anns, o.msk and os.path.getsize(split_page(o.msk)[0]))).encode())
     if dls.train.dataset.weights is not None: h.update(dls.train.dataset.weights.tobytes())
     return h.hexdigest()[:16]
 
