@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['EAGER_PIXELS', 'PREFETCH', 'AUG_STRENGTHS', 'split_items', 'fold_items', 'load_sample', 'physical_memory', 'Samples',
            'part_of_samples', 'cache_dir', 'DiskCache', 'aug_tfms', 'pick_object_pixel', 'count_pixels',
-           'classes_of_images', 'TrainSet', 'ValidSet', 'paste_objects', 'pad_batch', 'SegDL', 'choose_prep', 'seg_dls',
-           'class_balance', 'class_weights', 'rare_weights']
+           'classes_of_images', 'TrainSet', 'ValidSet', 'paste_objects', 'pad_batch', 'SegDL', 'has_alpha',
+           'choose_values', 'count_channels', 'choose_prep', 'seg_dls', 'class_balance', 'class_weights',
+           'rare_weights']
 
 # %% ../nbs/16_data.ipynb #c00201
 import warnings
@@ -20,11 +21,12 @@ from pathlib import Path
 import numpy as np, torch, albumentations as A, cv2
 from fastcore.basics import patch
 from fastprogress import progress_bar
+from PIL import Image
 from torch.utils.data import get_worker_info
 from .core import IGNORE, Codes, DataError, Item, Items, atomic, check_bad, gc_paused, layers2map
-from .images import open_image
+from .images import nodata_of, open_image
 from .items import item2mask
-from .prep import Prep, downscale, image_kind
+from .prep import Prep, downscale, image_kind, match_channels, missing_pixels, resize_missing, thin_out
 from .show import show_masks
 
 # %% ../nbs/16_data.ipynb #c00202
@@ -76,22 +78,29 @@ def fold_items(
     mine = set(order[k::n].tolist())
     return items.new(replace(o, split='valid' if i in mine else 'train') for i,o in enumerate(items))
 
+# %% ../nbs/16_data.ipynb #nv16a01
+def _shrink(img, prep, sz, to): # an image, or one that was decoded smaller → the network's scale
+    if img.shape[:2]==sz: return prep.resize(img)[0]
+    return img if img.shape[:2]==to else downscale(img, to)
+
+
 # %% ../nbs/16_data.ipynb #c013
 def load_sample(
     item:Item,
     codes:Codes, # classes of the mask
     prep:Prep,   # scale and channels
-)->tuple: # (H,W,n_in) uint8 and (H,W) uint8 label map, or layers (C,H,W), at the network's scale
+)->tuple: # (H,W,n_in) uint8, or uint16 if prep.bits is 16, and (H,W) uint8 label map, or layers (C,H,W), at the network's scale
     "Load image and mask of an item"
     sz = tuple(item.sz)
     to = tuple(prep.scaled(item.sz))
-    least = to if prep.norm=='fixed' else None # a smaller decoded JPEG has another range of values
-    try: img = prep.pixels(open_image(item.img, sz, least))
+    least = to if prep.norm in ('fixed','window') else None # a smaller decoded JPEG has another range of values
+    try:
+        raw,nodata = open_image(item.img, sz, least),nodata_of(item.img)
+        img,lost = prep.pixels(raw, nodata=nodata),prep.missing(raw, nodata)
     except DataError as e: raise e if e.file else DataError(e.what, e.fix, item.img) from None
-    if to[0]>sz[0] or to[1]>sz[1]: return prep.resize(img, item2mask(item, codes))
-    if img.shape[:2]==sz: img,_ = prep.resize(img)
-    elif img.shape[:2]!=to: img = downscale(img, to)
-    return img,item2mask(item, codes, to)
+    if to[0]>sz[0] or to[1]>sz[1]: img,msk = prep.resize(img, item2mask(item, codes))
+    else: img,msk = _shrink(img, prep, sz, to),item2mask(item, codes, to)
+    return img,msk if lost is None else np.where(resize_missing(lost, to), np.uint8(IGNORE), msk)
 
 # %% ../nbs/16_data.ipynb #c016
 EAGER_PIXELS = 10**9         # pixels of source images that are decoded before training starts
@@ -126,7 +135,10 @@ class Samples:
         self.rows = np.arange(len(items)) # place of each in what follows, which parts of the set share
         self.szs = [tuple(prep.scaled(o.sz)) for o in items]
         layers = len(self.codes.names) if self.codes.multilabel else 1
-        self.ends = np.cumsum([h*w*(prep.n_in+layers) for h,w in self.szs], dtype=np.int64)
+        self.kind = np.dtype(np.uint8 if prep.bits==8 else np.uint16) # of a pixel
+        n = prep.n_in*self.kind.itemsize+layers
+        sizes = np.array([h*w*n for h,w in self.szs], np.int64)
+        self.ends = np.cumsum(sizes + -sizes%self.kind.itemsize)
         if max_bytes is None: max_bytes = physical_memory()//4
         self.n_keep = int(np.searchsorted(self.ends, max_bytes, 'right'))
         self.mem = _shared_zeros(self.ends[self.n_keep-1] if self.n_keep else 0)
@@ -168,6 +180,12 @@ def _error_of(self:Samples, i): # the DataError of making a sample, None if it c
     try: self._get(i)
     except DataError as e: return e
 
+# %% ../nbs/16_data.ipynb #nv16a03
+def _join(img, msk): # their bytes, filled up to whole pixels
+    a = np.concatenate([img.ravel().view(np.uint8), msk.ravel()])
+    return np.pad(a, (0, -len(a)%img.itemsize))
+
+
 # %% ../nbs/16_data.ipynb #c018
 @patch
 def _get(self:Samples, i): # from where it is kept; otherwise it is made, and then kept
@@ -177,16 +195,17 @@ def _get(self:Samples, i): # from where it is kept; otherwise it is made, and th
     if r>=self.n_keep: return self._get_from_disk(i, r, end-start)
     if self.state[r]!=_KEPT:
         img,msk = self._load(i, r)
-        self.mem[start:end] = np.concatenate([img.ravel(), msk.ravel()])
+        self.mem[start:end] = _join(img, msk)
         self.state[r] = _KEPT
     return self._unpack(self.mem[start:end], r)
 
 @patch
 def _unpack(self:Samples, a, r): # bytes → image and mask
     h,w = self.szs[r]
-    n = self.prep.n_in
-    img = a[:h*w*n].reshape(h, w, n)
-    return img,a[h*w*n:].reshape((-1,h,w) if self.codes.multilabel else (h,w))
+    n = h*w*self.prep.n_in*self.kind.itemsize
+    img = a[:n].view(self.kind).reshape(h, w, -1)
+    msk = a[n:n+(len(a)-n)//(h*w)*h*w] # without what the next sample's place needs
+    return img,msk.reshape((-1,h,w) if self.codes.multilabel else (h,w))
 
 @patch
 def _load(self:Samples, i, r):
@@ -296,7 +315,7 @@ def read(self:DiskCache, file, n, check=True): # (n,) uint8; None if it is missi
 
 @patch
 def write(self:DiskCache, file, img, msk)->bool: # was there room?
-    a = np.concatenate([img.ravel(), msk.ravel()])
+    a = _join(img, msk)
     checksum = zlib.crc32(a).to_bytes(4, 'little')
     try:
         if not file or shutil.disk_usage(self.dir).free-len(a)<self.least: return False
@@ -352,7 +371,8 @@ def _first_readable(f, ks): # f of the first that can be read; the others are na
         warnings.warn(f'left out: {error}')
     raise error
 
-def _to_tensors(img, msk): # (H,W,C) and (H,W) → (C,H,W) and (H,W), uint8; in memory the channels stay last
+def _to_tensors(img, msk): # (H,W,C) and (H,W) → (C,H,W) and (H,W), uint8, or float32 of 0 to 255; in memory the channels stay last
+    if img.dtype==np.uint16: img = img*np.float32(1/257)
     return torch.from_numpy(np.ascontiguousarray(img)).permute(2,0,1),torch.from_numpy(np.ascontiguousarray(msk))
 
 def pick_object_pixel(
@@ -421,7 +441,7 @@ class TrainSet:
 
     def __len__(self): return self.n
 
-    def __getitem__(self, k): # → image (C,H,W) and mask (H,W), uint8
+    def __getitem__(self, k): # → image (C,H,W), uint8 or float32 of 0 to 255, and mask (H,W), uint8
         at,n = self.epoch*self.n+k,len(self.samples)
         if (self.samples.state==_NEW).any():
             next_ones = range(at+1, at+1+min(PREFETCH, self.n-k-1))
@@ -480,12 +500,12 @@ def _sample(self:TrainSet, k):
 def _augmented(self:TrainSet, i, s, around=False): # image i, augmented with seed s
     self.tfm.set_random_seed(s)
     img,msk = self._window(*self.samples[i], np.random.default_rng(s), around)
-    if msk.ndim==2:
-        o = self.tfm(image=img, mask=msk)
-        return o['image'],o['mask']
-    o = self.tfm(image=img, mask=np.ascontiguousarray(msk.transpose(1,2,0)))
-    h,w = o['image'].shape[:2]
-    return o['image'],o['mask'].reshape(h, w, -1).transpose(2,0,1)
+    if img.dtype==np.uint16: img = img*np.float32(1/65535) # Albumentations takes 8 bits, or floats of 0 to 1
+    if msk.ndim==3: msk = np.ascontiguousarray(msk.transpose(1,2,0))
+    o = self.tfm(image=img, mask=msk)
+    img = o['image'] if o['image'].dtype==np.uint8 else o['image']*np.float32(255)
+    if msk.ndim==2: return img,o['mask']
+    return img,o['mask'].reshape(*img.shape[:2], -1).transpose(2,0,1)
 
 @patch
 def _window(self:TrainSet, img, msk, rng, around=False):
@@ -512,7 +532,7 @@ class ValidSet:
 
     def __len__(self): return len(self.order)
 
-    def __getitem__(self, k): # → image (C,H,W) and mask (H,W), uint8
+    def __getitem__(self, k): # → image (C,H,W), uint8 or float32 of 0 to 255, and mask (H,W), uint8
         if (self.samples.state==_NEW).any(): self.samples.prefetch(self.order[k+1:k+1+PREFETCH])
         return _first_readable(self._sample, [(k+j)%len(self) for j in range(20)])
 
@@ -544,13 +564,14 @@ def _stack_padded(arrays, axes, h, w, value): # arrays of different sizes → on
     sz = list(arrays[0].shape)
     for axis,n in zip(axes, (h,w)): sz[axis] = n
     all_alike = all(list(a.shape)==sz for a in arrays)
-    res = np.empty((len(arrays),*sz), np.uint8) if all_alike else np.full((len(arrays),*sz), value, np.uint8)
+    kind = arrays[0].numpy().dtype
+    res = np.empty((len(arrays),*sz), kind) if all_alike else np.full((len(arrays),*sz), value, kind)
     for r,a in zip(res, arrays): r[tuple(slice(n) for n in a.shape)] = a.numpy()
     return torch.from_numpy(res)
 
 def pad_batch(
-    b:list, # (image (C,H,W), mask (H,W) or (C,H,W)) of each sample, uint8 tensors
-)->tuple: # (B,C,H,W) and (B,H,W) uint8; what is added to a mask is IGNORE
+    b:list, # (image (C,H,W), mask (H,W) or (C,H,W)) of each sample, uint8 tensors; images may be float32
+)->tuple: # (B,C,H,W) and (B,H,W) of the same types; what is added to a mask is IGNORE
     "Join samples of different sizes to a batch"
     h,w = (max(y.shape[d] for _,y in b) for d in (-2,-1))
     xs = _stack_padded([x.permute(1,2,0) for x,_ in b], (0,1), h, w, 0)
@@ -634,26 +655,101 @@ def show_results(self:SegDL, b, out, max_n:int=4, **kwargs): # out: predicted ma
     x,y = b
     return show_masks(self.images(x[:max_n]), _masks(y[:max_n]), self.codes, preds=_masks(out[:max_n]), **kwargs)
 
+# %% ../nbs/16_data.ipynb #nv16a04
+def _extra_sample(path): # what a TIFF says of its last channel: 1 or 2 for transparency, 0 for something else; None if it does not say
+    try:
+        with Image.open(path) as im: said = im.tag_v2.get(338)
+    except Exception: return None
+    return said[-1] if said else None
+
+def has_alpha(
+    path,           # image file
+    img:np.ndarray, # its pixels
+)->bool:
+    "Tell whether the last of two or four channels is transparency rather than a band"
+    if img.ndim==2 or img.shape[2] not in (2,4): return False
+    suffix = Path(path).suffix.lower()
+    if suffix not in ('.npy','.tif','.tiff'): return True # such formats know no other fourth channel
+    top = np.iinfo(img.dtype).max if img.dtype.kind in 'iu' else 1
+    last = thin_out(img[...,-1])
+    says_so = suffix!='.npy' and _extra_sample(path) in (1,2)
+    return bool(((last==0)|(last==top)).mean()>.9) if says_so else bool((last==top).all())
+
+
+# %% ../nbs/16_data.ipynb #nv16a07
+def _measured_values(items, n_in, bands, most): # yields (type, (n,n_in) valid pixels) of some images for training
+    trn = [o for o in items if o.split!='valid'] or list(items)
+    for k in np.unique(np.linspace(0, len(trn)-1, most).round().astype(int)):
+        o = trn[k]
+        try: img = thin_out(open_image(o.img, o.sz), 2**14)
+        except DataError: continue # named when it is loaded for training
+        probe = Prep(n_in=n_in, mean=[.5]*n_in, std=[.5]*n_in, bands=bands)
+        try: img = match_channels(probe.pick_bands(img), n_in)
+        except DataError as e: raise DataError(e.what, e.fix, o.img) from None
+        lost = missing_pixels(img, nodata_of(o.img))
+        values = img.reshape(-1, n_in) if lost is None else img[~lost]
+        if len(values): yield img.dtype.name,values
+
+def choose_values(
+    items:Items,          # from read_items
+    n_in:int=3,           # channels that the network takes
+    bands:list|None=None, # see Prep
+    most:int=40,          # images to look at
+)->tuple: # (arguments of Prep as a dict, reason)
+    "Choose how the values of images become black and white"
+    def is_8bit(o): return o[0] in ('uint8','bool')
+    if all(map(is_8bit, _measured_values(items, n_in, bands, 5))): return {},'8-bit values are kept as they are'
+    seen = list(_measured_values(items, n_in, bands, most))
+    kinds = Counter(kind for kind,_ in seen).most_common()
+    names = ' and '.join(kind for kind,_ in kinds)
+    if len(kinds)>1 and 'uint8' in dict(kinds): return dict(norm='image'),f'{names} mixed: each image is stretched'
+    own = [np.percentile(v, (.5,99.5), axis=0) for _,v in seen]
+    low,high = np.percentile(np.concatenate([v for _,v in seen]), (.5,99.5), axis=0)
+    high = np.where(high>low, high, low+1)
+    span = float(np.median([((b-a)/(high-low)).mean() for a,b in own]))
+    low,high = ([float(f'{v:.5g}') for v in o] for o in (low, high))
+    figures = f'{names} from {min(low):g} to {max(high):g} (99 % of the pixels), of which one image spans {span:.0%}'
+    if span<.5: return dict(norm='image'),f'{figures}: each image is stretched to its own range'
+    return dict(norm='window', low=low, high=high, dtype=kinds[0][0]),f'{figures}: one window for all'
+
+
 # %% ../nbs/16_data.ipynb #c048
-def _shapes(items): # of the images that can be read
+def _looked_at(items): # yields (item, pixels) of the images that can be read
     for o in items:
-        try: yield open_image(o.img, o.sz).shape
+        try: yield o,open_image(o.img, o.sz)
         except DataError: pass # named when it is loaded for training
+
+def count_channels(
+    items:Items, # some images; what is concluded about a fourth channel is added to their notes
+)->int: # 1 for grey, 3 for colour
+    "Count the channels of images without transparency"
+    counts = [1]
+    for o,img in _looked_at(items):
+        n = img.shape[2] if img.ndim==3 else 1
+        alpha = has_alpha(o.img, img)
+        counts.append(n-alpha)
+        if n not in (2,4): continue
+        what = 'is transparency, and left out' if alpha else 'is a band like the others'
+        other = ','.join(map(str, range(1, n+alpha)))
+        note = f'{o.img.name}: channel {n} of {n} {what} (--bands {other} overrides it)'
+        if not any('(--bands' in s for s in items.notes): items.notes.append(note)
+    return max(counts) if len(counts)>1 else 3
 
 def choose_prep(
     items:Items,          # from read_items
     size:int|None=None,   # long side in pixels; None: own scale or 384, by the images
+    bands:list|None=None, # those that the network sees, counted from 1; None: all
 )->Prep:
     "Choose the scale and channels that suit the images"
-    shapes = list(_shapes(items[:5]))
-    n = max((s[2] if len(s)==3 else 1 for s in shapes), default=3)
-    may_have_bands = items[0].img.suffix.lower() in ('.npy','.tif','.tiff') # elsewhere a 4th channel is alpha
-    kw = {}
-    if n>4 or n in (2,4) and may_have_bands: kw = dict(n_in=n, mean=[0.5]*n, std=[0.5]*n)
+    some = items[:5]
+    n = len(bands) if bands else count_channels(some)
+    items.notes[:] = some.notes
+    n_in = 3 if n==1 else n # grey is repeated, as pretrained encoders expect
+    values,_ = choose_values(items, n_in, bands)
+    kw = dict(n_in=n_in, mean=[.5]*n_in, std=[.5]*n_in, bands=bands, **values)
     if size: return Prep('letterbox', size, **kw)
-    grey = shapes and all(len(s)==2 for s in shapes)
     small = np.median([max(o.sz) for o in items])<=512
-    return Prep(**kw) if grey or small else Prep('letterbox', 384, **kw)
+    return Prep(**kw) if n==1 or small else Prep('letterbox', 384, **kw)
 
 # %% ../nbs/16_data.ipynb #c051
 def _choose_workers(samples, cuda): # number of processes that augment
@@ -736,7 +832,8 @@ def _kind_of_image(item): # see image_kind; None if it cannot be read
     try: img = open_image(item.img, item.sz, [min(n, 128) for n in item.sz])
     except DataError: return None
     n = img.shape[2] if img.ndim==3 else 1
-    return image_kind(Prep(n_in=n, mean=[.5]*n, std=[.5]*n).pixels(img))
+    norm = 'fixed' if img.dtype==np.uint8 else 'image'
+    return image_kind(Prep(n_in=n, mean=[.5]*n, std=[.5]*n, norm=norm).pixels(img))
 
 # %% ../nbs/16_data.ipynb #n0f16a08
 def _kind_weights(samples, most=8.): # (n,): √(share of the commonest kind of image / share of its own)

@@ -186,8 +186,8 @@ def _checked_pixels(path, reader): # array as stored, of a shape and type that t
     if not isinstance(img, np.ndarray) or img.ndim not in (2,3):
         what = 'is not an array of height × width, with channels or without'
         raise DataError(what, 'Save it as (H,W) or (H,W,C)', path, kind='pixel type')
-    if img.dtype not in (np.uint8, np.uint16):
-        raise DataError(f'pixels are {img.dtype}', 'Save as uint8 or uint16', path, kind='pixel type')
+    if img.dtype.kind not in 'buif':
+        raise DataError(f'pixels are {img.dtype}', 'Save whole or real numbers, such as uint16 or float32', path, kind='pixel type')
     return img
 
 # %% ../nbs/02_images.ipynb #nb3ae41d
