@@ -104,7 +104,8 @@ def _test_inputs(prep, grid): # soft random images, as the network gets them
     for h,w in TEST_SIZES:
         coarse = rng.integers(0, 256, (h//8+2, w//8+2, prep.n_in), dtype=np.uint8)
         soft = [cv2.resize(coarse[...,c], (w,h), interpolation=cv2.INTER_CUBIC) for c in range(prep.n_in)]
-        yield prep.apply(np.stack(soft, 2))
+        img,_ = prep.padded(np.stack(soft, 2))
+        yield prep.normalise(img.transpose(2,0,1))
 
 def _torch_probs(ckpt, x): # (B,n_in,H,W) → (B,n_cls,H,W)
     with torch.inference_mode():

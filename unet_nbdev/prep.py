@@ -10,7 +10,7 @@ __all__ = ['FITS', 'NORMS', 'Prep', 'match_channels', 'thin_out', 'is_light', 'i
 from dataclasses import dataclass, field, asdict, fields
 import numpy as np, cv2
 from fastcore.basics import patch
-from .core import DataError, IGNORE, any_of, int_in, is_none, is_text, list_of, num_in
+from .core import DataError, IGNORE, any_of, int_in, is_none, is_text, list_of, num_in, check_values
 
 # %% ../nbs/15_prep.ipynb #c005
 FITS = ('pad','letterbox','resize')
@@ -75,6 +75,7 @@ def from_dict(cls:Prep, d:dict)->Prep: # d: from to_dict
     "Rebuild a `Prep` from plain values"
     unknown = set(d)-{f.name for f in fields(cls)}
     if unknown: raise DataError(f'unknown settings {sorted(unknown)}', 'Update unet_nbdev, or write the file again')
+    check_values(d, cls.RULES, 'prep')
     return cls(**d)
 
 # %% ../nbs/15_prep.ipynb #c010
@@ -124,6 +125,7 @@ def missing_pixels(
     nodata:float|None=None, # value that means "no data here", besides NaN and infinity
 )->np.ndarray|None: # (H,W) bool; None if every pixel has a value
     "Find the pixels that have no value"
+    if img.dtype.kind!='f' and nodata is None: return None
     img = img.reshape(*img.shape[:2], -1)
     res = np.zeros(img.shape[:2], bool)
     if img.dtype.kind=='f': res |= ~np.isfinite(img).all(2)
@@ -202,6 +204,7 @@ def _channels(self:Prep, img): # (H,W) or (H,W,C) of any numbers → (H,W,n_in) 
     if img.ndim not in (2,3) or not img.size: raise DataError(f'an array of shape {img.shape}', 'Give an image (H,W) or (H,W,C)')
     if img.dtype.kind not in 'buif': raise DataError(f'pixels are {img.dtype}', 'Use whole or real numbers')
     if img.dtype==bool: img = img.astype(np.uint8)*255
+    if not img.dtype.isnative: img = img.astype(img.dtype.newbyteorder('='))
     return match_channels(self.pick_bands(img), self.n_in)
 
 @patch
