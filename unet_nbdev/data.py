@@ -6,7 +6,7 @@
 __all__ = ['EAGER_PIXELS', 'PREFETCH', 'AUG_STRENGTHS', 'FEW_LEVELS', 'split_items', 'fold_items', 'load_sample',
            'physical_memory', 'Samples', 'part_of_samples', 'cache_dir', 'DiskCache', 'aug_tfms', 'pick_object_pixel',
            'count_pixels', 'classes_of_images', 'TrainSet', 'ValidSet', 'paste_objects', 'pad_batch', 'SegDL',
-           'has_alpha', 'choose_values', 'count_channels', 'choose_prep', 'seg_dls', 'class_balance', 'class_weights',
+           'choose_values', 'count_channels', 'choose_prep', 'seg_dls', 'class_balance', 'class_weights',
            'rare_weights']
 
 # %% ../nbs/16_data.ipynb #c00201
@@ -21,11 +21,11 @@ from pathlib import Path
 import numpy as np, torch, albumentations as A, cv2
 from fastcore.basics import patch
 from fastprogress import progress_bar
-from PIL import Image
 from torch.utils.data import get_worker_info
 from .core import IGNORE, Codes, DataError, Item, Items, atomic, check_bad, gc_paused, layers2map
 from .images import nodata_of, open_image
 from .items import item2mask
+from .image_checks import has_alpha
 from .prep import Prep, downscale, image_kind, match_channels, missing_pixels, resize_missing, thin_out
 from .show import show_masks
 
@@ -655,27 +655,6 @@ def show_results(self:SegDL, b, out, max_n:int=4, **kwargs): # out: predicted ma
     x,y = b
     return show_masks(self.images(x[:max_n]), _masks(y[:max_n]), self.codes, preds=_masks(out[:max_n]), **kwargs)
 
-# %% ../nbs/16_data.ipynb #nv16a04
-def _extra_sample(path): # what a TIFF says of its last channel: 1 or 2 for transparency, 0 for something else; None if it does not say
-    try:
-        with Image.open(path) as im: said = im.tag_v2.get(338)
-    except Exception: return None
-    return said[-1] if said else None
-
-def has_alpha(
-    path,           # image file
-    img:np.ndarray, # its pixels
-)->bool:
-    "Tell whether the last of two or four channels is transparency rather than a band"
-    if img.ndim==2 or img.shape[2] not in (2,4): return False
-    suffix = Path(path).suffix.lower()
-    if suffix not in ('.npy','.tif','.tiff'): return True # such formats know no other fourth channel
-    top = np.iinfo(img.dtype).max if img.dtype.kind in 'iu' else 1
-    last = thin_out(img[...,-1])
-    says_so = suffix!='.npy' and _extra_sample(path) in (1,2)
-    return bool(((last==0)|(last==top)).mean()>.9) if says_so else bool((last==top).all())
-
-
 # %% ../nbs/16_data.ipynb #nv16a07
 def _values_near_objects(item, codes, img): # img (H,W,n_in) → (n,n_in) values of objects and of what surrounds them
     try: msk = item2mask(item, codes)
@@ -787,7 +766,7 @@ def choose_prep(
     n_in = 3 if n==1 else n # grey is repeated, as pretrained encoders expect
     if window: values,reason = dict(norm='window', low=[window[0]]*n_in, high=[window[1]]*n_in, dtype=_usual_type(some)),'given'
     else: values,reason = choose_values(items, n_in, bands, norm)
-    if why is not None: why['norm'] = reason
+    if why is not None: why |= dict(norm=reason, n_in=next((s for s in items.notes if '(--bands' in s), None))
     kw = dict(n_in=n_in, mean=[.5]*n_in, std=[.5]*n_in, bands=bands, **values)
     if size: return Prep('letterbox', size, **kw)
     small = np.median([max(o.sz) for o in items])<=512
@@ -875,7 +854,7 @@ def _kind_of_image(item): # see image_kind; None if it cannot be read
     except DataError: return None
     n = img.shape[2] if img.ndim==3 else 1
     norm = 'fixed' if img.dtype==np.uint8 else 'image'
-    return image_kind(Prep(n_in=n, mean=[.5]*n, std=[.5]*n, norm=norm).pixels(img))
+    return image_kind(Prep(n_in=n, mean=[.5]*n, std=[.5]*n, norm=norm).pixels(img, nodata=nodata_of(item.img)))
 
 # %% ../nbs/16_data.ipynb #n0f16a08
 def _kind_weights(samples, most=8.): # (n,): √(share of the commonest kind of image / share of its own)

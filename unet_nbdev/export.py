@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn import functional as F
 from . import __version__
 from .core import Codes, DataError, atomic
-from .images import open_image
+from .images import nodata_of, open_image
 from .prep import Prep
 from .model import remove_hooks, fuse_conv_bn
 from .checkpoint import Checkpoint, load_unet
@@ -180,7 +180,7 @@ def export_onnx(
     graph = _trace(ckpt, grid)
     if quantise:
         prep = replace(ckpt.prep, multiple=grid)
-        inputs = [prep.apply(open_image(o) if isinstance(o, (str,Path)) else o) for o in images]
+        inputs = [prep.apply(open_image(o), nodata_of(o)) if isinstance(o, (str,Path)) else prep.apply(o) for o in images]
         graph = _to_int8(graph, inputs)
     else:
         inputs = list(_test_inputs(ckpt.prep, grid))

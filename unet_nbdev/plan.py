@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import cv2, numpy as np, torch
 from fastcore.basics import patch
 from .core import IGNORE, Codes, DataError, Item, Items, layers2map
-from .images import open_image
+from .images import nodata_of, open_image
 from .settings import Settings, parse_bands, parse_window
 from .items import item2mask
 from .pages import html_table
@@ -66,7 +66,7 @@ def measure_image(
     except DataError: return None
     n_in = len(bands) if bands else img.shape[2] if img.ndim==3 else 1
     norm = 'fixed' if img.dtype==np.uint8 else 'image'
-    px = Prep(n_in=n_in, mean=[.5]*n_in, std=[.5]*n_in, norm=norm, bands=bands).pixels(img)
+    px = Prep(n_in=n_in, mean=[.5]*n_in, std=[.5]*n_in, norm=norm, bands=bands).pixels(img, nodata=nodata_of(item.img))
     counts = count_pixels(msk, codes)
     if codes.multilabel: msk = layers2map(msk)
     fg,bg = (msk>0)&(msk!=IGNORE),msk==0
@@ -136,6 +136,7 @@ def fingerprint(
         n_in=prep.n_in,
         prep=prep.to_dict(),
         values=why['norm'],
+        last_channel=why.get('n_in'),
         photos=jpeg and not grey and not one_size,
         bits=max(o['bits'] for o in seen),
         **describe_tones(seen),
@@ -326,6 +327,7 @@ def make_plan(
     s = given.filled(device=str(pick_device(given.device))) # what the rules go by
     why = dict(n_in='bands that you chose' if given.bands else 'as the pretrained encoder expects' if f['n_in'] in (1,3)
                else 'channels of the images')
+    if f['last_channel'] and not given.bands: why['n_in'] += f'; {f["last_channel"]}'
     for k,choose in RULES.items():
         if k in given.given and getattr(given, k) is not None: why[k] = 'given'
         else:

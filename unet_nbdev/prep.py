@@ -253,7 +253,8 @@ def pixels(self:Prep,
     if self.norm=='invert_light':
         unknown = missing_pixels(few, nodata)
         shades = self._to_steps(_filled(few, unknown), few, nodata)
-        if is_light(shades if unknown is None else shades[~unknown][None]): px = 255-px
+        shades = shades if unknown is None else shades[~unknown][None]
+        if shades.size and is_light(shades): px = 255-px
     return _filled(px, lost)
 
 @patch

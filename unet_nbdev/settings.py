@@ -573,6 +573,9 @@ class SearchSettings(SplitSettings):
     "A search for the settings of a training"
     encoder:str = reused('encoder')
     size:int|None = reused('size')
+    norm:str|None = reused('norm')
+    window:str|None = reused('window')
+    bands:str|None = reused('bands')
     crop:int|None = reused('crop')
     search:str = option(
         DEFAULT_SEARCH,
