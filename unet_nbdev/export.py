@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn import functional as F
 from . import __version__
 from .core import Codes, DataError, atomic
-from .images import open_image
+from .images import nodata_of, open_image
 from .prep import Prep
 from .model import remove_hooks, fuse_conv_bn
 from .checkpoint import Checkpoint, load_unet
@@ -104,7 +104,8 @@ def _test_inputs(prep, grid): # soft random images, as the network gets them
     for h,w in TEST_SIZES:
         coarse = rng.integers(0, 256, (h//8+2, w//8+2, prep.n_in), dtype=np.uint8)
         soft = [cv2.resize(coarse[...,c], (w,h), interpolation=cv2.INTER_CUBIC) for c in range(prep.n_in)]
-        yield prep.apply(np.stack(soft, 2))
+        img,_ = prep.padded(np.stack(soft, 2))
+        yield prep.normalise(img.transpose(2,0,1))
 
 def _torch_probs(ckpt, x): # (B,n_in,H,W) → (B,n_cls,H,W)
     with torch.inference_mode():
@@ -179,7 +180,7 @@ def export_onnx(
     graph = _trace(ckpt, grid)
     if quantise:
         prep = replace(ckpt.prep, multiple=grid)
-        inputs = [prep.apply(open_image(o) if isinstance(o, (str,Path)) else o) for o in images]
+        inputs = [prep.apply(open_image(o), nodata_of(o)) if isinstance(o, (str,Path)) else prep.apply(o) for o in images]
         graph = _to_int8(graph, inputs)
     else:
         inputs = list(_test_inputs(ckpt.prep, grid))

@@ -12,12 +12,12 @@ __all__ = ['RULES', 'SMALL_OBJECT', 'CROP', 'MAX_SIDE', 'RARELY', 'object_sizes'
 import os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 import cv2, numpy as np, torch
 from fastcore.basics import patch
 from .core import IGNORE, Codes, DataError, Item, Items, layers2map
-from .images import open_image
-from .settings import Settings
+from .images import nodata_of, open_image
+from .settings import Settings, parse_bands, parse_window
 from .items import item2mask
 from .pages import html_table
 from .prep import Prep, image_kind
@@ -57,15 +57,16 @@ def crops_with_objects(
 def measure_image(
     item:Item,
     codes:Codes, # classes of the data set
+    bands:list|None=None, # see Prep
 )->dict|None: # numbers; None if the image or its mask cannot be read
     "Measure one image for the fingerprint"
     try:
         img = open_image(item.img, item.sz)
         msk = item2mask(item, codes)
     except DataError: return None
-    if img.ndim==2: img = img[...,None]
-    n_in = img.shape[2]
-    px = Prep(n_in=n_in, mean=[.5]*n_in, std=[.5]*n_in).pixels(img)
+    n_in = len(bands) if bands else img.shape[2] if img.ndim==3 else 1
+    norm = 'fixed' if img.dtype==np.uint8 else 'image'
+    px = Prep(n_in=n_in, mean=[.5]*n_in, std=[.5]*n_in, norm=norm, bands=bands).pixels(img, nodata=nodata_of(item.img))
     counts = count_pixels(msk, codes)
     if codes.multilabel: msk = layers2map(msk)
     fg,bg = (msk>0)&(msk!=IGNORE),msk==0
@@ -109,18 +110,22 @@ def describe_classes(
 def fingerprint(
     items:Items,  # from `read_items`; those with `split` 'valid' are left alone
     most:int=100, # images to look at
+    bands:list|None=None, # see Prep
+    norm:str|None=None,   # see Prep; None: chosen
+    window:tuple|None=None, # see choose_prep
 )->dict: # JSON-able
     "Describe a data set in numbers"
     trn = [o for o in items if o.split!='valid'] or list(items)
     ks = np.unique(np.linspace(0, len(trn)-1, most).round().astype(int)) if trn else []
     with ThreadPoolExecutor(os.cpu_count()) as ex:
-        measured = ex.map(lambda k: measure_image(trn[k], items.codes), ks)
+        measured = ex.map(lambda k: measure_image(trn[k], items.codes, bands), ks)
         seen = [o for o in measured if o]
     if not seen: raise DataError('no image could be read', 'Run unet_doctor on the data')
     jpeg = _share_of([trn[k].img.suffix.lower() in ('.jpg','.jpeg') for k in ks])>.5
     grey = _share_of(['grey' in o['kind'] for o in seen])>=.5
     one_size = len({o['sz'] for o in seen})==1 # as tiles and slides have
-    prep = choose_prep(items)
+    why = {}
+    prep = choose_prep(items, None, bands, norm, window, why)
     object_sizes = [np.median(o['objects']) for o in seen if len(o['objects'])]
     return dict(
         images=len(trn), looked_at=len(seen),
@@ -129,6 +134,9 @@ def fingerprint(
         usual_size=prep.size,
         channels=Counter(o['n_in'] for o in seen).most_common(1)[0][0],
         n_in=prep.n_in,
+        prep=prep.to_dict(),
+        values=why['norm'],
+        last_channel=why.get('n_in'),
         photos=jpeg and not grey and not one_size,
         bits=max(o['bits'] for o in seen),
         **describe_tones(seen),
@@ -176,12 +184,12 @@ def choose_size(f:dict, s:Settings)->tuple: # (int or None, reason)
 @rule('norm')
 def choose_norm(f:dict, s:Settings)->tuple: # (str, reason)
     "Choose the normalisation of intensities"
-    mixed = 0.03<=f['light']<=0.97
+    is_picture = f['prep']['dtype'] in ('uint8','uint16') and f['prep']['norm']!='window'
+    mixed = is_picture and 0.03<=f['light']<=0.97
     if mixed and f['darker_on_light']>=.9 and f['darker_on_dark']<=.1:
         return 'invert_light',(f'{f["light"]:.0%} of the images have a light background and darker objects, '
                                'the others lighter objects: inverted, all look alike')
-    return 'fixed','values are kept as they are'+(', after 16 bits were stretched to 8' if f['bits']>8
-                                                  else '')
+    return f['prep']['norm'],f['values']
 
 # %% ../nbs/23_plan.ipynb #c017
 @rule('crop')
@@ -285,9 +293,9 @@ class Plan:
 
     def prep(self)->Prep:
         "How images reach the network"
-        n,size = self['n_in'],self['size']
-        fit = dict(fit='letterbox', size=size) if size else {}
-        return Prep(**fit, n_in=n, mean=[.5]*n, std=[.5]*n, norm=self['norm'])
+        size = self['size']
+        fit = dict(fit='letterbox', size=size) if size else dict(fit='pad', size=None)
+        return replace(Prep.from_dict(self.seen['prep']), **fit, norm=self['norm'])
 
     def data(self)->dict:
         "Arguments of `seg_dls`"
@@ -313,10 +321,13 @@ def make_plan(
 )->Plan:
     "Choose settings that suit the data, and say why"
     given = settings.updated(**kwargs) if settings else Settings.from_given(kwargs)
-    f = fingerprint(items)
+    window = parse_window(given.window)
+    f = fingerprint(items, bands=parse_bands(given.bands), norm='window' if window else given.norm, window=window)
+    if window: given = given.updated(norm='window')
     s = given.filled(device=str(pick_device(given.device))) # what the rules go by
-    why = dict(n_in='as the pretrained encoder expects' if f['n_in'] in (1,3)
+    why = dict(n_in='bands that you chose' if given.bands else 'as the pretrained encoder expects' if f['n_in'] in (1,3)
                else 'channels of the images')
+    if f['last_channel'] and not given.bands: why['n_in'] += f'; {f["last_channel"]}'
     for k,choose in RULES.items():
         if k in given.given and getattr(given, k) is not None: why[k] = 'given'
         else:

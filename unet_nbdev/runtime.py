@@ -18,6 +18,7 @@ import numpy as np
 from PIL import ImageOps
 from fastcore.basics import patch
 from .core import Codes, DataError, atomic
+from .images import nodata_of
 from .prep import Prep, thin_out, windows, window_weight
 from .postprocessing import PostProcess
 from .large_images import TiledImage, need_package, open_large
@@ -30,7 +31,8 @@ class Prediction:
     mask:np.ndarray  # (H,W) uint8 label map, post-processed; layers (C,H,W) if classes may overlap
     probs:np.ndarray|None # (n_cls,H,W) float32, as the network gave them; None for images above max_values
     codes:Codes      # names and colours of the classes
-    confidence:float=float('nan') # probability of what the network predicts, mean over the pixels, 0 to 1
+    confidence:float=float('nan') # probability of what the network predicts, mean over the pixels that have a value, 0 to 1
+    missing:int=0    # pixels without a value (NaN, infinite or nodata): background
 
     def with_probs(self, probs:np.ndarray)->'Prediction':
         "Copy the prediction with other probabilities, such as those of `Calibrated.probs`"
@@ -40,7 +42,8 @@ class Prediction:
         h,w = self.mask.shape[-2:]
         layers = self.mask if self.mask.ndim==3 else [self.mask==k for k in range(1, len(self.codes.names)+1)]
         share = [f'{n} {m.mean():.1%}' for n,m in zip(self.codes.names, layers) if m.any()]
-        return f'Prediction({w}×{h}: {", ".join(share) or "background only"}; confidence {self.confidence:.3f})'
+        lost = f'; {self.missing} pixels without a value' if self.missing else ''
+        return f'Prediction({w}×{h}: {", ".join(share) or "background only"}; confidence {self.confidence:.3f}{lost})'
 
 # %% ../nbs/29_runtime.ipynb #n0g29a01
 def mean_confidence(
@@ -50,6 +53,15 @@ def mean_confidence(
     "Average the probability of what is predicted at each pixel"
     best = np.maximum(probs, 1-probs) if codes.multilabel else probs.max(0)
     return float(best.mean(dtype=np.float64))
+
+def _confidence_of_seen(mean, missing, n): # without pixels that have no value, whose background is certain
+    return (mean*n-missing)/(n-missing) if missing<n else float('nan')
+
+def _as_background(probs, lost, codes): # probabilities in which pixels without a value are background
+    if lost is None: return probs
+    background = np.zeros((len(probs),1,1), np.float32)
+    if not codes.multilabel: background[0] = 1
+    return np.where(lost, background, probs)
 
 def _decide(post, probs, codes): # label map, or layers if classes may overlap
     return post.layers(probs) if codes.multilabel else post(probs)
@@ -63,16 +75,29 @@ def name_in_errors(
     try: yield
     except DataError as e: raise DataError(e.what, e.fix, name) from None
 
+def _from_tensor(t): # torch tensor (H,W), (C,H,W) or (1,C,H,W) → array (H,W) or (H,W,C)
+    if t.ndim==4 and len(t)==1: t = t[0]
+    if t.ndim not in (2,3): raise DataError(f'a tensor of shape {tuple(t.shape)}', 'Give one image as (C,H,W)')
+    t = t.detach().cpu()
+    if t.is_floating_point(): t = t.float() # NumPy has no bfloat16
+    return np.ascontiguousarray(np.moveaxis(t.numpy(), 0, -1)) if t.ndim==3 else t.numpy()
+
 def _to_array(img): # path, PIL image or array → array, and its name for messages
     if isinstance(img, (str,Path)): return open_large(img),img
+    if hasattr(img, 'detach'): return _from_tensor(img),None
     if isinstance(img, np.ndarray): return img,None
     if isinstance(img, TiledImage): return img,img.path
     if hasattr(img, 'convert'):
         img = ImageOps.exif_transpose(img)
         if img.mode in ('P','CMYK','YCbCr','1'): img = img.convert('RGB')
         return np.array(img),None
-    found = 'a torch tensor' if hasattr(img, 'numpy') else type(img).__name__
-    raise DataError(f'got {found}', 'Give a path, a PIL image or an array (H,W,C)')
+    raise DataError(f'got {type(img).__name__}', 'Give a path, a PIL image, an array (H,W,C) or a tensor (C,H,W)')
+
+# %% ../nbs/29_runtime.ipynb #nv29a01
+def _open(img, nodata): # → array, name for messages, value that means "no data"
+    arr,name = _to_array(img)
+    return arr,name,nodata_of(name) if nodata is None and name is not None else nodata
+
 
 # %% ../nbs/29_runtime.ipynb #c015
 class Predictor:
@@ -111,16 +136,35 @@ class Predictor:
 # %% ../nbs/29_runtime.ipynb #n0g29a03
 @patch
 def __call__(self:Predictor,
-    img,             # path, PIL image or array (H,W) or (H,W,C), uint8 or uint16
+    img,             # path, PIL image, array (H,W) or (H,W,C), or tensor (C,H,W), of any numbers
     clean:bool=True, # apply the model's post-processing
+    nodata:float|None=None, # value that means "no data here", besides NaN and infinity; None: as the file says
 )->Prediction:
     "Segment an image"
-    arr,name = _to_array(img)
+    arr,name,nodata = _open(img, nodata)
+    n = arr.shape[0]*arr.shape[1]
     with name_in_errors(name):
-        if self.codes.n_cls*arr.shape[0]*arr.shape[1]>self.max_values: return self._predict_mask_only(arr, clean)
-        probs = self._probs(arr)
+        if self.codes.n_cls*n>self.max_values: return self._predict_mask_only(arr, nodata, clean)
+        probs = self._probs(arr, nodata)
         mask = _decide(self.post if clean else PostProcess(), probs, self.codes)
-        return Prediction(mask, probs, self.codes, mean_confidence(probs, self.codes))
+        lost = self.missing(arr, nodata)
+        missing = 0 if lost is None else int(lost.sum())
+        confidence = _confidence_of_seen(mean_confidence(probs, self.codes), missing, n)
+        return Prediction(mask, probs, self.codes, confidence, missing)
+
+# %% ../nbs/29_runtime.ipynb #nv29a02
+@patch
+def missing(self:Predictor,
+    arr:np.ndarray,          # (H,W) or (H,W,C)
+    nodata:float|None=None,  # value that means "no data here", besides NaN and infinity
+)->np.ndarray|None: # (H,W) bool; None if every pixel has a value
+    "Find the pixels without a value in a band that one of the networks sees"
+    if arr.dtype.kind!='f' and nodata is None: return None
+    arr = np.asarray(arr)
+    found = [prep.missing(arr, nodata) for _,prep in self.members]
+    found = [o for o in found if o is not None]
+    return np.logical_or.reduce(found) if found else None
+
 
 # %% ../nbs/29_runtime.ipynb #c018
 def flip_view(
@@ -154,46 +198,49 @@ def running_mean(
 def _view_numbers(self:Predictor): return range(self.views) if self.view is None else [self.view]
 
 @patch
-def _forward(self:Predictor, net, prep, img): # (H,W,n_in) uint8, padded → (n_cls,H,W): mean over the views
+def _forward(self:Predictor, net, prep, img): # (H,W,n_in) from prep.pixels, padded → (n_cls,H,W): mean over the views
     x = np.ascontiguousarray(prep.normalise(img.transpose(2,0,1))[None])
     return running_mean(unflip_view(net(flip_view(x, k)), k) for k in self._view_numbers())
 
 @patch
-def _probs(self:Predictor, arr): # (H,W) or (H,W,C) → (n_cls,H,W): mean over the models
+def _probs(self:Predictor, arr, nodata=None): # (H,W) or (H,W,C) → (n_cls,H,W): mean over the models
     sz = arr.shape[:2]
     needs_windows = any(max(prep.scaled(sz))>2*self.win for _,prep in self.members)
-    if needs_windows: return np.concatenate([p for _,p in self.bands(arr)], 1)
+    if needs_windows: return np.concatenate([p for _,p,_ in self._bands(arr, nodata)], 1)
     arr = np.asarray(arr)
     def one(net, prep):
-        img,_ = prep.resize(prep.pixels(arr))
+        img,_ = prep.resize(prep.pixels(arr, nodata=nodata))
         img,_ = prep.padded(img)
         return prep.undo(self._forward(net, prep, img), sz)
-    return running_mean(one(net, prep) for net,prep in self.members)
+    mean = running_mean(one(net, prep) for net,prep in self.members)
+    return _as_background(mean, self.missing(arr, nodata), self.codes)
 
 @patch
 def probs(self:Predictor,
-    img, # path, PIL image or array (H,W) or (H,W,C), uint8 or uint16
+    img, # path, PIL image, array (H,W) or (H,W,C), or tensor (C,H,W), of any numbers
+    nodata:float|None=None, # value that means "no data here"; None: as the file says
 )->np.ndarray: # (n_cls,H,W) float32
     "Predict the probability of each class at each pixel, at the image's own size"
-    arr,name = _to_array(img)
-    with name_in_errors(name): return self._probs(arr)
+    arr,name,nodata = _open(img, nodata)
+    with name_in_errors(name): return self._probs(arr, nodata)
 
 # %% ../nbs/29_runtime.ipynb #n0g29a05
 @patch
 def mean_std(self:Predictor,
-    img, # path, PIL image or array (H,W) or (H,W,C), uint8 or uint16
+    img, # path, PIL image, array (H,W) or (H,W,C), or tensor (C,H,W), of any numbers
+    nodata:float|None=None, # value that means "no data here"; None: as the file says
 )->tuple: # two of (n_cls,H,W) float32
     "Mean and standard deviation of the probabilities over all models and views: do not trust pixels where they disagree"
     n = len(self.members)*self.views
     if n<2: raise DataError('one model with one view', 'Give several models, or tta=True')
-    arr,name = _to_array(img)
+    arr,name,nodata = _open(img, nodata)
     one = copy(self)
     mean = total = 0
     with name_in_errors(name):
         for i,(member,k) in enumerate(product(self.members, range(self.views)), 1):
             one.members = [member]
             one.view = k
-            p = one._probs(arr)
+            p = one._probs(arr, nodata)
             d = p-mean
             mean = mean+d/i
             total = total+d*(p-mean) # Welford 1962: no difference of large sums
@@ -219,14 +266,13 @@ def stream(self:Predictor,
             img = pending.popleft().result()
             if i+prefetch<len(files): pending.append(start(files[i+prefetch]))
             if isinstance(img, DataError): yield f,None,img
-            else: yield f,img,_result_or_error(self, img, clean)
+            else: yield f,img,_result_or_error(self, img, clean, nodata_of(f))
 
 # %% ../nbs/29_runtime.ipynb #c025
 @patch
-def _windowed(self:Predictor, net, prep, arr, grid): # yields (n_cls,h,W) from top to bottom: weighted means of windows
-    H,W = arr.shape[:2]
+def _windowed(self:Predictor, net, prep, see, sz, grid): # see(t, b, l, r): pixels of that part; yields (n_cls,h,W) from top to bottom: weighted means of windows
+    H,W = sz
     def up(n): return -(-n//grid)*grid
-    few = thin_out(arr) # tells light from dark and the range of values for the whole image
     prep = replace(prep, multiple=grid)
     todo = windows((up(H), up(W)), self.win, self.overlap, grid)
     tops = sorted({t for t,*_ in todo})
@@ -235,50 +281,66 @@ def _windowed(self:Predictor, net, prep, arr, grid): # yields (n_cls,h,W) from t
     for top,n in zip(tops, np.diff([*tops, H])):
         for t,l,h,w in todo:
             if t!=top: continue
-            img,_ = prep.padded(prep.pixels(arr[t:t+h,l:l+w], few))
+            img,_ = prep.padded(see(t, t+h, l, l+w))
             p = self._forward(net, prep, img)
             total[:,:,l:l+w] += np.concatenate([weight*p, weight[None]])
         yield total[:-1,:n,:W]/total[-1,:n,:W]
         total = np.concatenate([total[:,n:], np.zeros_like(total[:,:n])], 1)
 
 @patch
-def _enlarged(self:Predictor, net, prep, arr, rows, grid): # the same, for a network that sees the image small
-    small,_ = prep.resize(prep.pixels(np.asarray(arr)))
+def _own_scale(self:Predictor, net, prep, arr, nodata, grid): # the same for a large image at its own scale
+    few = thin_out(arr) # tells light from dark and the range of values for the whole image
+    def see(t, b, l, r): return prep.pixels(arr[t:b,l:r], few, nodata)
+    return self._windowed(net, prep, see, arr.shape[:2], grid)
+
+@patch
+def _enlarged(self:Predictor, net, prep, arr, nodata, rows, grid): # the same, for a network that sees the image small
+    small,_ = prep.resize(prep.pixels(np.asarray(arr), nodata=nodata))
     if max(small.shape[:2])<=2*self.win: p = self._forward(net, prep, prep.padded(small)[0])
     else:
-        own_scale = replace(prep, fit='pad', norm='fixed')
-        p = np.concatenate(list(self._windowed(net, own_scale, small, grid)), 1)
+        def see(t, b, l, r): return small[t:b,l:r]
+        p = np.concatenate(list(self._windowed(net, prep, see, small.shape[:2], grid)), 1)
     for r in rows: yield prep.undo(p, arr.shape[:2], r)
 
 # %% ../nbs/29_runtime.ipynb #c026
 @patch
 def bands(self:Predictor,
-    img, # path, PIL image or array (H,W) or (H,W,C), uint8 or uint16
+    img, # path, PIL image, array (H,W) or (H,W,C), or tensor (C,H,W), of any numbers
+    nodata:float|None=None, # value that means "no data here"; None: as the file says
 ): # yields (top row, (n_cls,h,W) float32), from top to bottom
     "Predict the probabilities of a large image, some rows at a time"
-    arr,name = _to_array(img)
+    arr,name,nodata = _open(img, nodata)
+    with name_in_errors(name):
+        for t,p,_ in self._bands(arr, nodata): yield t,p
+
+@patch
+def _bands(self:Predictor, arr, nodata): # yields (top row, (n_cls,h,W) probabilities, number of pixels without a value)
     h = arr.shape[0]
     grid = max(prep.multiple for _,prep in self.members)
     tops = sorted({t for t,*_ in windows((-(-h//grid)*grid, self.win), self.win, self.overlap, grid)})
     rows = list(zip(tops, [*tops[1:], h]))
     def parts_of(net, prep):
-        if prep.fit=='pad': return self._windowed(net, prep, arr, grid)
-        return self._enlarged(net, prep, arr, rows, grid)
-    with name_in_errors(name):
-        parts = [parts_of(net, prep) for net,prep in self.members]
-        for t,*ps in zip(tops, *parts): yield t,running_mean(ps)
+        if prep.fit=='pad': return self._own_scale(net, prep, arr, nodata, grid)
+        return self._enlarged(net, prep, arr, nodata, rows, grid)
+    parts = [parts_of(net, prep) for net,prep in self.members]
+    for (t,b),*ps in zip(rows, *parts):
+        lost = self.missing(arr[t:b], nodata)
+        yield t,_as_background(running_mean(ps), lost, self.codes),0 if lost is None else int(lost.sum())
 
 @patch
-def _predict_mask_only(self:Predictor, arr, clean): # a `Prediction` without probabilities
+def _predict_mask_only(self:Predictor, arr, nodata, clean): # a `Prediction` without probabilities
     post = self.post if clean else PostProcess()
     cut = PostProcess(post.threshold)
-    masks,confidence = [],0
-    for _,p in self.bands(arr):
+    masks = []
+    confidence = missing = 0
+    for _,p,lost in self._bands(arr, nodata):
         masks.append(_decide(cut, p, self.codes))
         confidence += mean_confidence(p, self.codes)*p.shape[1]
+        missing += lost
     mask = np.concatenate(masks, -2)
     if post!=cut: mask = _decide(post, mask.astype(np.float32) if mask.ndim==3 else mask, self.codes)
-    return Prediction(mask, None, self.codes, confidence/arr.shape[0])
+    h,w = arr.shape[:2]
+    return Prediction(mask, None, self.codes, _confidence_of_seen(confidence/h, missing, h*w), missing)
 
 # %% ../nbs/29_runtime.ipynb #n6896318
 def _cut_into_tiles(rows, w, side): # label maps of some rows each → tiles (side,side), row by row, filled up with 0
@@ -311,17 +373,18 @@ def write_mask(self:Predictor,
     img,             # path, PIL image or array; an image from `open_large` stays on disk
     path:str|Path,   # .npy, or .tif for a tiled TIFF (needs tifffile)
     clean:bool=True, # apply the model's threshold
+    nodata:float|None=None, # value that means "no data here"; None: as the file says
 )->Path: # the file
     "Write the label map of an image of any size, some rows at a time"
     path = Path(path)
-    arr,name = _to_array(img)
+    arr,name,nodata = _open(img, nodata)
     post = self.post if clean else PostProcess()
     cut = PostProcess(post.threshold)
     if path.suffix not in ('.npy','.tif','.tiff'): raise DataError(f'suffix {path.suffix!r}', 'Write it as .npy or .tif', path)
     if self.codes.multilabel: raise DataError('classes may overlap, and have no label map', 'Use `bands`', name)
     if replace(post, split=cut.split)!=cut:
         raise DataError(f'{post} needs the whole map', 'Give clean=False, or a model with a threshold alone', name)
-    rows = (_decide(cut, p, self.codes) for _,p in self.bands(arr))
+    rows = (_decide(cut, p, self.codes) for _,p in self.bands(arr, nodata))
     write = _write_npy if path.suffix=='.npy' else _write_tiff
     with name_in_errors(name), atomic(path) as tmp: write(tmp, rows, arr.shape[:2])
     return path

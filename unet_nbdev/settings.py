@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['LOSS_NAMES', 'CHECKS', 'DEFAULT_SEARCH', 'Option', 'option', 'nearest', 'unknown_name', 'encoder_names',
            'check_encoder', 'known_losses', 'is_number', 'check_loss', 'parse_void', 'parse_pages', 'check_group',
-           'value_types', 'has_type', 'in_range', 'check_option', 'Options', 'DataSettings', 'SplitSettings',
-           'LengthSettings', 'NetworkSettings', 'OptimiserSettings', 'SampleSettings', 'RunSettings', 'Settings',
-           'searchable', 'reused', 'SearchSettings', 'read_settings']
+           'parse_bands', 'parse_window', 'value_types', 'has_type', 'in_range', 'check_option', 'Options',
+           'DataSettings', 'SplitSettings', 'LengthSettings', 'NetworkSettings', 'OptimiserSettings', 'SampleSettings',
+           'RunSettings', 'Settings', 'searchable', 'reused', 'SearchSettings', 'read_settings']
 
 # %% ../nbs/01_settings.ipynb #nbd8247d
 import difflib, importlib.util, json, math, re, reprlib, sys, types, typing
@@ -179,9 +179,32 @@ def check_group(
         raise DataError(f'{what} {text!r} has no parentheses', f"Put them around the name of the group: '({text})'")
 
 
+# %% ../nbs/01_settings.ipynb #nv01a01
+def parse_bands(
+    text:str|None,     # '4,3,2'
+    what:str='bands',  # how the message calls it
+)->list|None:          # of numbers from 1; None: all bands
+    "Read which bands of an image to use, in this order"
+    parts = text.split(',') if text else []
+    if all(o.strip().isdecimal() and int(o)>0 for o in parts): return [int(o) for o in parts] or None
+    raise DataError(f'{what} {text!r} cannot be read', "Give numbers from 1, such as '4,3,2'")
+
+def parse_window(
+    text:str|None,      # '-160,240'
+    what:str='window',  # how the message calls it
+)->tuple|None:          # (low, high)
+    "Read the values that become black and white"
+    parts = text.split(',') if text else []
+    if not parts: return None
+    if len(parts)==2 and all(map(is_number, parts)) and float(parts[0])<float(parts[1]):
+        return float(parts[0]),float(parts[1])
+    raise DataError(f'{what} {text!r} cannot be read', "Give the lowest and the highest value, such as '-160,240'")
+
+
 # %% ../nbs/01_settings.ipynb #naf79bd2
 CHECKS = dict(encoder=check_encoder, loss=check_loss,
-              void=parse_void, pages=parse_pages, group=check_group) # name in `Option.check` → function of (value, what)
+              void=parse_void, pages=parse_pages, group=check_group,
+              bands=parse_bands, window=parse_window) # name in `Option.check` → function of (value, what)
 
 # %% ../nbs/01_settings.ipynb #nb092398
 def value_types(
@@ -403,9 +426,15 @@ class NetworkSettings(Options):
         low=1, part='prep', planned=True)
     norm:str|None = option(
         None,
-        'intensity normalisation: fixed, image (stretch each image), invert_light (invert light '
-        'backgrounds) (default: chosen from the data)', choices=('fixed','image','invert_light'),
-        part='prep', planned=True)
+        'intensity normalisation: fixed, image (stretch each image), window (the same low and high for all), '
+        'invert_light (invert light backgrounds) (default: chosen from the data)',
+        choices=('fixed','image','window','invert_light'), part='prep', planned=True)
+    window:str|None = option(
+        None, "values that become black and white, for norm=window: '-160,240' (default: chosen from the data)",
+        check='window', part='prep', planned=True)
+    bands:str|None = option(
+        None, "bands that the network sees, in this order, counted from 1: '4,3,2' (default: all)",
+        check='bands', part='prep', planned=True)
     crop:int|None = option(
         None,
         'side of the square training crops, in pixels after scaling (default: chosen, at most 256)',
@@ -511,6 +540,8 @@ class Settings(RunSettings, SampleSettings, OptimiserSettings, NetworkSettings, 
         if self.max_hours: # another way to give minutes
             self.max_minutes,self.max_hours = 60*self.max_hours,None
         if self.weights is None: self.weights = 'none'
+        if self.window and self.norm not in (None,'window'):
+            raise DataError(f'window with norm={self.norm!r}', "Leave norm out, or choose 'window'")
         if self.folds and (self.valid or self.valid_pct):
             raise DataError('folds divides the images itself',
                             'Leave out valid and valid_pct, or keep those images elsewhere')
@@ -542,6 +573,9 @@ class SearchSettings(SplitSettings):
     "A search for the settings of a training"
     encoder:str = reused('encoder')
     size:int|None = reused('size')
+    norm:str|None = reused('norm')
+    window:str|None = reused('window')
+    bands:str|None = reused('bands')
     crop:int|None = reused('crop')
     search:str = option(
         DEFAULT_SEARCH,

@@ -18,19 +18,23 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from PIL import Image, ImageDraw, ImageFont
 from .core import IGNORE, Codes, DataError, Items, atomic, layers2map, palette
-from .images import open_image
+from .images import nodata_of, open_image
 from .items import item2mask
 
 # %% ../nbs/11_show.ipynb #c006
 def _stretch(img): # (H,W,C) → uint8, the 1st to the 99th percentile as 0 to 255
     step = max(1, int((img.shape[0]*img.shape[1]/250_000)**.5)) # a thumbnail is enough to find them
-    lo,hi = np.nanpercentile(img[::step,::step].astype(np.float32), [1, 99])
-    x = np.nan_to_num(img.astype(np.float32), nan=lo)
-    x = (x-lo)/max(hi-lo, 1e-6)
+    x = img.astype(np.float32)
+    x[~np.isfinite(x)] = np.nan
+    few = x[::step,::step]
+    if np.isnan(few).all(): return np.zeros(x.shape, np.uint8)
+    lo,hi = np.nanpercentile(few, [1, 99])
+    x = (np.nan_to_num(x, nan=lo)-lo)/max(hi-lo, 1e-6)
     return (x.clip(0, 1)*255).round().astype(np.uint8)
 
 def to_rgb(
     img:np.ndarray|Image.Image, # (H,W) or (H,W,C) of any number type, or a PIL image
+    nodata:float|None=None, # value that means "no data here": black, and not part of the range
 )->np.ndarray: # (H,W,3) uint8
     "Convert an image of any kind to RGB, for looking at it"
     if isinstance(img, Image.Image):
@@ -42,7 +46,7 @@ def to_rgb(
     shown = {1:[0,0,0], 2:[0,1,1]}.get(img.shape[2], [0,1,2])
     img = img[...,shown]
     if img.dtype==bool: img = img.astype(np.uint8)*255
-    if img.dtype!=np.uint8: img = _stretch(img)
+    if img.dtype!=np.uint8: img = _stretch(img if nodata is None else np.where(img==nodata, np.nan, img))
     return np.ascontiguousarray(img)
 
 # %% ../nbs/11_show.ipynb #c011
@@ -328,7 +332,7 @@ def show(self:Items,
 )->Figure:
     "Show some images of the data set with their annotations"
     some = [self[int(k)] for k in np.linspace(0, len(self)-1, min(n, len(self))).round()]
-    imgs = [open_image(o.img, o.sz) for o in some]
+    imgs = [to_rgb(open_image(o.img, o.sz), nodata_of(o.img)) for o in some]
     msks = [item2mask(o, self.codes) for o in some]
     return show_masks(imgs, msks, self.codes, titles=[o.img.name for o in some], n_cols=n_cols, size=size)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np, cv2, ipywidgets as W
 from fastcore.basics import patch
 from .core import DataError, Items
-from .images import image_files, open_image
+from .images import image_files, nodata_of, open_image
 from .items import item2mask
 from .show import ERROR_COLOURS, error_view, overlay, to_rgb
 from .metrics import scores_for
@@ -49,7 +49,8 @@ class Gallery:
         item = self.items[k] if self.items else None
         img = open_image(self.files[k], item.sz if item else None)
         targ = item2mask(item, self.items.codes) if item else None
-        return img,self.seg.probs(img),targ
+        nodata = nodata_of(self.files[k])
+        return self.seg.prep.as_picture(img, nodata),self.seg.probs(img, nodata),targ
 
 # %% ../nbs/38_widgets.ipynb #n0c38a01
 def _fit_view(img, msk, side): # RGB and mask, at most `side` pixels long
