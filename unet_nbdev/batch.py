@@ -19,7 +19,7 @@ from hashlib import sha256
 from pathlib import Path
 import numpy as np
 from .core import Codes, DataError, atomic, write_csv, write_json, write_text
-from .images import image_files, page_stem, split_page, write_image
+from .images import image_files, nodata_of, page_stem, split_page, write_image
 from .settings import Options, option
 from .show import overlay
 from .postprocessing import kaggle_rows, object_table, to_coco, write_kaggle, write_objects
@@ -173,10 +173,12 @@ def write_prediction(
 ):
     "Write the files of one image"
     to = job.targets
-    write_image(to[''], overlay(*small_enough(img, pred.mask), seg.codes, legend=what.legend))
+    nodata = nodata_of(job.file)
+    few,msk = small_enough(img, pred.mask)
+    write_image(to[''], overlay(seg.prep.as_picture(few, nodata), msk, seg.codes, legend=what.legend))
     if what.mask: write_mask(to['mask'], pred.mask, seg.codes)
     if not (what.probs or what.cover): return
-    probs = seg.probs(img) if pred.probs is None else pred.probs # of a large image only the mask was kept
+    probs = seg.probs(img, nodata) if pred.probs is None else pred.probs # of a large image only the mask was kept
     if what.probs:
         with atomic(to['probs']) as p: np.save(p, (cal.probs(probs) if cal else probs).astype(np.float16))
     if what.cover: write_image(to['cover'], cal.cover(probs, what.cover).astype(np.uint8)*255)
@@ -229,6 +231,7 @@ def image_row(
         pred = pred.with_probs(cal.probs(pred.probs)) # everything below reports corrected probabilities
     row = dict(file=job.name, stamp=file_stamp(job.file), height=img.shape[0], width=img.shape[1],
                areas=class_areas(pred.mask, seg.codes), confidence=round(pred.confidence, 4), **quality)
+    if pred.missing: row['missing'] = pred.missing
     split = seg.post.split
     if pred.mask.ndim==3: row['layers'] = True
     if what.json or what.annotations:
@@ -350,8 +353,9 @@ def write_index(
 ):
     "Write a table with one line per image: size, confidence, pixels of each class"
     pixels = [f'{n} (pixels)' for n in codes.names]
-    columns = ['file','height','width','confidence', *['quality']*quality, *pixels]
-    write_csv(path, [{**o, **dict(zip(pixels, o['areas']))} for o in rows], columns)
+    missing = any('missing' in o for o in rows)
+    columns = ['file','height','width','confidence', *['quality']*quality, *['missing']*missing, *pixels]
+    write_csv(path, [{'missing':0, **o, **dict(zip(pixels, o['areas']))} for o in rows], columns)
 
 # %% ../nbs/35_batch.ipynb #ne9f31b1
 def stale_files(
@@ -396,7 +400,9 @@ class BatchResult:
     def __repr__(self):
         share = f', share {self.share}' if self.share else ''
         kept = f' ({self.kept} existed already)' if self.kept else ''
-        return f'{self.total-len(self.bad)} of {self.total} images{share}, written to {self.output}{kept}'
+        holed = [o['missing']/(o['height']*o['width']) for o in self.rows if 'missing' in o]
+        lost = f'; pixels without a value (up to {max(holed):.1%}) in {len(holed)} of them are background' if holed else ''
+        return f'{self.total-len(self.bad)} of {self.total} images{share}, written to {self.output}{kept}{lost}'
 
 # %% ../nbs/35_batch.ipynb #n8da6d4f
 def predict_single(
@@ -409,7 +415,7 @@ def predict_single(
     job = batch.jobs[0]
     try:
         img = open_large(job.file)
-        pred = seg(img, what.clean)
+        pred = seg(img, what.clean, nodata_of(job.file))
         write_prediction(job, seg, img, pred, what, cal)
         row = image_row(job, seg, img, pred, what, cal)
     except DataError as e: raise with_file(e, job.file) from None

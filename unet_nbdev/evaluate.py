@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['model_files', 'open_segmenter', 'calibration_of', 'read_data', 'add_void', 'validation_items', 'matching_items',
            'named_items', 'has_split', 'valid_part', 'same_place', 'unseen_by_all', 'n_trained_on', 'items_by_name',
-           'with_file', 'score_items', 'Evaluation', 'evaluate', 'probs_and_masks', 'FittedModel',
+           'with_file', 'image_and_truth', 'score_items', 'Evaluation', 'evaluate', 'probs_and_masks', 'FittedModel',
            'calibrate_segmenter']
 
 # %% ../nbs/34_evaluate.ipynb #n80378cc
@@ -13,9 +13,10 @@ import html, os, tempfile
 from dataclasses import dataclass, field
 from glob import glob
 from pathlib import Path
+import numpy as np
 from fastcore.basics import patch
-from .core import Codes, DataError, Items, check_bad
-from .images import name_matches, open_image
+from .core import IGNORE, Codes, DataError, Item, Items, check_bad
+from .images import name_matches, nodata_of, open_image
 from .settings import DataSettings
 from .coco import anns2objects
 from .items import item2mask, read_items
@@ -190,6 +191,19 @@ def with_file(e:DataError, file:Path)->DataError:
     "An error that names the file it is about"
     return e if e.file else DataError(e.what, e.fix, file, e.ids)
 
+# %% ../nbs/34_evaluate.ipynb #nv34a01
+def image_and_truth(
+    seg,         # from `open_segmenter`
+    item:Item,   # an image with its annotation
+    codes:Codes, # classes of the annotation
+)->tuple: # pixels, value that means "no data" or None, (H,W) mask or layers (C,H,W)
+    "Open an image and what is true of it: where it has no value, that is `IGNORE`"
+    img,nodata = open_image(item.img, item.sz),nodata_of(item.img)
+    true = item2mask(item, codes)
+    lost = seg.missing(img, nodata) if img.dtype.kind=='f' or nodata is not None else None
+    return img,nodata,true if lost is None else np.where(lost, np.uint8(IGNORE), true)
+
+
 # %% ../nbs/34_evaluate.ipynb #n69e978d
 def score_items(
     seg,                  # from `open_segmenter`
@@ -205,7 +219,8 @@ def score_items(
     named = items_by_name(items).items()
     for name,item in bar(named) if progress else named:
         try:
-            pred,true = seg(open_image(item.img, item.sz), clean),item2mask(item, items.codes)
+            img,nodata,true = image_and_truth(seg, item, items.codes)
+            pred = seg(img, clean) if nodata is None else seg(img, clean, nodata)
             scores.update(pred.mask, true, name)
             if also: also(item, pred, true)
         except DataError as e: bad.append(with_file(e, item.img))
@@ -299,9 +314,10 @@ def plot_worst(self:Evaluation,
     worst = self.scores.images.worst(n)
     named = items_by_name(self.items)
     some = [named[name] for name,_ in worst]
-    imgs = [open_image(o.img, o.sz) for o in some]
-    return show_masks(imgs, [item2mask(o, self.items.codes) for o in some], self.seg.codes,
-                      preds=[self.seg(img, self.clean).mask for img in imgs], errors=True,
+    seen = [image_and_truth(self.seg, o, self.items.codes) for o in some]
+    preds = [self.seg(img, self.clean, nodata).mask for img,nodata,_ in seen]
+    imgs = [self.seg.prep.as_picture(img, nodata) for img,nodata,_ in seen]
+    return show_masks(imgs, [true for *_,true in seen], self.seg.codes, preds=preds, errors=True,
                       titles=[f'{name}, Dice {d:.3f}' for name,d in worst])
 
 # %% ../nbs/34_evaluate.ipynb #nd3ee1dd
@@ -334,7 +350,9 @@ def probs_and_masks(
 ): # yields (`Item`, (n_cls,H,W) probabilities, (H,W) true mask)
     "Probabilities and truth, one image at a time"
     for item in bar(items):
-        try: yield item,seg.probs(open_image(item.img, item.sz)),item2mask(item, items.codes)
+        try:
+            img,nodata,true = image_and_truth(seg, item, items.codes)
+            yield item,seg.probs(img) if nodata is None else seg.probs(img, nodata),true
         except DataError as e: bad.append(with_file(e, item.img))
 
 # %% ../nbs/34_evaluate.ipynb #nf26ce8e

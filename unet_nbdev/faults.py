@@ -52,7 +52,7 @@ add_faults(
     Fault('damaged image', 'warning', 'The image can be decoded, but its checksums or its end are wrong',
           _GET_AGAIN),
     Fault('pixel type', 'error', 'Pixels are stored as a type that cannot be used',
-          'Save it as uint8 or uint16'),
+          'Save it as integers or floats'),
     Fault('size mismatch', 'error', 'The image has another size than its annotations say',
           'Use the image that was annotated, or annotate this one'),
     Fault('blank image', 'warning', 'Every pixel has the same value',

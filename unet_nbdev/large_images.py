@@ -29,7 +29,7 @@ def need_package(
 # %% ../nbs/28a_large_images.ipynb #ne1985db
 def _why_not_tiled(page): # why a page cannot be read tile by tile; empty if it can
     if not page.is_tiled: return 'not tiled'
-    if page.dtype not in (np.uint8, np.uint16): return f'{page.dtype}'
+    if getattr(page.dtype, 'kind', '') not in ('u','i','f'): return f'pixels are {page.dtype}'
     if page.planarconfig!=1 and page.samplesperpixel>1: return 'one plane per band'
     if getattr(page.photometric, 'name', '') not in ('MINISBLACK','RGB'): return f'{page.photometric!r}' # a number if unknown
     if 'Orientation' in page.tags and page.tags['Orientation'].value!=1: return 'turned'
@@ -117,11 +117,11 @@ def _map_array(path): # None if it is small or not an image
     if not Path(path).is_file() or Path(path).stat().st_size<LARGE: return None
     try: arr = np.load(path, mmap_mode='r', allow_pickle=False)
     except (OSError, ValueError): return None # open_image says what is wrong
-    return arr if arr.ndim in (2,3) and arr.dtype in (np.uint8, np.uint16) else None
+    return arr if arr.ndim in (2,3) and arr.dtype.kind in 'buif' else None
 
 def open_large(
     path:str|Path, # image file
-): # (H,W) or (H,W,C) uint8 or uint16: an array, or, if it is large and its file allows it, what is sliced like one
+): # (H,W) or (H,W,C): an array, or, if it is large and its file allows it, what is sliced like one
     "Open an image for prediction; what can stay on disk stays there"
     suffix = Path(path).suffix.lower()
     img = None
