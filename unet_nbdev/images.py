@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ORIENTATIONS', 'PICTURE', 'ARRAY', 'READERS', 'IMAGE_SUFFIXES', 'unreadable_image', 'quiet_opencv',
            'exif_orientation', 'turn_upright', 'Reader', 'reader_of', 'image_size', 'open_image', 'image_files',
-           'write_image']
+           'write_image', 'nodata_of']
 
 # %% ../nbs/02_images.ipynb #na25064d
 import glob, threading
@@ -216,3 +216,25 @@ def write_image(
     except cv2.error:
         raise DataError(f'cannot write an image of type {suffix!r}', 'Use .png, .jpg or .tif', path) from None
     with atomic(path) as p: buf.tofile(p)
+
+# %% ../nbs/02_images.ipynb #n0da7a01
+def nodata_of(
+    path, # image file
+)->float|None: # the value that means "no data here", as the pixels hold it; None: the file names none
+    "Read the value that a GeoTIFF gives to pixels without data (GDAL_NODATA)"
+    import tifffile
+    if Path(path).suffix.lower() not in ('.tif','.tiff'): return None
+    try:
+        with tifffile.TiffFile(path) as tif:
+            page = tif.pages.first
+            value = float(str(page.tags.valueof(42113)).strip().strip('\0'))
+            return _as_stored(value, page.dtype)
+    except Exception: return None
+
+def _as_stored(value, dtype): # the float that pixels of this type can hold, None if they cannot
+    if dtype.kind=='f':
+        with np.errstate(over='ignore'): return float(dtype.type(value))
+    if dtype.kind not in 'iu' or value!=value or value%1: return None
+    info = np.iinfo(dtype)
+    return value if info.min<=value<=info.max else None
+
