@@ -15,7 +15,7 @@ from fastcore.basics import patch
 from .core import Codes, DataError, IGNORE
 from .faults import data_error
 from .masks import MaskFile, NODATA, colour_key, has_colour_ids, key_colour, label_values, list_values
-from .masks import mask_values, open_raw_mask, soft_edges_error, unknown_values_error
+from .masks import inner_values, mask_values, open_raw_mask, soft_edges_error, unknown_values_error
 
 # %% ../nbs/07a_mask_codes.ipynb #n73e1270
 def void_values(
@@ -164,7 +164,7 @@ def mixed_error(self:MaskSet,
 def count_pieces(
     a:np.ndarray, # (H,W) values, 0 is background
 )->tuple:         # number of values, number of those whose pixels hang together
-    "Count the values of a mask, and those that are one connected piece but for a twentieth"
+    "Count the values of a mask, and those that are one connected piece but for a twentieth, and more than a line"
     h,w = a.shape
     on = a>0
     grid = np.zeros((2*h-1, 2*w-1), np.uint8) # the pixels, and between them whether two neighbours are alike
@@ -179,7 +179,9 @@ def count_pieces(
     vals,where = np.unique(value[1:], return_inverse=True)
     largest = np.zeros(len(vals))
     np.maximum.at(largest, where, sizes)
-    return len(vals),int((largest>=.95*np.bincount(where, sizes, len(vals))).sum())
+    total = np.bincount(where, sizes, len(vals))
+    filled = np.isin(vals, inner_values(a))|(total<9)
+    return len(vals),int((filled&(largest>=.95*total)).sum())
 
 # %% ../nbs/07a_mask_codes.ipynb #nmq6numbered
 @patch

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['NODATA', 'SHARP_ADVICE', 'pack_colours', 'colour_key', 'key_colour', 'file_palette', 'mark_nodata', 'drop_alpha',
            'open_raw_mask', 'has_colour_ids', 'value_table', 'label_values', 'map_values', 'nearest_labels',
-           'list_values', 'unknown_values_error', 'mask_size_error', 'open_mask', 'MaskFile', 'scan_mask',
-           'soft_edges_error', 'mask_values']
+           'list_values', 'unknown_values_error', 'mask_size_error', 'open_mask', 'MaskFile', 'inner_values',
+           'scan_mask', 'soft_edges_error', 'mask_values']
 
 # %% ../nbs/07_masks.ipynb #c002
 from dataclasses import dataclass
@@ -103,7 +103,7 @@ def open_raw_mask(
     except Exception: raise unreadable_image(path) from None
     kind = 'grey' if pal is None else 'palette'
     if a.ndim==3 and 1 in (a.shape[0], a.shape[2]): a = a[0] if a.shape[0]==1 and a.shape[2]>4 else a[...,0]
-    if a.ndim==3 and a.shape[2] in (2,4) and a.dtype==np.uint8 and a.size:
+    if a.ndim==3 and a.shape[2] in (2,4) and a.dtype==np.uint8 and Path(path).suffix.lower()!='.npy':
         a,is_alpha = drop_alpha(a, path)
         if is_alpha: kind = 'alpha'
     if a.ndim==3 and a.shape[2] in (1,3) and a.dtype==np.uint8:
@@ -258,6 +258,13 @@ class MaskFile:
     nodata:float|None=None     # value that a GeoTIFF names as that of pixels without data
 
 
+# %% ../nbs/07_masks.ipynb #nmkinner
+def inner_values(a:np.ndarray)->np.ndarray: # (H,W) values → (N,)
+    "The values of the pixels that look like their four neighbours"
+    c = a[1:-1,1:-1]
+    return c[(c==a[:-2,1:-1])&(c==a[2:,1:-1])&(c==a[1:-1,:-2])&(c==a[1:-1,2:])]
+
+
 # %% ../nbs/07_masks.ipynb #c018
 def scan_mask(
     path:Path, # mask file
@@ -272,7 +279,7 @@ def scan_mask(
         with Image.open(path) as im: pal = file_palette(im)
         res.colours = {int(v):tuple(pal[v].tolist()) for v in vals}
         res.frame = _find_counts(np.concatenate([a[0], a[-1], a[:,0], a[:,-1]]), vals)
-    if res.kind=='grey' and (vals>0).sum()>1: res.solid = _find_counts(_inner_values(a), vals)
+    if res.kind=='grey' and (vals>0).sum()>1: res.solid = _find_counts(inner_values(a), vals)
     if Path(path).suffix.lower() in ('.tif','.tiff'): res.nodata = nodata_of(path)
     return res
 
@@ -292,10 +299,6 @@ def _find_counts(a, vals): # how often each of `vals`, which are all of its valu
     res = np.zeros(len(vals), np.int64)
     res[np.searchsorted(vals, found)] = counts
     return res
-
-def _inner_values(a): # values of the pixels that look like their four neighbours
-    c = a[1:-1,1:-1]
-    return c[(c==a[:-2,1:-1])&(c==a[2:,1:-1])&(c==a[1:-1,:-2])&(c==a[1:-1,2:])]
 
 
 # %% ../nbs/07_masks.ipynb #n01cbc81
