@@ -60,12 +60,12 @@ def void_colours(self:MaskSet)->list:
 # %% ../nbs/07a_mask_codes.ipynb #nmq1counts
 @patch
 def value_counts(self:MaskSet,
-    several:bool=False, # count only files with two or more object values
+    several:bool=False, # count only files with four values or more
 )->tuple:               # sorted values, pixels of each, how many of them look like their four neighbours
     "Count the values of all files together, without those that are void"
     parts = [(np.zeros(0, int),)*3]
     for f in self.files:
-        if several and f.solid is None: continue
+        if several and (f.solid is None or len(f.vals)<4): continue
         keep = ~np.isin(f.vals, [NODATA, *self.void])
         solid = f.counts if f.solid is None else f.solid
         parts.append((f.vals[keep], f.counts[keep], solid[keep]))
@@ -134,15 +134,31 @@ def check_soft(self:MaskSet,
 ):
     "Say which masks have soft edges; raise if a file writes its object as another value"
     for f in self.files:
-        objects = (f.vals>0)&~np.isin(f.vals, [*self.void, NODATA])
-        if objects.sum()!=1 or f.vals[objects][0]>levels[1]/2 or f.counts[objects][0]<10: continue
-        raise self.mixed_error([int(f.vals[objects][0]), levels[-1]], f)
+        if error := self.odd_error(f, levels): raise error
     known = [0, NODATA, *levels, *self.void]
     soft = [f for f in self.files if np.setdiff1d(f.vals, known).size]
     n = sum(int(f.counts[~np.isin(f.vals, known)].sum()) for f in soft)
     part = share(n, sum(f.counts.sum() for f in self.files))
     self.notes.append(f'{len(soft)} of {len(self.files)} masks have soft edges ({part} of the pixels): each pixel counts as the '
                       f'nearest of {list_values(levels)} (names=, --names NAME=VALUE,… says which values there are)')
+
+# %% ../nbs/07a_mask_codes.ipynb #nmq3odd
+@patch
+def odd_error(self:MaskSet,
+    file:MaskFile,
+    levels:list, # values that count, background first
+)->DataError|None:
+    "The error for a file among masks with soft edges whose object is another value"
+    objects = (file.vals>0)&~np.isin(file.vals, [*self.void, NODATA])
+    vals,counts = file.vals[objects],file.counts[objects]
+    if len(vals)==1 and vals[0]<=levels[1]/2 and counts[0]>=10: return self.mixed_error([int(vals[0]), levels[-1]], file)
+    if file.solid is None: return
+    width = levels[-1]/25 if len(file.vals)>4 else 0 # JPEG changes regions a little
+    far = abs(vals[:,None]-np.array(levels)).min(1)>width
+    filled = far&(file.solid[objects]>=np.maximum(10, .25*counts))
+    if not filled.any(): return
+    what = f'{list_values(vals[filled])} fills regions of the mask, and is none of the values {list_values(levels)} of the set'
+    return data_error('mask values', what, file.path)
 
 # %% ../nbs/07a_mask_codes.ipynb #nf5e574d
 @patch
@@ -156,6 +172,7 @@ def mixed_error(self:MaskSet,
     b = file or next(f for f in self.files if other in f.vals)
     a = next(f for f in self.files if f is not b and f.vals[-1]>.9*top)
     what = f'mask has the values 0 and {top}, while {b.path.name} has 0 and {other}'
+    if file: a,what = file,f'mask has the values 0 and {other}, while most of {a.path.name} is 0 or {top}'
     fix = ('Save all masks alike, unet_doctor --repair OUT does it; '
            'or say that 255 is void: void=255, --void 255')
     return data_error('mixed 0/255', what, a.path, fix=fix)
