@@ -191,7 +191,7 @@ MASK_FAULTS = {
     'truncated image (mask)': lambda i,m: m.write_bytes(m.read_bytes()[:m.stat().st_size//2]),
     'mask size': lambda i,m: remake_mask(m, lambda a: a[:-2]*255),
     'mixed 0/255': lambda i,m: remake_mask(m, lambda a: a),
-    'soft edges': lambda i,m: remake_mask(m, lambda a: cv2.GaussianBlur(a*255, (5,5), 0)),
+    'soft mask': lambda i,m: remake_mask(m, lambda a: cv2.GaussianBlur(a*255, (5,5), 0)),
     'mask values': lambda i,m: remake_mask(m, lambda a: a*7),
     'full mask': lambda i,m: remake_mask(m, lambda a: a*0+255),
     'empty mask': lambda i,m: remake_mask(m, lambda a: a*0),
