@@ -94,6 +94,7 @@ class Codes:
         crowd:str='ignore',  # COCO crowd regions: 'ignore' (255 in the mask), 'keep' (as objects) or 'drop' (background)
         rest:list=(),        # values of classes that were not asked for; they become background
         multilabel:bool=False, # classes may overlap: one mask layer and one network output per class
+        unlisted:str='error',  # other values of a mask: 'error', 'nearest' (as the nearest one), or 'object' (of the only class)
     ):
         if ids is None: ids = range(1, len(names)+1)
         self.names = [str(o) for o in names]
@@ -103,6 +104,7 @@ class Codes:
         self.crowd = crowd
         self.rest = [_plain_id(o) for o in rest]
         self.multilabel = bool(multilabel)
+        self.unlisted = unlisted
         self._check()
         self.colors = palette(len(self.names))
 
@@ -121,6 +123,9 @@ def _check(self:Codes): # raise if the classes cannot be told apart
         if repeated: raise DataError(f'{what} {sorted(repeated)} given twice', f'Make each {what} unique')
     if self.crowd not in ('ignore','keep','drop'):
         raise DataError(f'crowd={self.crowd!r} is unknown', "Choose 'ignore', 'keep' or 'drop'")
+    if self.unlisted not in ('error','nearest','object') or (self.unlisted=='object' and n>1):
+        raise DataError(f'unlisted={self.unlisted!r} is unknown or needs a single class',
+                        "Choose 'error', 'nearest' or, for one class, 'object'")
 
 # %% ../nbs/00_core.ipynb #c019
 @patch(as_prop=True)
@@ -147,6 +152,16 @@ def __repr__(self:Codes):
     more = ', …' if len(self.names)>6 else ''
     overlapping = 'overlapping ' if self.multilabel else ''
     return f'Codes({len(self.names)} {overlapping}classes: {shown}{more})'
+
+# %% ../nbs/00_core.ipynb #nmk0changed
+@patch
+def changed(self:Codes,
+    **changes # arguments of Codes
+)->Codes:
+    "The same classes with some things changed"
+    keys = 'names','ids','void','bg','crowd','rest','multilabel','unlisted'
+    return Codes(**{**{k:getattr(self, k) for k in keys}, **changes})
+
 
 # %% ../nbs/00_core.ipynb #c023
 @patch
@@ -184,7 +199,7 @@ def subset(self:Codes,
     ks = [self.idx(o)-1 for o in classes]
     names = [self.names[k] for k in ks]
     ids = [self.ids[k] for k in ks]
-    return Codes(names, ids, self.void, self.bg, self.crowd, self.rest, self.multilabel)
+    return self.changed(names=names, ids=ids)
 
 # %% ../nbs/00_core.ipynb #c029
 @patch
@@ -192,7 +207,7 @@ def as_multilabel(self:Codes,
     on:bool=True, # False: no class lies over another
 )->Codes:
     "The same classes, allowed to overlap"
-    return Codes(self.names, self.ids, self.void, self.bg, self.crowd, self.rest, on)
+    return self.changed(multilabel=on)
 
 # %% ../nbs/00_core.ipynb #n8d6920f
 @patch
@@ -201,7 +216,7 @@ def one_vs_rest(self:Codes)->list: # of Codes with one class each
     res = []
     for k,(name,value) in enumerate(zip(self.names, self.ids)):
         others = self.ids[:k] + self.ids[k+1:]
-        res.append(Codes([name], [value], self.void, self.bg, self.crowd, [*self.rest, *others]))
+        res.append(self.changed(names=[name], ids=[value], rest=[*self.rest, *others], multilabel=False))
     return res
 
 # %% ../nbs/00_core.ipynb #n7aa27fc
@@ -219,7 +234,8 @@ def layers2map(
 @patch
 def to_dict(self:Codes)->dict:
     "Plain values, for JSON"
-    keys = 'names','ids','void','bg','crowd','rest','multilabel'
+    keys = ['names','ids','void','bg','crowd','rest','multilabel']
+    if self.unlisted!='error': keys.append('unlisted') # files of ordinary masks stay as they were
     return {k:getattr(self, k) for k in keys}
 
 # %% ../nbs/00_core.ipynb #nba6f25d
@@ -244,6 +260,7 @@ class Item:
     split: str=''         # 'train', 'valid', or '' where the data set does not say
     extra: dict|None=None # what else the source says of the image, kept for writing it back
     group: str=''         # patient, slide, scene or video; images of one group stay on one side of a split
+    roi: Path|None=None   # mask of the field of view: what lies outside is IGNORE
 
     def __repr__(self):
         h,w = self.sz or ('?','?')
@@ -471,7 +488,8 @@ Codes.RULES = dict(
     bg=_source_value,
     crowd=is_text,
     rest=list_of(_source_value, 4096),
-    multilabel=is_flag)
+    multilabel=is_flag,
+    unlisted=is_text)
 
 # %% ../nbs/00_core.ipynb #c063
 def check_config(

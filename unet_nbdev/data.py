@@ -284,7 +284,7 @@ class DiskCache:
     "Samples as files"
     def __init__(self, root, codes, prep):
         root = (cache_dir() if root is True else Path(root))/'unet_nbdev_samples' # our own: old folders in it are removed
-        self.dir = root/_digest(2, codes.to_dict(), prep.to_dict()) # the number changes with the way of scaling
+        self.dir = root/_digest(3, codes.to_dict(), prep.to_dict()) # the number changes with the way of reading or scaling
         self.least = np.inf # free bytes that must remain
         try:
             self.dir.mkdir(parents=True, exist_ok=True)
@@ -301,6 +301,7 @@ def file(self:DiskCache, o): # of an item; None if its sources are missing
     try:
         image = _size_and_time(o.img)
         truth = _size_and_time(o.msk) if o.msk else getattr(o.anns, 'text', lambda: o.anns)()
+        if o.roi: truth = truth,_size_and_time(o.roi)
     except OSError: return None
     name = _digest(str(o.img), str(o.msk), tuple(o.sz), image, truth)
     return self.dir/name[:2]/name

@@ -30,18 +30,17 @@ from .mask_checks import MaskPart, check_masks, check_pair_sizes, repair_mask, s
 
 # %% ../nbs/13_doctor.ipynb #n5parts
 def open_masks(
-    report:Report,   # to add files without a partner to
-    part:Part,       # folder of images and folder of masks
-    names:list|None, # class names, if they are known
-    void:list|None,  # value or colour that is neither learned nor scored
-    pages:str|None=None, # pages of image stacks to look at, such as '0:10'; None: all
+    report:Report,  # to add files without a partner to
+    part:Part,      # folder of images and folder of masks
+    options:ReadOptions,
 )->MaskPart:
     "Pair images with masks for checking"
     pairs,lone = pair_files(part.images, part.source)
     single,many = group_lone_files(lone, len(pairs), part.images)
-    pairs,odd_pages,_ = page_pairs(pairs, pages)
+    pairs,odd_pages,_ = page_pairs(pairs, options.pages)
     for e in single+many+odd_pages: report.add_error(e)
-    return MaskPart(pairs=pairs, dir=Path(part.images), split=part.split, names=names, void=void)
+    return MaskPart(pairs=pairs, dir=Path(part.images), split=part.split, names=options.names,
+                    void=options.void, instances=options.instances)
 
 # %% ../nbs/13_doctor.ipynb #n5items
 def open_items(
@@ -52,6 +51,7 @@ def open_items(
     "Open what a reader made of any other layout for checking"
     parts = []
     for e in items.bad: report.add_error(e)
+    report.notes += items.notes
     for split in sorted({o.split for o in items}):
         some = items.new(o for o in items if o.split==split)
         paths = [o.img for o in some]
@@ -75,7 +75,7 @@ def open_parts(
     "Open the parts of a data set for checking"
     layout = parts[0].layout
     if layout=='coco': return [open_coco(p.source, p.images, p.split) for p in parts]
-    if layout=='masks': return [open_masks(report, p, options.names, options.void, options.pages) for p in parts]
+    if layout=='masks': return [open_masks(report, p, options) for p in parts]
     items = layout_named(layout).read(parts, options)
     return open_items(report, items, source)
 
@@ -88,7 +88,7 @@ def check_items(
     coco:str|Path|None=None,   # COCO file, or a folder with COCO files, where `root` is not clear
     images:str|Path|None=None, # folder of images, with `masks`, or with `coco` where it is not a usual one
     masks:str|Path|None=None,  # folder of masks
-    names:list|str|None=None,  # for masks: class names in the order of their values
+    names:list|str|dict|None=None, # for masks: class names in the order of their values
     void:int|tuple|None=None,  # for masks: value or colour that is neither learned nor scored
     progress:bool=True,        # show a bar, above 300 images
     **options                  # other options of `ReadOptions`: instances, roi, mask_name, pages, group, crowd
@@ -294,7 +294,8 @@ def to_html(self:Report,
             draw = j<n_pics and severity!='info'
             body += _card(f, self.pictures(f) if draw else [])
         if len(found)>n_text: body += f'<p>… and {len(found)-n_text} more</p>'
-    return f'<p><b>{html.escape(repr(self))}</b></p><table>{rows}</table>{body}'
+    notes = ''.join(f'<p>{html.escape(o)}</p>' for o in self.notes)
+    return f'<p><b>{html.escape(repr(self))}</b></p><table>{rows}</table>{notes}{body}'
 
 # %% ../nbs/13_doctor.ipynb #n6write
 @patch

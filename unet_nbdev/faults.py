@@ -175,6 +175,10 @@ add_faults(
     Fault('soft edges', 'error', 'A mask was blurred, resized with interpolation, or saved as JPEG',
           'Save masks as PNG, and resize them with nearest neighbour only',
           'cut at half; there is only one class'),
+    Fault('soft mask', 'warning', 'A mask was blurred, resized with interpolation, or saved as JPEG; '
+          'each pixel counts as the nearest value of the set',
+          'Save masks as PNG, and resize them with nearest neighbour only',
+          'write the nearest value into each pixel'),
     Fault('palettes differ', 'error', 'The same value has different colours in two masks',
           'Save all masks with one palette'),
     Fault('full mask', 'warning', 'Every pixel of a mask is the same object',
@@ -241,6 +245,7 @@ class Report:
     def __init__(self):
         self.findings = [] # of `Finding`
         self.parts = []    # of `CocoPart` or `MaskPart`
+        self.notes = []    # lines on what was concluded from the data
         self.n = 0         # images looked at
 
     def add(self,
@@ -322,6 +327,7 @@ def table(self:Report,
         note = f'{safe} can be repaired' if safe else ''
         lines.append(f'{severity:8} {kind:24} {len(found):6}  {note}'.rstrip())
         lines += [f'         {f.what if severity=="info" else f}' for f in found[:n]]
+    lines += [f'note     {o}' for o in self.notes]
     return printable('\n'.join([*lines, repr(self)]))
 
 # %% ../nbs/03_faults.ipynb #n9a72ac5
@@ -332,4 +338,4 @@ def to_dict(self:Report)->dict:
         file = printable(str(f.file or ''))
         return dict(kind=f.kind, severity=f.severity, what=f.what, fix=f.fix, file=file, ids=f.ids, safe=f.safe)
     counts = {s:self.count(s) for s in SEVERITIES}
-    return dict(images=self.n, **counts, findings=[plain(f) for f in self.findings])
+    return dict(images=self.n, **counts, notes=list(map(printable, self.notes)), findings=[plain(f) for f in self.findings])

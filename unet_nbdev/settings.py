@@ -141,17 +141,26 @@ def check_loss(
 
 # %% ../nbs/01_settings.ipynb #nba10003
 def parse_void(
-    text:str|None,    # '255', or a colour such as '255,255,255'
+    text:str|None,    # '255', '-9999', a colour such as '255,255,255', or several with ';' between them
     what:str='void',  # how the message calls it
-)->int|tuple|None:    # pixel value or (r,g,b)
-    "Read the mask value that is neither learned nor scored"
-    parts = text.split(',') if text else []
-    if len(parts) not in (0,1,3) or not all(o.strip().isdecimal() for o in parts):
+)->int|tuple|list|None: # pixel value or (r,g,b), or a list of them
+    "Read the mask values that are neither learned nor scored"
+    if not text: return None
+    values = [_parse_value(o) for o in text.split(';')]
+    if None in values:
         raise DataError(f'{what} {text!r} is neither a value nor a colour',
-                        'Give one value such as 255, or a colour such as 255,255,255')
-    values = tuple(int(o) for o in parts)
-    if not values: return None
+                        "Give a value such as 255 or -9999, a colour such as 255,255,255, or several as in '3;4'")
     return values[0] if len(values)==1 else values
+
+def _parse_value(text): # a whole number, a colour, or None
+    parts = text.split(',')
+    if len(parts) not in (1,3): return None
+    if len(parts)==3 and not all(re.fullmatch(r'\s*\d{1,3}\s*', o) for o in parts): return None
+    try: values = [float(o) for o in parts]
+    except ValueError: return None
+    if not all(abs(v)<2**31 and v==int(v) for v in values): return None
+    return int(values[0]) if len(values)==1 else tuple(map(int, values))
+
 
 # %% ../nbs/01_settings.ipynb #n24b0001
 def parse_pages(
@@ -350,7 +359,7 @@ class DataSettings(Options):
     mask_name:str|None = option(None, "for masks: name of an image's mask, such as '{stem}_manual1.gif'")
     pages:str|None = option(None, "pages of image stacks to use: '0:10' or '0,5' (default: all)", check='pages')
     void:str|None = option(
-        None, "for masks: a value or colour 'r,g,b' that is neither learned nor scored", check='void')
+        None, "for masks: a value or colour 'r,g,b' that is neither learned nor scored; several: '3;4'", check='void')
 
     def __post_init__(self):
         super().__post_init__()
@@ -373,7 +382,7 @@ class DataSettings(Options):
 class SplitSettings(DataSettings):
     "The data, its classes, and which images validate"
     classes:str|None = option(None, "only these classes, in this order: 'person,traffic light'")
-    names:str|None = option(None, "for masks: class names in the order of their values: 'cell,nucleus'")
+    names:str|None = option(None, "for masks: class names in the order of their values: 'cell,nucleus', or with values: 'car=0,0,142'")
     multilabel:bool = option(False, 'classes may overlap: each gets a mask of its own')
     group:str|None = option(
         None, 'pattern that finds the patient, slide, scene or video in a path; a group stays on one side of the split: '
