@@ -7,8 +7,8 @@ __all__ = ['COCO_PLACES', 'printable_id', 'ann_ids', 'ann2rle', 'ann2mask', 'cat
            'masks2anns', 'whole_number', 'readable_categories', 'category_fault', 'image_entry_fault', 'locate_images',
            'split_of_file', 'find_image_dir', 'drop_root_category', 'join_categories', 'size_as_seen', 'readable_entry',
            'annotation_fault', 'known_id', 'plain_segmentation', 'readable_annotation', 'region_left_out',
-           'crowds_that_are_objects', 'read_coco_files', 'read_coco', 'coco_files', 'find_coco', 'items2coco',
-           'write_coco']
+           'crowds_that_are_objects', 'read_coco_files', 'read_coco', 'coco_files', 'find_coco', 'visible_annotations',
+           'items2coco', 'write_coco']
 
 # %% ../nbs/06_coco.ipynb #c002
 import json, math, os, re
@@ -1045,6 +1045,38 @@ def _full_categories(codes, known, meta): # entries of `codes`, and those of the
         cats.append(category | {'name':names[i]} if i in names else category)
     return cats
 
+# %% ../nbs/06_coco.ipynb #np2flat
+def visible_annotations(
+    anns:list,   # COCO annotations of one image, some of them with a role or a layer
+    sz:tuple,    # (height, width) of the image
+    codes:Codes, # their classes
+)->list: # annotations that draw the same label map in any order
+    "Redraw annotations as what is seen of them"
+    if all(a.get('unet_role') is None and a.get('unet_layer') is None for a in anns): return list(anns)
+    if codes.multilabel: return [a for o in codes.one_vs_rest() for a in visible_annotations(_of_class(anns, o), sz, o)]
+    layers = sorted(_drawn_layers(anns, sz, codes, sz), key=lambda o: o[0])
+    seen = np.zeros(sz[::-1], np.int32)                         # (W,H): place in `anns` of what lies on top, plus 1
+    for _,_,rle,k in layers: _paint(seen.reshape(-1), rle, k+1)
+    areas = np.bincount(seen.ravel(), minlength=len(anns)+1)
+    roles = {k:value for _,value,_,k in layers if anns[k].get('unet_role')}
+    whole = {k for _,_,rle,k in layers if areas[k+1]==_mu.area(rle)}
+    hidden = {k for *_,k in layers if not areas[k+1]}
+    whole |= set(range(len(anns)))-{k for *_,k in layers}       # what is not drawn stays as it is
+    kept = [_seen_part(a, seen==k+1, k in whole) for k,a in enumerate(anns) if k not in hidden|roles.keys()]
+    unknown = np.isin(seen, [k+1 for k,value in roles.items() if value==IGNORE])
+    segm = mask2rle(unknown.T)
+    ignored = [dict(category_id=c, iscrowd=1, unet_role='ignore', segmentation=segm) for c in category_ids(codes)]
+    return kept+ignored*bool(unknown.any())
+
+def _of_class(anns, codes): # the annotations of a class, and those with a role
+    return [a for a in anns if a.get('unet_role') or a.get('category_id') in category_ids(codes)]
+
+def _seen_part(ann, where, whole): # an annotation without its layer; where: (W,H) bool of the pixels that are seen
+    new = {k:v for k,v in ann.items() if k!='unet_layer'}
+    if whole: return new
+    return {k:v for k,v in new.items() if k not in ('area','bbox')} | dict(segmentation=mask2segm(where.T))
+
+
 # %% ../nbs/06_coco.ipynb #c093
 def items2coco(
     items:Items, # images with COCO annotations
@@ -1058,7 +1090,7 @@ def items2coco(
         raise DataError('has a mask file, not annotations', fix, masked.img)
     keys = _unique_ids([None if o.extra is None and isinstance(o.id, str) else o.id for o in items]) # as numbers
     known = category_ids(codes)
-    pairs = [_check_to_write(dict(a, image_id=k), o, known) for o,k in zip(items, keys) for a in o.anns or ()]
+    pairs = [_check_to_write(dict(a, image_id=k), o, known) for o,k in zip(items, keys) for a in visible_annotations(o.anns or (), o.sz, codes)]
     rles = [rle for _,rle in pairs]
     ids = _unique_ids([a.get('id') for a,_ in pairs])
     anns = [_fill_fields(a, rle) | {'id':i} for (a,rle),i in zip(pairs, ids)]
