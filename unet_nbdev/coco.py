@@ -7,8 +7,8 @@ __all__ = ['COCO_PLACES', 'printable_id', 'ann_ids', 'ann2rle', 'ann2mask', 'cat
            'masks2anns', 'whole_number', 'readable_categories', 'category_fault', 'image_entry_fault', 'locate_images',
            'split_of_file', 'find_image_dir', 'drop_root_category', 'join_categories', 'size_as_seen', 'readable_entry',
            'annotation_fault', 'known_id', 'plain_segmentation', 'readable_annotation', 'region_left_out',
-           'crowds_that_are_objects', 'read_coco_files', 'read_coco', 'coco_files', 'find_coco', 'visible_annotations',
-           'items2coco', 'write_coco']
+           'is_normalised', 'scale_normalised', 'crowds_that_are_objects', 'read_coco_files', 'read_coco', 'coco_files',
+           'find_coco', 'visible_annotations', 'items2coco', 'write_coco']
 
 # %% ../nbs/06_coco.ipynb #c002
 import json, math, os, re
@@ -699,30 +699,52 @@ class _CocoPart:
 
 
 # %% ../nbs/06_coco.ipynb #nf2norm
-def _is_unit(ann): # bool: polygons, and no coordinate lies outside 0 to 1
+def is_normalised(
+    ann:dict, # annotation
+)->bool:
+    "Is the outline of polygons with no coordinate outside 0 to 1?"
     segm = ann.get('segmentation')
     if not isinstance(segm, list) or not all(isinstance(p, list) for p in segm): return False
     return all(is_real(v) and 0<=v<=1 for p in segm for v in p)
 
-def _in_pixels(ann, sz): # an annotation whose coordinates run from 0 to 1 across its image
+def _in_pixels(ann, sz): # an annotation whose coordinates run from 0 to 1 across its image; its area and box are dropped
     scale = (sz[1],sz[0])
-    new = dict(ann, segmentation=[[v*scale[i%2] for i,v in enumerate(p)] for p in ann['segmentation']])
-    return {k:v for k,v in new.items() if k not in ('area','bbox')}
+    segm = [[v*scale[i%2] for i,v in enumerate(p)] for p in ann['segmentation']]
+    return {k:v for k,v in ann.items() if k not in ('area','bbox')} | dict(segmentation=segm)
 
-def _scale_up(part, broken, check): # the broken ones without those that have normalised outlines, if the whole file is like that
-    kinds = {fault[0] for _,fault in broken}
-    if 'normalised polygon' not in kinds or not all(_is_unit(a) for o in part.items for a in o.anns): return broken
+
+# %% ../nbs/06_coco.ipynb #nf2scale
+def scale_normalised(
+    sound:list,     # annotations without a fault
+    broken:list,    # annotations with a fault
+    faults:list,    # (kind, what was found) of each of these
+    szs:dict,       # image id → (height, width)
+    check,          # annotation → its fault or None
+)->list|None: # the sound ones and then the broken ones, in pixels where they were normalised; None if the file is not like that
+    "Read coordinates from 0 to 1, if all outlines of a file are given that way"
+    unit = [fault[0]=='normalised polygon' and is_normalised(a) for a,fault in zip(broken, faults)]
+    if not any(unit) or not all(map(is_normalised, sound)): return None
+    def plain(a):
+        new = _in_pixels(a, szs[a['image_id']])
+        return a if check(new) else new
+    return [*map(plain, sound), *(plain(a) if u else a for a,u in zip(broken, unit))]
+
+
+# %% ../nbs/06_coco.ipynb #nf2call
+def _scale_up(part, broken, szs, check): # the broken ones without those that have normalised outlines, if the whole file is like that
+    if all(fault[0]!='normalised polygon' for _,fault in broken): return broken
+    if not all(is_normalised(a) for o in part.items for a in o.anns): return broken # before a large file is parsed as a whole
+    sound = [a for o in part.items for a in o.anns]
+    plain = scale_normalised(sound, *zip(*broken), szs, check)
+    if plain is None: return broken
     by_id = {o.id:o for o in part.items}
-    for o in part.items: o.anns = [_in_pixels(a, o.sz) for a in o.anns]
-    rest = []
-    for a,fault in broken:
-        itm = by_id.get(a['image_id']) if fault[0]=='normalised polygon' and _is_unit(a) else None
-        new = itm and _in_pixels(a, itm.sz)
-        if not new or check(new): rest.append((a, fault))
-        else: itm.anns.append(new)
-    part.read_as['coordinates from 0 to 1'] += len(broken)-len(rest)
+    rest = [(a, fault) for a,(_,fault) in zip(plain[len(sound):], broken) if check(a)]
+    for o in part.items: o.anns = []
     part.total,part.crowds = Counter(),Counter()
+    for a in plain:
+        if not check(a) and a['image_id'] in by_id: by_id[a['image_id']].anns.append(a)
     for o in part.items: count_crowds(o.anns, part.total, part.crowds)
+    part.read_as['coordinates from 0 to 1'] += len(broken)-len(rest)
     return rest
 
 
@@ -795,7 +817,7 @@ def _read(d, file, img_dir, split, codes, cats): # _CocoPart of a parsed file
     part,szs = _read_entries(d, file, img_dir, split)
     want = set(codes.ids)
     broken,part.total,part.crowds = _hand_out(d, szs, part.items, want, cats)
-    if broken: broken = _scale_up(part, broken, partial(annotation_fault, szs=szs, cats=cats, want=want))
+    if broken: broken = _scale_up(part, broken, szs, partial(annotation_fault, szs=szs, cats=cats, want=want))
     _settle_broken(part, broken, szs, cats, want)
     part.n_anns = len(d['annotations'])
     part.cats = {c['id'] for c in d['categories']}
