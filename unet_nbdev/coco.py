@@ -691,6 +691,7 @@ class _CocoPart:
     n: int                                           # images in the file
     cats: set = field(default_factory=set)           # category ids of the file
     wrong: list = field(default_factory=list)        # DataErrors of annotations
+    boxed: list = field(default_factory=list)        # DataErrors of annotations with a box and no outline
     n_anns: int = 0                                  # annotations in the file
     total: Counter = field(default_factory=Counter)  # category id → annotations without a fault
     crowds: Counter = field(default_factory=Counter) # category id → those with iscrowd: 1
@@ -767,11 +768,13 @@ def _settle_broken(part, broken, szs, cats, want): # read what is only written i
             part.read_as[_WORDS.get(fault[0], 'outlines as flat lists, pairs or text')] += 1
             if itm and new['category_id'] in want: more[itm.id].append(new)
             continue
-        part.wrong.append(data_error(*fault, part.file, ann_ids(ann)))
+        region = itm and region_left_out(dict(ann, image_id=itm.id), itm.sz)
+        category = known_id(ann.get('category_id'), cats) if itm else None
+        only_box = itm and _has_only_box(ann) and _is_among(category, want)
+        if only_box: part.boxes[category] += 1
+        bad = part.boxed if only_box and region else part.wrong
+        bad.append(data_error(*fault, part.file, ann_ids(ann)))
         if itm is None: continue
-        category = known_id(ann.get('category_id'), cats)
-        if _has_only_box(ann) and _is_among(category, want): part.boxes[category] += 1
-        region = region_left_out(dict(ann, image_id=itm.id), itm.sz)
         if region: more[itm.id].append(region)
         else: lost.setdefault(itm.id, ann)
     _add_annotations(part, more, lost)
@@ -801,8 +804,10 @@ def _read_entries(d, file, img_dir, split): # (_CocoPart without annotations, im
     part = _CocoPart(Path(file), [], [], len(images))
     if any(faults):
         plain = [readable_entry(o, path) if fault else o for o,path,fault in zip(images, paths, faults)]
-        changed = sum(a is not b for a,b in zip(images, plain))
-        if changed: part.read_as['images without a size, or with ids as floats'] += changed
+        changed = [(a, b) for a,b in zip(images, plain) if a is not b]
+        sized = sum((a.get('height'), a.get('width'))!=(b['height'], b['width']) for a,b in changed)
+        if sized: part.read_as['images without a size have that of their file'] += sized
+        if len(changed)>sized: part.read_as['ids as text or floats'] += len(changed)-sized
         images,faults = plain,_image_faults(plain)
     part.bad = [_entry_error(o, f, file) for o,f in zip(images, faults) if f]
     good = [(o, path) for o,path,f in zip(images, paths, faults) if not f]
@@ -881,9 +886,11 @@ def _check_learnable(parts, codes, objects): # raise if there is nothing to lear
 # %% ../nbs/06_coco.ipynb #ng6notes
 def _reading_notes(parts): # lines for Items.notes
     counts = _sum_up(parts, 'read_as')
-    notes = [f'read as what is meant: {what} ({n}); unet_doctor --repair OUT writes them as COCO does' for what,n in counts.items()]
+    notes = [f'read as what is meant: {what} ({n} times); unet_doctor --repair OUT writes them as COCO does' for what,n in counts.items()]
     n = sum(len(p.wrong)-sum(e.kind=='image left out' for e in p.wrong) for p in parts)
-    if n: notes.append(f'{n} annotations cannot be used; the pixels of their boxes are neither learned nor scored (strict=True stops at the first)')
+    boxed = sum(len(p.boxed) for p in parts)
+    if boxed: notes.append(f'{boxed} annotations have a box and no outline; the pixels of the box are neither learned nor scored')
+    if n: notes.append(f'{n} annotations cannot be used; the pixels of their boxes are neither learned nor scored')
     return notes
 
 
@@ -927,6 +934,7 @@ def _read_all(ds, files, classes, crowd): # (a _CocoPart per file, Codes)
 
 def _check_part(p, strict, max_bad): # raise if too much of a file is bad
     check_bad(p.bad, p.n, 'images', strict, max_bad)
+    if strict: check_bad(p.boxed, p.n_anns, 'annotations', strict)
     check_bad([e for e in p.wrong if e.kind!='image left out'], p.n_anns, 'annotations', strict, max_bad)
 
 
@@ -953,7 +961,7 @@ def read_coco_files(
     items = _join_parts(parts, {c['id']:c['name'] for d in ds for c in d['categories']})
     if len(files)>len({split for _,_,split in files}):
         notes.append(f'{len(files)} COCO files are read as one set: {brief([Path(f).name for f in names])}; coco=FILE, --coco FILE reads one')
-    bad = [e for p in parts for e in p.bad+p.wrong]
+    bad = [e for p in parts for e in p.bad+p.boxed+p.wrong]
     return Items(items, codes, bad, _rest_of_files(ds, codes, classes), notes+_reading_notes(parts))
 
 

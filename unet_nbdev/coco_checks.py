@@ -9,7 +9,7 @@ __all__ = ['ANNOTATION_REPAIRS', 'CocoPart', 'is_id', 'is_among', 'ann_text', 'l
            'note_objects', 'name_few', 'note_unlisted', 'note_crowds', 'check_same_categories', 'check_same_images']
 
 # %% ../nbs/12b_coco_checks.ipynb #n812bad5
-import json, os
+import json, os, re
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -114,7 +114,10 @@ def open_coco(
         named = [o['file_name'] for o in d['images'] if not image_entry_fault(_with_size(o))]
         img_dir = find_image_dir(file, named or ['?'])
     names = [o.get('file_name') if isinstance(o, dict) else '' for o in d['images']]
-    paths = locate_images(img_dir, [n if isinstance(n, str) else '' for n in names])
+    names = [n if isinstance(n, str) else '' for n in names]
+    paths = locate_images(img_dir, names)
+    renamed = sum(path is not None and path.name!=re.split(r'[\\/]', n)[-1] for n,path in zip(names, paths))
+    if renamed: reworded.append(f'images with another name than file_name says: {renamed}')
     return CocoPart(d=d, file=Path(file), dir=Path(img_dir), split=split, paths=paths, reworded=reworded)
 def _reword_ids(d): # what was changed: ids of images and categories that are floats or text are read as whole numbers
     cats,images = readable_categories(d['categories']),[readable_entry(o) for o in d['images']]

@@ -103,7 +103,7 @@ add_faults(
 # %% ../nbs/03_faults.ipynb #n5d22309
 add_faults(
     Fault('annotation entry', 'error', 'An annotation lacks something or holds an impossible value',
-          'Correct the entry, or remove it'),
+          'Correct the entry, or remove it', 'write a flag that is text as a number'),
     Fault('unknown image', 'error', 'An annotation names an image id that is not in the file',
           'Correct the id (a number has no quotes), add the image, or remove the annotation',
           'write the id as the image has it'),
@@ -146,7 +146,7 @@ add_faults(
           _REDRAW),
     Fault('non-finite polygon', 'error', 'A coordinate is NaN or infinite', _REDRAW),
     Fault('not a number', 'error', 'A coordinate is text or something else that is not a number',
-          _REDRAW),
+          _REDRAW, 'write a number that is text as a number'),
     Fault('far polygon', 'error', 'A polygon reaches far outside its image, or is too long to draw',
           _REDRAW),
     Fault('normalised polygon', 'error', 'Coordinates run from 0 to 1 and not in pixels',
