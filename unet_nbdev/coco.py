@@ -854,10 +854,10 @@ def _settle_crowds(parts, codes, crowd): # (ids of categories whose crowds are o
     notes = []
     if objects:
         shown = brief([names[c] for c in names if c in objects])
-        notes.append(f'{n_objects} annotations of {shown} have iscrowd: 1 and are read as objects; '
-                     "crowd='ignore', --crowd ignore reads them as crowd regions")
+        notes.append(f'iscrowd: 1 is read as a single object, not as a crowd, in {shown} ({n_objects} times); '
+                     "crowd='ignore', --crowd ignore reads crowd regions")
     if n>n_objects:
-        notes.append(f'{n-n_objects} of {total.total()} annotations are crowd regions, neither learned nor scored; '
+        notes.append(f'crowd regions: {n-n_objects} of {total.total()} annotations, neither learned nor scored; '
                      "crowd='keep', --crowd keep reads them as objects")
     return objects,notes
 
@@ -886,11 +886,11 @@ def _check_learnable(parts, codes, objects): # raise if there is nothing to lear
 # %% ../nbs/06_coco.ipynb #ng6notes
 def _reading_notes(parts): # lines for Items.notes
     counts = _sum_up(parts, 'read_as')
-    notes = [f'read as what is meant: {what} ({n} times); unet_doctor --repair OUT writes them as COCO does' for what,n in counts.items()]
+    notes = [f'read as what is meant: {what} ({n}); unet_doctor --repair OUT writes them as COCO does' for what,n in counts.items()]
     n = sum(len(p.wrong)-sum(e.kind=='image left out' for e in p.wrong) for p in parts)
     boxed = sum(len(p.boxed) for p in parts)
-    if boxed: notes.append(f'{boxed} annotations have a box and no outline; the pixels of the box are neither learned nor scored')
-    if n: notes.append(f'{n} annotations cannot be used; the pixels of their boxes are neither learned nor scored')
+    if boxed: notes.append(f'annotations with a box and no outline: {boxed}; the pixels of the box are neither learned nor scored')
+    if n: notes.append(f'annotations that cannot be used: {n}; the pixels of their boxes are neither learned nor scored')
     return notes
 
 

@@ -395,7 +395,8 @@ def note_objects(
     "Note crowds, gaps in the ids, empty images, and classes that are rare or missing"
     good = [a if not p.fault(a) else readable_annotation(a, p.szs, p.known, p.known) for a in p.d['annotations']]
     good = p.good = [a for a in good if a and not a.get('unet_role')]
-    empty = len(p.place)-len({a['image_id'] for a in good})
+    said = {known_id(a.get('image_id'), p.place) for a in p.d['annotations'] if isinstance(a, dict) and is_id(a.get('image_id'))}
+    empty = len(p.place.keys()-said)
     pairs = {(p.same.get(a['category_id'], a['category_id']), a['image_id']) for a in good}
     images = Counter(category for category,_ in pairs)
     unused = [c['name'] for k,c in p.cats.items() if not images[k]]
@@ -443,7 +444,7 @@ def note_crowds(
     objects = crowds_that_are_objects(total, crowds)
     def note(kind, what): report.add(kind, what, file=parts[0].file)
     n = sum(crowds[k] for k in objects)
-    if n: note('crowd objects', name_few(f'{n} annotations with iscrowd: 1 are read as objects, in classes', [names.get(k, k) for k in objects]))
+    if n: note('crowd objects', name_few(f'iscrowd: 1 is read as a single object ({n}), in classes', [names.get(k, k) for k in objects]))
     if crowds.total()>n: note('crowd', f'crowd regions: {crowds.total()-n}; they are neither learned nor scored by default')
     if not total: note('nothing annotated', 'no annotation can be used: every image would be background only')
     named = Counter(a['category_id'] for p in parts for a in p.d['annotations'] if isinstance(a, dict) and is_among(a.get('category_id'), names))
