@@ -34,7 +34,8 @@ def repair_note(
     done = Counter(o['done'] for o in log)
     repaired = ', '.join(f'{n} {k}' for k,n in done.most_common()) or 'nothing to repair'
     more = ''.join(f" --{k} '{getattr(data, k)}'" for k in ('names','void') if getattr(data, k))
-    return (f'{repaired}; every change is listed in {Path(folder)/"doctor"/"changes.json"}\n'
+    lost = ''.join(f'attention: {o["what"]}\n' for o in log if o['kind'] in ('lost class','nothing annotated'))
+    return (f'{lost}{repaired}; every change is listed in {Path(folder)/"doctor"/"changes.json"}\n'
             f'train on the copy: unet_train --data {folder}{more}')
 
 # %% ../nbs/39_cli.ipynb #n09bb4ba
@@ -54,10 +55,12 @@ def unet_doctor(
     if repair: check_folder_path(repair)
     report = check_items(**args, progress=sys.stdout.isatty())
     print(report.table(examples))
-    if repair: print(repair_note(repair_items(report, repair), repair, data))
+    log = repair_items(report, repair) if repair else []
+    if repair: print(repair_note(log, repair, data))
     if html: report.write_html(html)
     if json: write_json(json, report.to_dict())
-    return int(not repair and report.count('error')>0)
+    if repair: return int(any(o['kind'] in ('lost class','nothing annotated') for o in log))
+    return int(report.count('error')>0)
 
 # %% ../nbs/39_cli.ipynb #nf58518f
 def given_values(

@@ -4,22 +4,28 @@
 
 # %% auto #0
 __all__ = ['COCO_PLACES', 'printable_id', 'ann_ids', 'ann2rle', 'ann2mask', 'category_ids', 'anns2mask', 'anns2objects',
-           'masks2anns', 'category_fault', 'image_entry_fault', 'locate_images', 'split_of_file', 'find_image_dir',
-           'drop_root_category', 'annotation_fault', 'read_coco', 'coco_files', 'find_coco', 'items2coco', 'write_coco']
+           'masks2anns', 'whole_number', 'readable_categories', 'category_fault', 'image_entry_fault', 'locate_images',
+           'split_of_file', 'find_image_dir', 'drop_root_category', 'join_categories', 'size_as_seen', 'readable_entry',
+           'annotation_fault', 'known_id', 'plain_segmentation', 'readable_annotation', 'region_left_out',
+           'is_normalised', 'scale_normalised', 'crowds_that_are_objects', 'read_coco_files', 'read_coco', 'coco_files',
+           'find_coco', 'visible_annotations', 'items2coco', 'write_coco']
 
 # %% ../nbs/06_coco.ipynb #c002
 import json, math, os, re
-from collections import Counter
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from urllib.parse import unquote
 import numpy as np, cv2
 from pycocotools import mask as _mu
 from .core import IGNORE, Codes, DataError, Item, Items
 from .core import atomic, brief, check_bad, gc_paused, is_file_name, part_of
+from .images import IMAGE_SUFFIXES, exif_orientation, image_size
 from .faults import data_error
-from .shapes import is_image_size, is_real, mask2rle, mask2segm, nearest_resize, polys2rle
+from .shapes import ignore_region, is_image_size, is_real, mask2rle, mask2segm, nearest_resize, polys2rle
 from .shapes import run_lengths, segm2rle, segm_fault
-from .large import LAZY_BYTES, AnnotationText, UnlikeCOCO
+from .large import LAZY_BYTES, AnnotationText, LazyAnns, UnlikeCOCO, count_crowds, crowds_to_objects
 from .large import grep_file, hand_out_text, parse_json, split_annotations
 
 # %% ../nbs/06_coco.ipynb #n8043e78
@@ -63,6 +69,20 @@ def category_ids(
     "Choose the category ids of classes: their own, or 1, 2, … where a colour is no id"
     return [i if isinstance(i, int) else k for k,i in enumerate(codes.ids, 1)]
 
+# %% ../nbs/06_coco.ipynb #c091
+def _unique_ids(ids): # as they are; a new number for one that is missing or repeated
+    ids = [int(i) if isinstance(i, np.integer) else i for i in ids]
+    top = max((i for i in ids if isinstance(i, int)), default=0)
+    seen = set()
+    res = []
+    for i in ids:
+        if not _is_id(i) or i in seen:
+            top = max(top, 0)+1
+            i = top
+        seen.add(i)
+        res.append(i)
+    return res
+
 # %% ../nbs/06_coco.ipynb #nde184e3
 def _is_id(x): return isinstance(x, (int,str)) and not isinstance(x, bool)
 
@@ -73,26 +93,33 @@ def _crowd_fault(ann): # (kind, what was found) or None
     if ann.get('iscrowd') in (0,1,None): return None
     return 'annotation entry', f'iscrowd is {brief(ann["iscrowd"])}; 0 or 1 is needed'
 
+def _role_fault(ann): # (kind, what was found) or None
+    role,layer = ann.get('unet_role'),ann.get('unet_layer')
+    if role not in (None,'ignore','background'): return 'annotation entry', f'unet_role is {brief(role)}; ignore or background is needed'
+    if layer is None or is_real(layer) and -1e18<layer<1e18: return None
+    return 'annotation entry', f'unet_layer is {brief(layer)}; a number is needed'
+
 # %% ../nbs/06_coco.ipynb #n0d20a58
 def _meaning(ann, index, codes): # value to draw: a class, IGNORE or 0 (a hole); None for what does not count
-    if ann.get('unet_role'): return dict(ignore=IGNORE, background=0)[ann['unet_role']]
-    if not _is_among(ann.get('category_id'), index): return None
-    fault = _crowd_fault(ann)
+    role = ann.get('unet_role')
+    if not role and not _is_among(ann.get('category_id'), index): return None
+    fault = _role_fault(ann) or _crowd_fault(ann)
     if fault: raise data_error(*fault, ids=ann_ids(ann))
+    if role: return dict(ignore=IGNORE, background=0)[role]
     crowd = codes.crowd if ann.get('iscrowd') else ''
     return dict(ignore=IGNORE, drop=None).get(crowd, index[ann['category_id']])
 
-def _drawn_layers(anns, sz, codes, to): # [(order, value, RLE at `to`)] of the annotations that count, bottom first
+def _drawn_layers(anns, sz, codes, to): # [(order, value, RLE at `to`, place in anns)] of what counts, bottom first
     index = {i:k for k,i in enumerate(category_ids(codes), 1)}
     layers = []
-    for ann in anns:
+    for k,ann in enumerate(anns):
         value = _meaning(ann, index, codes)
         if value is None: continue
         rle = ann2rle(ann, sz) if to==sz else _scaled_rle(ann, sz, to)
         layer = ann.get('unet_layer')
         below = value==IGNORE and layer is None                     # crowds, then the larger object below
         order = not below, layer or 0, -int(_mu.area(rle))
-        layers.append((order, value, rle))
+        layers.append((order, value, rle, k))
     return sorted(layers, key=lambda o: o[0])
 
 def _scaled_rle(ann, sz, to): # RLE of polygons in an image of `sz`, drawn at the size `to`
@@ -125,7 +152,7 @@ def anns2mask(
     if to!=sz and any(isinstance(a.get('segmentation'), dict) for a in anns):
         return nearest_resize(anns2mask(anns, sz, codes), to)
     msk = np.zeros(to[::-1], np.uint8)                          # (W,H)
-    for _,value,rle in _drawn_layers(anns, sz, codes, to): _paint(msk.reshape(-1), rle, value)
+    for _,value,rle,_ in _drawn_layers(anns, sz, codes, to): _paint(msk.reshape(-1), rle, value)
     return cv2.transpose(msk)
 
 # %% ../nbs/06_coco.ipynb #n0beb48f
@@ -138,7 +165,7 @@ def anns2objects(
     sz = tuple(sz)
     lab = np.zeros(sz[::-1], np.int32)                          # (W,H)
     n = 0
-    for _,value,rle in _drawn_layers(anns, sz, codes, sz):
+    for _,value,rle,_ in _drawn_layers(anns, sz, codes, sz):
         is_object = value not in (0, IGNORE)
         n += is_object
         _paint(lab.reshape(-1), rle, n if is_object else 0)
@@ -190,7 +217,7 @@ def masks2anns(
     codes:Codes,          # its classes
     per_object:bool=True, # one annotation per connected object; False: one per class
     tol:float=0.,         # pixels by which polygons may be simplified
-)->list: # COCO annotations, ids from 1; IGNORE becomes a crowd region of every class
+)->list: # COCO annotations, ids from 1; IGNORE becomes a crowd region of every class, with the role 'ignore'
     "Make the annotations of one image from its label map"
     found = _check_labels(msk, codes)
     segms = []                                                  # (category, iscrowd, segmentation)
@@ -202,8 +229,30 @@ def masks2anns(
     anns = []
     for i,(category,crowd,segm) in enumerate(segms, 1):
         ann = dict(id=i, category_id=category, iscrowd=crowd, segmentation=segm)
+        if crowd: ann['unet_role'] = 'ignore'
         anns.append(_fill_fields(ann, segm2rle(segm, msk.shape)))
     return anns
+
+# %% ../nbs/06_coco.ipynb #nc1whole
+def whole_number(
+    v, # anything
+): # an integer where the value is a whole number written as a float or as text; otherwise the value itself
+    "Read a whole number, however it is written"
+    if isinstance(v, float) and abs(v)<2**53 and v==int(v): return int(v)
+    if isinstance(v, str) and re.fullmatch(r'-?[0-9]{1,18}(\.0*)?', v.strip()): return int(v.strip().split('.')[0])
+    return v
+
+
+# %% ../nbs/06_coco.ipynb #nc2cats
+def readable_categories(
+    cats, # list of categories of a file, or anything in its place
+):
+    "Read category ids that are all whole numbers, but written as text or floats"
+    if not isinstance(cats, list) or not all(isinstance(c, dict) for c in cats): return cats
+    ids = [whole_number(c.get('id')) for c in cats]
+    if not set(map(type, ids))<={int} or len(set(ids))<len(ids): return cats
+    return [c if c['id'] is i else dict(c, id=i) for c,i in zip(cats, ids)]
+
 
 # %% ../nbs/06_coco.ipynb #c052
 _FIX_CATEGORIES = "Correct 'categories' in the JSON file"
@@ -234,6 +283,7 @@ def _load(ann_file, lazy=False): # the JSON, with its structure and categories c
         what = f'a JSON {found}; COCO has the lists {", ".join(need)}'
         raise DataError(what, 'Give the COCO instances file', ann_file)
     if not d['images']: raise DataError('no images', 'Give a file with images', ann_file)
+    d['categories'] = readable_categories(d['categories'])
     fault = _categories_fault(d['categories'])
     if fault: raise data_error(*fault, ann_file, fix=_FIX_CATEGORIES)
     return d
@@ -299,11 +349,7 @@ def _list_names(folder): # set of names; empty where there is no such folder
     try: return set(os.listdir(folder))
     except (OSError, ValueError): return set()
 
-def locate_images(
-    img_dir,    # folder with the images
-    names:list, # file names as a COCO file writes them, with folders or without
-)->list: # a path for each name, None where there is no such file
-    "Find the files that a COCO file names"
+def _locate_exactly(img_dir, names): # a path for each name as it is written, in its folder or directly in img_dir; or None
     root = Path(img_dir)
     top = _list_names(img_dir)
     folders = {}                                                # folder → its path and the names in it
@@ -317,6 +363,66 @@ def locate_images(
             path,inside = folders[folder]
             if base in inside: return path/base
     return [find(n) for n in names]
+
+
+# %% ../nbs/06_coco.ipynb #nc4url
+def _without_url(name): # the path of a file in an address: the host and a query are dropped, %20 becomes a space
+    name = name.replace('\\', '/')
+    path,_,query = name.partition('?')
+    local = re.search('(?:^|&)d=([^&]+)', query)                 # Label Studio's /data/local-files/?d=folder/name.png
+    return unquote(local[1] if local else path) if query or '://' in name else name
+
+def _tail_of(path, n): # the last n parts of a path, None if it has fewer
+    parts = path.split('/')
+    return '/'.join(parts[-n:]) if len(parts)>=n else None
+
+def _stem_of(name): # without folders, the suffix of an image, and differences of case
+    base = name.split('/')[-1].casefold()
+    stem,suffix = os.path.splitext(base)
+    return stem if suffix in IMAGE_SUFFIXES or suffix=='.gif' else base
+
+def _path_stem(name): return os.path.splitext(name.casefold())[0] # with its folders
+
+def _unhashed_stem(name): # Label Studio puts eight hexadecimal digits before the name of an upload
+    return re.sub('^[0-9a-f]{8}-', '', _stem_of(name))
+
+
+# %% ../nbs/06_coco.ipynb #nc5near
+_LIKENESS = [partial(_tail_of, n=3), partial(_tail_of, n=2), partial(_tail_of, n=1), _stem_of, _unhashed_stem] # strictest first
+
+def _files_below(folder): # {path relative to the folder: path} of its images, hidden ones left out
+    files = {f.relative_to(folder).as_posix():f for f in Path(folder).rglob('*') if f.suffix.lower() in IMAGE_SUFFIXES}
+    return {name:f for name,f in files.items() if not any(o.startswith('.') for o in name.split('/'))}
+
+def _locate_alike(img_dir, names, taken, rules): # {name: path} where a name fits only one file that is not `taken`, and no other name does
+    files = {name:f for name,f in _files_below(img_dir).items() if f not in taken}
+    plain = {name:_without_url(name) for name in names}
+    found = {}
+    for key in rules:
+        by_key,wanted = defaultdict(list),defaultdict(list)
+        for name,f in files.items(): by_key[key(name)].append(f)
+        for name in names: wanted[key(plain[name])].append(name)
+        new = {same[0]:by_key[k][0] for k,same in wanted.items() if k and len(same)==len(by_key.get(k, ()))==1}
+        used = set(found.values())
+        found |= {name:f for name,f in new.items() if f not in used}
+        names = [n for n in names if n not in found]
+    return found
+
+
+# %% ../nbs/06_coco.ipynb #nc6loc
+def locate_images(
+    img_dir,    # folder with the images
+    names:list, # file names as a COCO file writes them, with folders or without
+)->list: # a path for each name, None where there is no such file
+    "Find the files that a COCO file names, also under another suffix, case or folder if only one file fits"
+    paths = _locate_exactly(img_dir, names)
+    missing = {n for n,path in zip(names, paths) if n and path is None}
+    if not missing: return paths
+    most_are_there = 2*sum(path is not None for path in paths)>len(names)
+    rules = [_path_stem] if most_are_there else _LIKENESS       # then a file of another folder is another picture
+    alike = _locate_alike(img_dir, sorted(missing), set(paths), rules)
+    return [path or alike.get(n) for n,path in zip(names, paths)]
+
 
 # %% ../nbs/06_coco.ipynb #n20c17f4
 def split_of_file(
@@ -342,11 +448,12 @@ def find_image_dir(
     "Find the folder with the images of a COCO file"
     dirs = _usual_image_dirs(ann_file)
     sample = names[::max(1, len(names)//20)]
-    hits = [sum(o is not None for o in locate_images(d, sample)) for d in dirs]
-    if any(hits): return dirs[int(np.argmax(hits))]
+    for locate in (_locate_exactly, locate_images):
+        hits = [sum(o is not None for o in locate(d, sample)) for d in dirs]
+        if any(hits): return dirs[int(np.argmax(hits))]
     tried = ', '.join(f'{d.name}/' for d in dirs)
     what = f'found no folder with its images ({names[0]} …); looked in {tried}'
-    raise DataError(what, 'Give the folder as img_dir', ann_file)
+    raise data_error('missing file', what, ann_file, fix='Give the folder, img_dir=DIR')
 
 # %% ../nbs/06_coco.ipynb #c059
 def drop_root_category(
@@ -361,9 +468,30 @@ def drop_root_category(
     unused = roots-set(filter(_is_id, used))
     return [c for c in cats if c['id'] not in unused]
 
+# %% ../nbs/06_coco.ipynb #nh1join
+def join_categories(
+    lists:list, # a list of categories per file
+    files:list, # the files, for messages
+)->list: # categories of all files; a class may be missing in some of them
+    "Join the categories of files that belong together; raise if an id or a name means two things"
+    by_id,by_name,joined = {},{},[]
+    for cats,file in zip(lists, files):
+        for c in cats:
+            id,name = c['id'],c['name']
+            other,first = by_id.setdefault(id, (name, file))
+            if other!=name: raise _differing(f'category {id} is {name!r}, in {Path(first).name} it is {other!r}', file)
+            other,first = by_name.setdefault(name, (id, file))
+            if other!=id and first!=file:
+                raise _differing(f'category {name!r} has the id {id}, in {Path(first).name} it has {other}', file)
+        known = {c['id'] for c in joined}
+        joined += [c for c in cats if c['id'] not in known]
+    return joined
+
+def _differing(what, file): return data_error('categories differ', what, file, fix='Number the categories alike in both files')
+
+
 # %% ../nbs/06_coco.ipynb #nbb0b643
-def _read_codes(d, classes, crowd, file): # Codes of the chosen classes
-    cats = drop_root_category(d)
+def _read_codes(cats, classes, crowd, file): # Codes of the chosen classes
     if isinstance(classes, (str,int)): classes = str(classes).split(',')
     if len(cats)>=IGNORE and classes is not None:              # a mask has no room for all: keep those asked for
         asked = {str(o).strip().casefold() for o in classes}
@@ -388,8 +516,7 @@ def _entry_error(entry, fault, file): # the DataError of an image entry
     return data_error(*fault, file, ids)
 
 # %% ../nbs/06_coco.ipynb #n0904d0d
-def _make_items(images, img_dir, split): # (items without annotations, errors of images without a file)
-    paths = locate_images(img_dir, [o['file_name'] for o in images])
+def _make_items(images, paths, img_dir, split): # (items without annotations, errors of images without a file)
     items,bad = [],[]
     for o,path in zip(images, paths):
         if path is None:
@@ -401,11 +528,37 @@ def _make_items(images, img_dir, split): # (items without annotations, errors of
         items.append(Item(path, o['id'], sz, anns=[], split=split, extra=extra))
     return items, bad
 
-def _rest_of_file(d, codes, classes): # what else the file says, with the categories in use
-    rest = {k:v for k,v in d.items() if k not in ('images','annotations')}
-    if classes is None: return rest
-    by_id = {c['id']:c for c in d['categories']}
-    return rest | {'categories':[by_id[i] for i in codes.ids]}
+def _rest_of_files(ds, codes, classes): # what else the files say, with the categories in use
+    rest,by_id = {},{}
+    for d in reversed(ds): rest |= {k:v for k,v in d.items() if k not in ('images','annotations')}
+    for d in reversed(ds): by_id |= {c['id']:c for c in d['categories']}
+    if classes is not None: return rest | {'categories':[by_id[i] for i in codes.ids]}
+    listed = [c['id'] for d in ds for c in d['categories']]
+    return rest | {'categories':[by_id[i] for i in dict.fromkeys(listed)]}
+
+# %% ../nbs/06_coco.ipynb #nd2size
+def size_as_seen(
+    path, # image file
+)->tuple: # (height, width) after EXIF rotation
+    "Read the size of an image the way a viewer shows it"
+    h,w = image_size(path)
+    return (w,h) if exif_orientation(path)>4 else (h,w)
+
+
+# %% ../nbs/06_coco.ipynb #nd3entry
+def readable_entry(
+    entry,     # entry of the list of images
+    path=None, # its file, if there is one
+): # the entry as COCO writes it where it is clear what is meant; otherwise as it is
+    "Read an id that is a float, and take a size that is missing or impossible from the image file"
+    if not isinstance(entry, dict): return entry
+    new = dict(entry, id=whole_number(entry['id'])) if isinstance(entry.get('id'), float) else entry
+    if path is None or is_image_size(new.get('height'), new.get('width')): return new
+    if image_entry_fault(dict(new, height=1, width=1)): return new
+    try: h,w = size_as_seen(path)
+    except DataError: return new
+    return dict(new, height=h, width=w)
+
 
 # %% ../nbs/06_coco.ipynb #c062
 def annotation_fault(
@@ -429,7 +582,7 @@ def annotation_fault(
     if szs[img] is None:
         return 'image left out', f'image_id {brief(img)} belongs to an image that is left out'
     if cat not in want: return None
-    return _crowd_fault(ann) or segm_fault(ann.get('segmentation'), szs[img])
+    return _crowd_fault(ann) or _role_fault(ann) or segm_fault(ann.get('segmentation'), szs[img])
 
 def _other_spelling(value, known): # a remark if the id is there as text instead of a number, or the reverse
     if isinstance(value, str) and re.fullmatch('[0-9]{1,18}', value) and int(value) in known:
@@ -438,57 +591,394 @@ def _other_spelling(value, known): # a remark if the id is there as text instead
         return f", '{value}' is (text, not a number)"
     return ''
 
+# %% ../nbs/06_coco.ipynb #ne2known
+def known_id(
+    v,     # an id, whatever it is
+    known, # ids that exist
+): # the known id that differs only in being a number or a text; `v` if there is none
+    "Find the id that was meant by one of the wrong type"
+    if _is_among(v, known): return v
+    number = whole_number(v)
+    if type(number) is not int or abs(number)>=2**62: return v
+    return next((o for o in (number, str(number)) if o in known), v)
+
+
+# %% ../nbs/06_coco.ipynb #ne3coord
+_NUMBER = re.compile(r'\s*[-+]?([0-9]{1,18}\.?[0-9]{0,18}|\.[0-9]{1,18})(e[-+]?[0-9]{1,2})?\s*', re.I)
+
+def _coordinate(v): # a number, also one written as text; None for anything else
+    if is_real(v): return v
+    return float(v) if isinstance(v, str) and _NUMBER.fullmatch(v) else None
+
+def _flat_polygon(p): # [x,y,x,y,…] of numbers or of pairs [x,y]; None for anything else
+    if not isinstance(p, (list,tuple)): return None
+    if p and all(isinstance(o, (list,tuple)) and len(o)==2 for o in p): p = [v for o in p for v in o]
+    xs = [_coordinate(o) for o in p]
+    return None if any(x is None for x in xs) else xs
+
+
+# %% ../nbs/06_coco.ipynb #ne4segm
+def plain_segmentation(
+    segm, # a segmentation, whatever it is
+): # polygons [[x,y,x,y,…],…], or `segm` itself if it is not clear what is meant
+    "Write polygons the way COCO does: flat lists, pairs [x,y] and numbers as text are read"
+    if not isinstance(segm, (list,tuple)): return segm
+    whole = _flat_polygon(segm)
+    if whole and len(whole)>=6: return [whole]
+    polys = [_flat_polygon(p) for p in segm]
+    return segm if any(p is None for p in polys) else polys
+
+
+# %% ../nbs/06_coco.ipynb #ne6ann
+_FLAGS = {'0':0, '1':1, 'false':0, 'true':1}
+
+def _reworded(ann, szs, cats): # the annotation with its ids, its outline and iscrowd in COCO's own words, as far as that is clear
+    new = dict(image_id=known_id(ann.get('image_id'), szs), category_id=known_id(ann.get('category_id'), cats))
+    if isinstance(ann.get('segmentation'), (list,tuple)): new['segmentation'] = plain_segmentation(ann['segmentation'])
+    if isinstance(ann.get('iscrowd'), str): new['iscrowd'] = _FLAGS.get(ann['iscrowd'].strip().lower(), ann['iscrowd'])
+    return ann | new
+
+def readable_annotation(
+    ann,      # an annotation with a fault
+    szs:dict, # image id → (height, width)
+    cats:set, # all category ids of the file
+    want:set, # category ids in use
+)->dict|None: # the annotation as COCO writes it; None if that is not clear
+    "Read an annotation that is written in other words than COCO's"
+    if not isinstance(ann, dict): return None
+    new = _reworded(ann, szs, cats)
+    return None if annotation_fault(new, szs, cats, want) else new
+
+
+# %% ../nbs/06_coco.ipynb #ne9region
+def region_left_out(
+    ann:dict,  # an annotation that cannot be used
+    sz:tuple,  # (height, width) of its image
+)->dict|None: # annotation with unet_role='ignore'; None if nobody knows where the object is
+    "Make the region to ignore in place of an annotation: its outline if that can be drawn, otherwise its box"
+    segm,box,area = ann.get('segmentation'),ann.get('bbox'),ann.get('area')
+    if not segm_fault(segm, sz):
+        region = dict(category_id=None, unet_role='ignore', segmentation=segm)
+    else:
+        if _is_box(box) and max(box)<=1 and any(v!=int(v) for v in box): box = [v*s for v,s in zip(box, (sz[1],sz[0])*2)]
+        region = ignore_region(box, sz)
+        if region and _is_usual(area) and area>2*region['area']: region = None  # a box that stands for nothing
+    return region and dict(region, image_id=ann['image_id'], iscrowd=0)
+
+
 # %% ../nbs/06_coco.ipynb #c063
-def _hand_out(d, szs, items, codes, file): # give each item its annotations; returns the errors of broken ones
-    cats = {c['id'] for c in d['categories']}
-    want = set(codes.ids)
-    def check(ann):
-        fault = annotation_fault(ann, szs, cats, want)
-        return data_error(*fault, file, ann_ids(ann)) if fault else None
+def _hand_out(d, szs, items, want, cats): # give each item its annotations; returns (those with a fault, two counts as of count_crowds)
+    check = partial(annotation_fault, szs=szs, cats=cats, want=want)
     anns = d['annotations']
     if isinstance(anns, AnnotationText): return hand_out_text(anns, items, szs, want, check)
     by_id = {o.id:o for o in items}
-    bad = []
+    broken,total,crowds = [],Counter(),Counter()
     for ann in anns:
-        error = check(ann)
-        if error: bad.append(error)
+        fault = check(ann)
+        if fault: broken.append((ann, fault))
         elif ann['category_id'] in want and ann['image_id'] in by_id: by_id[ann['image_id']].anns.append(ann)
-    return bad
+    for o in items: count_crowds(o.anns, total, crowds)
+    return broken,total,crowds
 
-# %% ../nbs/06_coco.ipynb #c070
+
+# %% ../nbs/06_coco.ipynb #nf1part
+@dataclass
+class _CocoPart:
+    "What was read of one file"
+    file: Path
+    items: list                                      # of Item
+    bad: list                                        # DataErrors of images
+    n: int                                           # images in the file
+    cats: set = field(default_factory=set)           # category ids of the file
+    wrong: list = field(default_factory=list)        # DataErrors of annotations
+    boxed: list = field(default_factory=list)        # DataErrors of annotations with a box and no outline
+    n_anns: int = 0                                  # annotations in the file
+    total: Counter = field(default_factory=Counter)  # category id → annotations without a fault
+    crowds: Counter = field(default_factory=Counter) # category id → those with iscrowd: 1
+    boxes: Counter = field(default_factory=Counter)  # category id → those with a box only
+    read_as: Counter = field(default_factory=Counter)# in what other words something was written → how often
+
+
+# %% ../nbs/06_coco.ipynb #nf2norm
+def is_normalised(
+    ann:dict, # annotation
+)->bool:
+    "Is the outline of polygons with no coordinate outside 0 to 1?"
+    segm = ann.get('segmentation')
+    if not isinstance(segm, list) or not all(isinstance(p, list) for p in segm): return False
+    return all(is_real(v) and 0<=v<=1 for p in segm for v in p)
+
+def _in_pixels(ann, sz): # an annotation whose coordinates run from 0 to 1 across its image; its area and box are dropped
+    scale = (sz[1],sz[0])
+    segm = [[v*scale[i%2] for i,v in enumerate(p)] for p in ann['segmentation']]
+    return {k:v for k,v in ann.items() if k not in ('area','bbox')} | dict(segmentation=segm)
+
+
+# %% ../nbs/06_coco.ipynb #nf2scale
+def scale_normalised(
+    sound:list,     # annotations without a fault
+    broken:list,    # annotations with a fault
+    faults:list,    # (kind, what was found) of each of these
+    szs:dict,       # image id → (height, width)
+    check,          # annotation → its fault or None
+)->list|None: # the sound ones and then the broken ones, in pixels where they were normalised; None if the file is not like that
+    "Read coordinates from 0 to 1, if all outlines of a file are given that way"
+    unit = [fault[0]=='normalised polygon' and is_normalised(a) for a,fault in zip(broken, faults)]
+    if not any(unit) or not all(map(is_normalised, sound)): return None
+    def plain(a):
+        new = _in_pixels(a, szs[a['image_id']])
+        return a if check(new) else new
+    return [*map(plain, sound), *(plain(a) if u else a for a,u in zip(broken, unit))]
+
+
+# %% ../nbs/06_coco.ipynb #nf2call
+def _scale_up(part, broken, szs, check): # the broken ones without those that have normalised outlines, if the whole file is like that
+    if all(fault[0]!='normalised polygon' for _,fault in broken): return broken
+    if not all(is_normalised(a) for o in part.items for a in o.anns): return broken # before a large file is parsed as a whole
+    sound = [a for o in part.items for a in o.anns]
+    plain = scale_normalised(sound, *zip(*broken), szs, check)
+    if plain is None: return broken
+    by_id = {o.id:o for o in part.items}
+    rest = [(a, fault) for a,(_,fault) in zip(plain[len(sound):], broken) if check(a)]
+    for o in part.items: o.anns = []
+    part.total,part.crowds = Counter(),Counter()
+    for a in plain:
+        if not check(a) and a['image_id'] in by_id: by_id[a['image_id']].anns.append(a)
+    for o in part.items: count_crowds(o.anns, part.total, part.crowds)
+    part.read_as['coordinates from 0 to 1'] += len(broken)-len(rest)
+    return rest
+
+
+# %% ../nbs/06_coco.ipynb #nf3box
+def _has_only_box(ann): # bool: no outline, or four numbers in place of one
+    segm = ann.get('segmentation')
+    if not segm: return True
+    return isinstance(segm, list) and all(isinstance(p, list) and len(p)==4 for p in segm)
+
+_WORDS = {'unknown image':'ids as text or floats', 'unknown category':'ids as text or floats', 'annotation entry':'iscrowd as text'}
+
+def _settle_broken(part, broken, szs, cats, want): # read what is only written in other words; ignore the pixels of the rest, or leave out the image
+    by_id = {o.id:o for o in part.items}
+    more,lost = defaultdict(list),{}
+    for ann,fault in broken:
+        new = readable_annotation(ann, szs, cats, want)
+        image_id = known_id(ann.get('image_id'), szs) if isinstance(ann, dict) else None
+        itm = by_id.get(image_id) if _is_among(image_id, szs) else None
+        if new is not None:
+            part.read_as[_WORDS.get(fault[0], 'outlines as flat lists, pairs or text')] += 1
+            if itm and new['category_id'] in want: more[itm.id].append(new)
+            continue
+        region = itm and region_left_out(dict(ann, image_id=itm.id), itm.sz)
+        category = known_id(ann.get('category_id'), cats) if itm else None
+        only_box = itm and _has_only_box(ann) and _is_among(category, want)
+        if only_box: part.boxes[category] += 1
+        bad = part.boxed if only_box and region else part.wrong
+        bad.append(data_error(*fault, part.file, ann_ids(ann)))
+        if itm is None: continue
+        if region: more[itm.id].append(region)
+        else: lost.setdefault(itm.id, ann)
+    _add_annotations(part, more, lost)
+
+def _add_annotations(part, more, lost): # more annotations of some items; others are lost
+    for o in part.items:
+        if o.id in lost: part.bad.append(_lost_image(o, lost[o.id]))
+        elif o.id in more: o.anns = [*o.anns, *more[o.id]]
+        count_crowds(more[o.id] if o.id in more else [], part.total, part.crowds)
+    part.items = [o for o in part.items if o.id not in lost]
+
+def _lost_image(itm, ann): # the DataError of an image with an annotation that cannot be used
+    what = 'one of its annotations cannot be used and has no box, so the image is left out'
+    return data_error('lost annotation', what, itm.img, ann_ids(dict(ann, image_id=itm.id)))
+
+
+# %% ../nbs/06_coco.ipynb #ne08080c
+def _read_entries(d, file, img_dir, split): # (_CocoPart without annotations, image id → size)
+    images = d['images']
+    names = [o.get('file_name') if isinstance(o, dict) else None for o in images]
+    names = [n if is_file_name(n) else '' for n in names]
+    if img_dir is None and any(names): img_dir = find_image_dir(file, [n for n in names if n])
+    if img_dir and not Path(img_dir).is_dir():
+        raise DataError('no such folder of images', 'Check the path', img_dir)
+    paths = locate_images(img_dir, names) if img_dir else [None]*len(names)
+    faults = _image_faults(images)
+    part = _CocoPart(Path(file), [], [], len(images))
+    if any(faults):
+        plain = [readable_entry(o, path) if fault else o for o,path,fault in zip(images, paths, faults)]
+        changed = [(a, b) for a,b in zip(images, plain) if a is not b]
+        sized = sum((a.get('height'), a.get('width'))!=(b['height'], b['width']) for a,b in changed)
+        if sized: part.read_as['images without a size have that of their file'] += sized
+        if len(changed)>sized: part.read_as['ids as text or floats'] += len(changed)-sized
+        images,faults = plain,_image_faults(plain)
+    part.bad = [_entry_error(o, f, file) for o,f in zip(images, faults) if f]
+    good = [(o, path) for o,path,f in zip(images, paths, faults) if not f]
+    part.items,lost = _make_items(*zip(*good), img_dir, split) if good else ([],[])
+    part.bad += lost
+    renamed = sum(not str(o.img).endswith(o.extra['file_name']) for o in part.items)
+    if renamed: renamed = sum(o.img.name!=re.split(r'[\\/]', o.extra['file_name'])[-1] for o in part.items)
+    if renamed: part.read_as['images with another name than file_name says'] += renamed
+    return part, _sizes_by_id(images, faults)
+
+def _read(d, file, img_dir, split, codes, cats): # _CocoPart of a parsed file
+    part,szs = _read_entries(d, file, img_dir, split)
+    want = set(codes.ids)
+    broken,part.total,part.crowds = _hand_out(d, szs, part.items, want, cats)
+    if broken: broken = _scale_up(part, broken, szs, partial(annotation_fault, szs=szs, cats=cats, want=want))
+    _settle_broken(part, broken, szs, cats, want)
+    part.n_anns = len(d['annotations'])
+    part.cats = {c['id'] for c in d['categories']}
+    return part
+
+
+# %% ../nbs/06_coco.ipynb #ng2crowd
+def crowds_that_are_objects(
+    total:dict,  # category id → annotations
+    crowds:dict, # category id → those with iscrowd: 1
+)->set: # ids of the categories whose crowds are objects
+    "Decide where `iscrowd: 1` means a single object: where crowds are no small minority in the class or in the file"
+    def too_many(k, n): return 2*k>n or n>=20 and 5*k>n
+    used = {c for c,k in crowds.items() if k}
+    if too_many(sum(crowds.values()), sum(total.values())): return used
+    return {c for c in used if too_many(crowds[c], total[c])}
+
+
+# %% ../nbs/06_coco.ipynb #ng4settle
+def _settle_crowds(parts, codes, crowd): # (ids of categories whose crowds are objects, lines for Items.notes); changes the annotations
+    total,crowds = _sum_up(parts, 'total'),_sum_up(parts, 'crowds')
+    n,names = crowds.total(),dict(zip(codes.ids, codes.names))
+    if crowd!='auto' or not n: return set(),[]
+    objects = crowds_that_are_objects(total, crowds)
+    for o in (o for p in parts if any(p.crowds[c] for c in objects) for o in p.items):
+        if isinstance(o.anns, LazyAnns): o.anns.objects = objects
+        else: o.anns = crowds_to_objects(o.anns, objects)
+    n_objects = sum(crowds[c] for c in objects)
+    notes = []
+    if objects:
+        shown = brief([names[c] for c in names if c in objects])
+        notes.append(f'iscrowd: 1 is read as a single object, not as a crowd, in {shown} ({n_objects} times); '
+                     "crowd='ignore', --crowd ignore reads crowd regions")
+    if n>n_objects:
+        notes.append(f'crowd regions: {n-n_objects} of {total.total()} annotations, neither learned nor scored; '
+                     "crowd='keep', --crowd keep reads them as objects")
+    return objects,notes
+
+def _sum_up(parts, name): return sum((getattr(p, name) for p in parts), Counter())
+
+
+# %% ../nbs/06_coco.ipynb #ng5learn
+def _check_learnable(parts, codes, objects): # raise if there is nothing to learn of a class that is in the files
+    file = parts[0].file
+    if not sum(p.n_anns for p in parts):
+        what = 'no annotation at all: every image would be background only'
+        raise data_error('nothing annotated', what, file)
+    total,crowds,boxes = (_sum_up(parts, k) for k in ('total','crowds','boxes'))
+    for c,name in zip(codes.ids, codes.names):
+        n_crowds = crowds[c] if c not in objects and codes.crowd!='keep' else 0
+        if total[c]>n_crowds: continue
+        if n_crowds:
+            what = f'all {n_crowds} annotations of {name!r} are crowd regions, which crowd={codes.crowd!r} leaves out'
+            raise data_error('nothing annotated', what, file, fix="Read them as objects, crowd='keep', --crowd keep")
+        if boxes[c]:
+            what = f'none of the {boxes[c]} annotations of {name!r} has an outline; a box is no outline'
+            fix = 'Draw the outlines, or choose other classes: classes=NAMES, --classes NAMES'
+            raise data_error('no segmentation', what, file, fix=fix)
+
+
+# %% ../nbs/06_coco.ipynb #ng6notes
+def _reading_notes(parts): # lines for Items.notes
+    counts = _sum_up(parts, 'read_as')
+    notes = [f'read as what is meant: {what} ({n}); unet_doctor --repair OUT writes them as COCO does' for what,n in counts.items()]
+    n = sum(len(p.wrong)-sum(e.kind=='image left out' for e in p.wrong) for p in parts)
+    boxed = sum(len(p.boxed) for p in parts)
+    if boxed: notes.append(f'annotations with a box and no outline: {boxed}; the pixels of the box are neither learned nor scored')
+    if n: notes.append(f'annotations that cannot be used: {n}; the pixels of their boxes are neither learned nor scored')
+    return notes
+
+
+# %% ../nbs/06_coco.ipynb #nh4conf
+def _said_of(itm, names): # annotations of an image as texts to compare, whatever their ids
+    def text(a): return json.dumps([names.get(a['category_id']), a['segmentation'], a.get('iscrowd') or 0], default=str)
+    return sorted(text(a) for a in itm.anns)
+
+def _join_twins(parts, names): # leave each image to one of the files with the same purpose; raise if two say different things of it
+    first = {}                                                  # image file → (item, its part)
+    for p in parts:
+        kept = []
+        for o in p.items:
+            twin,q = first.setdefault(o.img, (o, p))
+            if q is p: kept.append(o)
+            elif not twin.anns: twin.anns = o.anns
+            elif not p.cats&q.cats: twin.anns = [*twin.anns, *o.anns] # one file per class
+            elif o.anns and _said_of(o, names)!=_said_of(twin, names):
+                what = f'{p.file.name} and {q.file.name} say different things of this image'
+                raise data_error('files differ', what, o.img, dict(image=printable_id(o.id)))
+        p.items = kept
+
+def _join_parts(parts, names): # items of all files
+    by_split = defaultdict(list)
+    for p in parts: by_split[p.items[0].split if p.items else ''].append(p)
+    for same in by_split.values():
+        if len(same)==1: continue
+        _join_twins(same, names)
+        items = [o for p in same for o in p.items]
+        for o,k in zip(items, _unique_ids([o.id for o in items])): o.id = k
+    return [o for p in parts for o in p.items]
+
+
+# %% ../nbs/06_coco.ipynb #nh6all
+def _read_all(ds, files, classes, crowd): # (a _CocoPart per file, Codes)
+    names = [file for file,_,_ in files]
+    cats = join_categories([drop_root_category(d) for d in ds], names)
+    codes = _read_codes(cats, classes, 'ignore' if crowd=='auto' else crowd, names[0])
+    known = {c['id'] for d in ds for c in d['categories']}
+    return [_read(d, *file, codes, known) for d,file in zip(ds, files)], codes
+
+def _check_part(p, strict, max_bad): # raise if too much of a file is bad
+    check_bad(p.bad, p.n, 'images', strict, max_bad)
+    if strict: check_bad(p.boxed, p.n_anns, 'annotations', strict)
+    check_bad([e for e in p.wrong if e.kind!='image left out'], p.n_anns, 'annotations', strict, max_bad)
+
+
+# %% ../nbs/06_coco.ipynb #nh5read
+def read_coco_files(
+    files:list,          # of (JSON file, folder with the images or None, split), as from `find_coco`
+    classes=None,        # names or ids, in the order wanted; None: all
+    crowd:str='auto',    # crowd regions: 'ignore', 'keep' or 'drop', see Codes; 'auto': the files decide
+    strict:bool=False,   # stop at the first bad image or annotation instead of leaving it out
+    max_bad:float=0.05,  # share of bad ones above which it stops
+    learn:bool=True,     # raise if there is nothing to learn of a class
+)->Items:
+    "Read COCO files that belong together; broken entries and missing images are left out and named in `bad`"
+    names = [file for file,_,_ in files]
+    with gc_paused():
+        ds = [_load(file, lazy=True) for file in names]
+        try: parts,codes = _read_all(ds, files, classes, crowd)
+        except UnlikeCOCO:
+            ds = [_load(file) for file in names]
+            parts,codes = _read_all(ds, files, classes, crowd)
+        objects,notes = _settle_crowds(parts, codes, crowd)
+    if learn: _check_learnable(parts, codes, objects)
+    for p in parts: _check_part(p, strict, max_bad)
+    items = _join_parts(parts, {c['id']:c['name'] for d in ds for c in d['categories']})
+    if len(files)>len({split for _,_,split in files}):
+        notes.append(f'{len(files)} COCO files are read as one set: {brief([Path(f).name for f in names])}; coco=FILE, --coco FILE reads one')
+    bad = [e for p in parts for e in p.bad+p.boxed+p.wrong]
+    return Items(items, codes, bad, _rest_of_files(ds, codes, classes), notes+_reading_notes(parts))
+
+
+# %% ../nbs/06_coco.ipynb #nh7one
 def read_coco(
     ann_file,            # COCO JSON with instances
     img_dir=None,        # folder with the images; None: look in the usual places around the JSON file
     classes=None,        # names or ids, in the order wanted; None: all
-    crowd:str='ignore',  # crowd regions: 'ignore', 'keep' or 'drop', see Codes
+    crowd:str='auto',    # crowd regions: 'ignore', 'keep' or 'drop', see Codes; 'auto': the file decides
     split:str='',        # 'train' or 'valid', noted in every item
     strict:bool=False,   # stop at the first bad image or annotation instead of leaving it out
     max_bad:float=0.05,  # share of bad ones above which it stops
+    learn:bool=True,     # raise if there is nothing to learn of a class
 )->Items: # all images, including those without annotations
     "Read a COCO file; broken entries and missing images are left out and named in `bad`"
-    check = partial(check_bad, strict=strict, max_bad=max_bad)
-    with gc_paused():
-        try: return _read(_load(ann_file, lazy=True), ann_file, img_dir, classes, crowd, split, check)
-        except UnlikeCOCO: return _read(_load(ann_file), ann_file, img_dir, classes, crowd, split, check)
+    return read_coco_files([(ann_file, img_dir, split)], classes, crowd, strict, max_bad, learn)
 
-# %% ../nbs/06_coco.ipynb #ne08080c
-def _read(d, ann_file, img_dir, classes, crowd, split, check): # Items of a parsed file
-    codes = _read_codes(d, classes, crowd, ann_file)
-    meta = _rest_of_file(d, codes, classes)
-    n = len(d['images'])
-    faults = _image_faults(d['images'])
-    images = [o for o,f in zip(d['images'], faults) if not f]
-    bad = [_entry_error(o, f, ann_file) for o,f in zip(d['images'], faults) if f]
-    check(bad, n, 'images')
-    if not images: return Items([], codes, bad, meta)
-    if img_dir is None: img_dir = find_image_dir(ann_file, [o['file_name'] for o in images])
-    if not Path(img_dir).is_dir(): raise DataError('no such folder of images', 'Check img_dir', img_dir)
-    items,lost = _make_items(images, img_dir, split)
-    bad += lost
-    check(bad, n, 'images')
-    wrong = _hand_out(d, _sizes_by_id(d['images'], faults), items, codes, ann_file)
-    check([e for e in wrong if e.kind!='image left out'], len(d['annotations']), 'annotations')
-    return Items(items, codes, bad+wrong, meta)
 
 # %% ../nbs/06_coco.ipynb #c086
 COCO_PLACES = ( # where COCO files are, seen from the folder of a data set; the first that has any counts
@@ -509,19 +999,23 @@ def _guess_image_dir(file): # the folder with its images, without parsing it; No
 def coco_files(
     root:Path, # folder of a data set
 )->list: # of (JSON file, 'train', 'valid' or ''); empty if it has none
-    "List the COCO files of a folder and what each is for"
+    "List the COCO files of a folder and what each is for; files of the same purpose are one set"
     for place in COCO_PLACES:
         files = sorted(filter(_looks_like_coco, root.glob(place)))
         if files: break
-    by_split = {}
-    for f in files: by_split.setdefault(split_of_file(f), []).append(f)
-    if len(by_split)>1: by_split.pop('test', None)
-    rivals = next((fs for fs in by_split.values() if len(fs)>1), [])
-    if not rivals and len(by_split)>1 and '' in by_split: rivals = files
-    if rivals:
-        names = ', '.join(f.name for f in rivals)
-        raise DataError(f'several COCO files for one purpose: {names}', 'Give the one to use', root)
-    return [(f, split if len(by_split)>1 else '') for split,(f,) in by_split.items()]
+    splits = {f:split_of_file(f) or part_of(*reversed(f.relative_to(root).parts[:-1])) for f in files}
+    purposes = set(splits.values())
+    if len(purposes)>1: splits = {f:s for f,s in splits.items() if s!='test'}
+    purposes = set(splits.values())
+    if len(purposes)>1 and '' in purposes:
+        names = ', '.join(f.name for f in splits)
+        raise DataError(f'several COCO files, and it is not clear what each is for: {names}', 'Give the one to use', root)
+    year = re.compile('(19|20)[0-9][0-9]')
+    for a,b in zip(files, files[1:]):
+        if splits.get(a)==splits.get(b, '') and year.sub('', a.stem)==year.sub('', b.stem)!=a.stem and a.stem!=b.stem:
+            raise DataError(f'several COCO files for one purpose: {a.name}, {b.name}', 'Give the one to use', root)
+    return [(f, split if len(purposes)>1 else '') for f,split in splits.items()]
+
 
 # %% ../nbs/06_coco.ipynb #ne9a96ae
 def find_coco(
@@ -535,20 +1029,6 @@ def find_coco(
     if not files:
         raise DataError(f'no COCO JSON found; looked for {", ".join(COCO_PLACES)}', 'Give the JSON file itself', root)
     return [(f, img_dir or _guess_image_dir(f), split) for f,split in files]
-
-# %% ../nbs/06_coco.ipynb #c091
-def _unique_ids(ids): # as they are; a new number for one that is missing or repeated
-    ids = [int(i) if isinstance(i, np.integer) else i for i in ids]
-    top = max((i for i in ids if isinstance(i, int)), default=0)
-    seen = set()
-    res = []
-    for i in ids:
-        if not _is_id(i) or i in seen:
-            top = max(top, 0)+1
-            i = top
-        seen.add(i)
-        res.append(i)
-    return res
 
 # %% ../nbs/06_coco.ipynb #nbb02536
 def _file_names(items, img_dir): # file names, spelled as in the source where that still leads to the image
@@ -595,6 +1075,38 @@ def _full_categories(codes, known, meta): # entries of `codes`, and those of the
         cats.append(category | {'name':names[i]} if i in names else category)
     return cats
 
+# %% ../nbs/06_coco.ipynb #np2flat
+def visible_annotations(
+    anns:list,   # COCO annotations of one image, some of them with a role or a layer
+    sz:tuple,    # (height, width) of the image
+    codes:Codes, # their classes
+)->list: # annotations that draw the same label map in any order
+    "Redraw annotations as what is seen of them"
+    if all(a.get('unet_role') is None and a.get('unet_layer') is None for a in anns): return list(anns)
+    if codes.multilabel: return [a for o in codes.one_vs_rest() for a in visible_annotations(_of_class(anns, o), sz, o)]
+    layers = sorted(_drawn_layers(anns, sz, codes, sz), key=lambda o: o[0])
+    seen = np.zeros(sz[::-1], np.int32)                         # (W,H): place in `anns` of what lies on top, plus 1
+    for _,_,rle,k in layers: _paint(seen.reshape(-1), rle, k+1)
+    areas = np.bincount(seen.ravel(), minlength=len(anns)+1)
+    roles = {k:value for _,value,_,k in layers if anns[k].get('unet_role')}
+    whole = {k for _,_,rle,k in layers if areas[k+1]==_mu.area(rle)}
+    hidden = {k for *_,k in layers if not areas[k+1]}
+    whole |= set(range(len(anns)))-{k for *_,k in layers}       # what is not drawn stays as it is
+    kept = [_seen_part(a, seen==k+1, k in whole) for k,a in enumerate(anns) if k not in hidden|roles.keys()]
+    unknown = np.isin(seen, [k+1 for k,value in roles.items() if value==IGNORE])
+    segm = mask2rle(unknown.T)
+    ignored = [dict(category_id=c, iscrowd=1, unet_role='ignore', segmentation=segm) for c in category_ids(codes)]
+    return kept+ignored*bool(unknown.any())
+
+def _of_class(anns, codes): # the annotations of a class, and those with a role
+    return [a for a in anns if a.get('unet_role') or a.get('category_id') in category_ids(codes)]
+
+def _seen_part(ann, where, whole): # an annotation without its layer; where: (W,H) bool of the pixels that are seen
+    new = {k:v for k,v in ann.items() if k!='unet_layer'}
+    if whole: return new
+    return {k:v for k,v in new.items() if k not in ('area','bbox')} | dict(segmentation=mask2segm(where.T))
+
+
 # %% ../nbs/06_coco.ipynb #c093
 def items2coco(
     items:Items, # images with COCO annotations
@@ -608,7 +1120,7 @@ def items2coco(
         raise DataError('has a mask file, not annotations', fix, masked.img)
     keys = _unique_ids([None if o.extra is None and isinstance(o.id, str) else o.id for o in items]) # as numbers
     known = category_ids(codes)
-    pairs = [_check_to_write(dict(a, image_id=k), o, known) for o,k in zip(items, keys) for a in o.anns or ()]
+    pairs = [_check_to_write(dict(a, image_id=k), o, known) for o,k in zip(items, keys) for a in visible_annotations(o.anns or (), o.sz, codes)]
     rles = [rle for _,rle in pairs]
     ids = _unique_ids([a.get('id') for a,_ in pairs])
     anns = [_fill_fields(a, rle) | {'id':i} for (a,rle),i in zip(pairs, ids)]

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['ANNOTATION_REPAIRS', 'CocoPart', 'is_id', 'is_among', 'ann_text', 'load_coco', 'open_coco', 'check_categories',
            'entry_size', 'check_entries', 'entry_ids', 'check_annotations', 'depends_on_lost', 'is_finite_number',
-           'box_corners', 'area_fault', 'bbox_fault', 'geometry_symptoms', 'known_id', 'measure_outline',
-           'repair_annotation', 'note_objects', 'name_few', 'note_unlisted', 'check_same_categories']
+           'box_corners', 'area_fault', 'bbox_fault', 'geometry_symptoms', 'measure_outline', 'repair_annotation',
+           'note_objects', 'name_few', 'note_unlisted', 'note_crowds', 'check_same_categories', 'check_same_images']
 
 # %% ../nbs/12b_coco_checks.ipynb #n812bad5
 import json, os, re
@@ -17,11 +17,13 @@ import numpy as np
 from fastcore.basics import patch
 from pycocotools import mask as mask_api
 from .core import DataError
-from .images import IMAGE_SUFFIXES, image_size
+from .images import IMAGE_SUFFIXES
 from .faults import Report, Symptom
 from .shapes import mask2segm
-from .coco import ann2mask, ann2rle, ann_ids, annotation_fault, category_fault, drop_root_category
-from .coco import find_image_dir, image_entry_fault, locate_images, printable_id
+from .large import count_crowds
+from .coco import ann2mask, ann2rle, ann_ids, annotation_fault, category_fault, crowds_that_are_objects, drop_root_category
+from .coco import find_image_dir, image_entry_fault, join_categories, known_id, locate_images, printable_id
+from .coco import readable_annotation, readable_categories, readable_entry, region_left_out, scale_normalised
 from .image_checks import CheckedPart
 
 # %% ../nbs/12b_coco_checks.ipynb #c021
@@ -36,6 +38,8 @@ class CocoPart(CheckedPart):
     odd: set = field(default_factory=set)       # category ids that mean two things
     known: set = field(default_factory=set)     # category ids that annotations may use
     anns: dict = field(default_factory=dict)    # image id as text → annotations
+    good: list = field(default_factory=list)    # annotations that a reader uses
+    reworded: list = field(default_factory=list)# what is read in other words than it is written
 
     def __post_init__(self):
         for a in self.d['annotations']:
@@ -105,12 +109,25 @@ def open_coco(
     if img_dir and not Path(img_dir).is_dir():
         raise DataError('there is no such folder of images', 'Check the path', img_dir)
     d = load_coco(file)
+    reworded = _reword_ids(d)
     if not img_dir:
-        named = [o['file_name'] for o in d['images'] if not image_entry_fault(o)]
+        named = [o['file_name'] for o in d['images'] if not image_entry_fault(_with_size(o))]
         img_dir = find_image_dir(file, named or ['?'])
     names = [o.get('file_name') if isinstance(o, dict) else '' for o in d['images']]
-    paths = locate_images(img_dir, [n if isinstance(n, str) else '' for n in names])
-    return CocoPart(d=d, file=Path(file), dir=Path(img_dir), split=split, paths=paths)
+    names = [n if isinstance(n, str) else '' for n in names]
+    paths = locate_images(img_dir, names)
+    renamed = sum(path is not None and path.name!=re.split(r'[\\/]', n)[-1] for n,path in zip(names, paths))
+    if renamed: reworded.append(f'images with another name than file_name says: {renamed}')
+    return CocoPart(d=d, file=Path(file), dir=Path(img_dir), split=split, paths=paths, reworded=reworded)
+def _reword_ids(d): # what was changed: ids of images and categories that are floats or text are read as whole numbers
+    cats,images = readable_categories(d['categories']),[readable_entry(o) for o in d['images']]
+    n_cats,n_images = (sum(a is not b for a,b in zip(*o)) for o in ((cats, d['categories']), (images, d['images'])))
+    d.update(categories=cats, images=images)
+    return [f'{what} as text or floats: {n}' for what,n in (('category ids',n_cats), ('image ids',n_images)) if n]
+
+def _with_size(o): # an image entry that lacks at most its id
+    return dict(o, id=0, height=1, width=1) if isinstance(o, dict) else o
+
 
 # %% ../nbs/12b_coco_checks.ipynb #c022
 def check_categories(
@@ -146,12 +163,9 @@ def entry_size(
     k:int,      # position of the image's entry
 )->tuple|None: # (height, width)
     "Take the size of an image from its entry, or from its file if nothing else is wrong with the entry"
-    o = p.d['images'][k]
-    if not image_entry_fault(o): return int(o['height']),int(o['width'])
-    if not isinstance(o, dict) or not p.paths[k]: return None
-    try: h,w = image_size(p.paths[k])
-    except DataError: return None
-    return None if image_entry_fault(dict(o, height=h, width=w)) else (h,w)
+    o = readable_entry(p.d['images'][k], p.paths[k])
+    return None if image_entry_fault(o) else (int(o['height']),int(o['width']))
+
 
 # %% ../nbs/12b_coco_checks.ipynb #c023
 def check_entries(
@@ -203,11 +217,16 @@ def check_annotations(
 ):
     "Find annotations that cannot be used, that contradict themselves, or that are listed twice"
     ids,seen = set(),{}
+    _reword_units(p)
     for k,a in enumerate(p.d['annotations']):
-        if depends_on_lost(p, a): continue # its image or category has been named
+        if depends_on_lost(p, a): # its image or category has been named
+            _check_region(report, p, a)
+            continue
         fault = p.fault(a)
         if fault:
-            report.add_at(p, 'annotations', k, *fault, repair_annotation(p, a) is not None)
+            new = repair_annotation(p, a)
+            report.add_at(p, 'annotations', k, *fault, new is not None)
+            if new is None: _check_region(report, p, a)
             continue
         for o in geometry_symptoms(a, p.szs[a['image_id']]): report.add_at(p, 'annotations', k, *o)
         number = json.dumps(a.get('id'))
@@ -220,6 +239,24 @@ def check_annotations(
         if first is not a:
             what = 'an earlier annotation has the same image, category and outline'
             report.add_at(p, 'annotations', k, 'duplicate annotation', what, ann_text(a)==ann_text(first))
+
+# %% ../nbs/12b_coco_checks.ipynb #n2region
+def _check_region(report, p, a): # an annotation that cannot be used takes its image with it, unless there is something to ignore
+    image_id = known_id(a.get('image_id'), p.place) if isinstance(a, dict) else None
+    if not is_among(image_id, p.place) or region_left_out(dict(a, image_id=image_id), p.szs[image_id]): return
+    what = 'one of its annotations cannot be used and has no box that could be ignored'
+    report.add_at(p, 'images', p.place[image_id], 'lost annotation', what)
+
+def _reword_units(p): # coordinates from 0 to 1 become pixels, if the whole file is like that
+    faults = [p.fault(a) for a in p.d['annotations']]
+    if not any(f and f[0]=='normalised polygon' for f in faults): return
+    sound = [a for a,f in zip(p.d['annotations'], faults) if not f]
+    broken = [a for a,f in zip(p.d['annotations'], faults) if f]
+    plain = scale_normalised(sound, broken, [f for f in faults if f], p.szs, p.fault)
+    if plain is None: return
+    p.d['annotations'] = plain
+    p.reworded.append(f'coordinates from 0 to 1: {len(plain)}')
+
 
 # %% ../nbs/12b_coco_checks.ipynb #n2lost
 def depends_on_lost(
@@ -300,16 +337,6 @@ def geometry_symptoms(
     bbox = bbox_fault(a['bbox'], mask_api.toBbox(rle).tolist(), segm) if 'bbox' in a else None
     return found+[Symptom(kind, what, True) for kind,what in (('area',area), ('bbox',bbox)) if what]
 
-# %% ../nbs/12b_coco_checks.ipynb #n2known
-def known_id(
-    v, # an id, whatever it is
-    known, # ids that exist
-): # the known id that differs only in being a number or a text; `v` if there is none
-    "Find the id that was meant by one of the wrong type"
-    if isinstance(v, str) and re.fullmatch('-?[0-9]{1,18}', v.strip()):
-        return int(v) if int(v) in known else v
-    return str(v) if type(v) is int and str(v) in known else v
-
 # %% ../nbs/12b_coco_checks.ipynb #n2measure
 def measure_outline(
     a:dict,     # annotation that can be drawn
@@ -347,7 +374,8 @@ def repair_annotation(
     "Repair an annotation so that it can be used"
     for _ in range(4): # one fault may hide another
         fault = p.fault(a)
-        if not fault: return _repair_geometry(p, a)
+        new = readable_annotation(a, p.szs, p.known, p.known) if fault else a
+        if new is not None: return _repair_geometry(p, new)
         repair = ANNOTATION_REPAIRS.get(fault[0])
         new = repair(a, p) if repair else a
         if new==a: return None
@@ -365,15 +393,16 @@ def note_objects(
     p:CocoPart,    # the part to look at
 ):
     "Note crowds, gaps in the ids, empty images, and classes that are rare or missing"
-    good = [a for a in p.d['annotations'] if not p.fault(a)]
-    crowds = sum(bool(a.get('iscrowd')) for a in good)
-    empty = len(p.place)-len({a['image_id'] for a in good})
+    good = [a if not p.fault(a) else readable_annotation(a, p.szs, p.known, p.known) for a in p.d['annotations']]
+    good = p.good = [a for a in good if a and not a.get('unet_role')]
+    said = {known_id(a.get('image_id'), p.place) for a in p.d['annotations'] if isinstance(a, dict) and is_id(a.get('image_id'))}
+    empty = len(p.place.keys()-said)
     pairs = {(p.same.get(a['category_id'], a['category_id']), a['image_id']) for a in good}
     images = Counter(category for category,_ in pairs)
     unused = [c['name'] for k,c in p.cats.items() if not images[k]]
     gaps = max(p.cats)-min(p.cats)+1-len(p.cats) if p.cats else 0
     def note(kind, what): report.add(kind, what, file=p.file)
-    if crowds: note('crowd', f'crowd regions: {crowds}; they are neither learned nor scored by default')
+    for what in p.reworded: note('other words', f'read as what is meant: {what}')
     if gaps: note('id gaps', f'category ids {min(p.cats)} to {max(p.cats)} have {gaps} gaps')
     if empty: note('no annotations', f'images without an object: {empty}; they are background only')
     if unused: note('unused category', name_few('categories without an object', unused))
@@ -402,15 +431,54 @@ def note_unlisted(
     what = f'images in {p.dir.name}/ that the JSON file does not list'
     if extra: report.add('unlisted image', name_few(what, extra), file=p.file)
 
+# %% ../nbs/12b_coco_checks.ipynb #n2crowd
+def note_crowds(
+    report:Report, # to add to, after note_objects has seen all parts
+):
+    "Note what crowds are taken for, and classes of which there is nothing to learn"
+    parts = [p for p in report.parts if isinstance(p, CocoPart)]
+    if not parts: return
+    total,crowds = Counter(),Counter()
+    for p in parts: count_crowds(p.good, total, crowds)
+    names = {k:c['name'] for p in parts for k,c in p.cats.items()}
+    objects = crowds_that_are_objects(total, crowds)
+    def note(kind, what): report.add(kind, what, file=parts[0].file)
+    n = sum(crowds[k] for k in objects)
+    if n: note('crowd objects', name_few(f'iscrowd: 1 is read as a single object ({n}), in classes', [names.get(k, k) for k in objects]))
+    if crowds.total()>n: note('crowd', f'crowd regions: {crowds.total()-n}; they are neither learned nor scored by default')
+    if not total: note('nothing annotated', 'no annotation can be used: every image would be background only')
+    named = Counter(a['category_id'] for p in parts for a in p.d['annotations'] if isinstance(a, dict) and is_among(a.get('category_id'), names))
+    for k in named.keys()-total.keys():
+        if total: note('nothing annotated', f'none of the {named[k]} annotations of {names[k]!r} can be used')
+
+
 # %% ../nbs/12b_coco_checks.ipynb #n4cats
 def check_same_categories(
     report:Report, # to add to
 ):
-    "Find category ids that mean something else in another file"
+    "Find categories that mean something else in another file"
     first,*others = [p for p in report.parts if isinstance(p, CocoPart)] or [None]
     for p in others:
-        for k in sorted(p.cats.keys()&first.cats.keys()):
-            name,expected = p.cats[k]['name'],first.cats[k]['name']
-            if name==expected: continue
-            what = f'category {k} is {name!r} here and {expected!r} in {first.file.name}'
+        differ = [k for k in sorted(p.cats.keys()&first.cats.keys()) if p.cats[k]['name']!=first.cats[k]['name']]
+        for k in differ:
+            what = f'category {k} is {p.cats[k]["name"]!r} here and {first.cats[k]["name"]!r} in {first.file.name}'
             report.add('categories differ', what, file=p.file, ids=dict(category=k))
+        try: join_categories([[*first.cats.values()], [*p.cats.values()]], [first.file, p.file])
+        except DataError as e:
+            if not differ: report.add(e.kind, e.what, file=p.file)
+
+
+# %% ../nbs/12b_coco_checks.ipynb #n4same
+def check_same_images(
+    report:Report, # to add to
+):
+    "Find images of which two files for the same purpose say different things"
+    first = {}                                           # (split, path) → (part, position)
+    for p in report.parts:
+        for k in p.place.values() if isinstance(p, CocoPart) else ():
+            q,j = first.setdefault((p.split, p.paths[k]), (p, k))
+            if q is p or not p.cats.keys()&q.cats.keys(): continue
+            a,b = p.truth(k),q.truth(j)
+            if a and b and a!=b:
+                report.add_at(p, 'images', k, 'files differ', f'{q.file.name} says something else of this image')
+

@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['LAZY_BYTES', 'PIECE_BYTES', 'parse_json', 'grep_file', 'UnlikeCOCO', 'AnnotationText', 'split_annotations',
-           'LazyAnns', 'plain_polygons', 'map_forked', 'hand_out_text']
+           'count_crowds', 'crowds_to_objects', 'LazyAnns', 'plain_polygons', 'map_forked', 'hand_out_text']
 
 # %% ../nbs/05_large.ipynb #n3f59272
 import os, re, sys, json, mmap, warnings, multiprocessing as mp
 from array import array
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from itertools import chain, compress, islice
@@ -143,20 +144,45 @@ def _possible_ends(raw, at): # places after a } that could end the list; looking
         if not at: return
         if raw[at:at+1]!=b',' and _END.match(raw, at-1): yield at
 
+# %% ../nbs/05_large.ipynb #nl1count
+def count_crowds(
+    anns:list,       # annotations without a fault
+    total:Counter,   # category id → annotations; added to
+    crowds:Counter,  # category id → annotations with iscrowd: 1; added to
+):
+    "Count annotations and crowds of each category; what has a role belongs to none"
+    total.update(a['category_id'] for a in anns if not a.get('unet_role'))
+    crowds.update(a['category_id'] for a in anns if a.get('iscrowd') and not a.get('unet_role'))
+
+
+# %% ../nbs/05_large.ipynb #nl2obj
+def crowds_to_objects(
+    anns:list, # annotations
+    ids,       # ids of categories whose crowd annotations are objects
+)->list:
+    "Write crowd annotations of some categories as the ordinary objects that they are"
+    def is_object(a): return a.get('iscrowd') and a['category_id'] in ids and not a.get('unet_role')
+    return [dict(a, iscrowd=0) if is_object(a) else a for a in anns]
+
+
 # %% ../nbs/05_large.ipynb #n9948a79
 class LazyAnns(Sequence):
     "Annotations of one image, text until they are asked for"
-    __slots__ = 'raw','at'
+    __slots__ = 'raw','at','objects'
     def __init__(self,
         raw:bytes,     # the whole file
         at:np.ndarray, # (n,2) where each annotation begins and ends
+        objects=(),    # ids of categories whose crowd annotations are objects
     ):
         self.raw = raw
         self.at = at
+        self.objects = objects
 
     def __len__(self): return len(self.at)
     def __getitem__(self, k): return list(self)[k]
-    def __iter__(self): return iter(parse_json(b'['+self.text()+b']'))
+    def __iter__(self):
+        anns = parse_json(b'['+self.text()+b']')
+        return iter(crowds_to_objects(anns, self.objects) if self.objects else anns)
     def __eq__(self, o): return isinstance(o, (list,tuple,LazyAnns)) and list(self)==list(o)
     def __repr__(self): return repr(list(self))
 
@@ -192,6 +218,7 @@ def plain_polygons(
         segms = [a['segmentation'] for a in anns]
         if set(map(type, ids)) | set(map(type, cats)) != {int}: return none
         if not {a.get('iscrowd') for a in anns} <= {0,1,None}: return none
+        if any('unet_role' in a or 'unet_layer' in a for a in anns): return none
         far = far[np.fromiter(map(index.__getitem__, ids), int, len(ids))]
         ok = np.array([t is list for t in map(type, segms)])
         if not want.issuperset(cats): ok &= [c in want for c in cats]
@@ -224,19 +251,21 @@ def map_forked(
     finally: _shared.clear()
 
 # %% ../nbs/05_large.ipynb #n52184d9
-def _digest(text, index, far, row, want, check): # (errors, rows of items, (n,2) spans, how many) of one piece
-    bad,rows,spans = [],[],[]
+def _digest(text, index, far, row, want, check): # (broken ones, rows of items, (n,2) spans, how many, 2 counts) of a piece
+    broken,rows,spans,total,crowds = [],[],[],Counter(),Counter()
     for anns,at in text.parts():
         ok = plain_polygons(anns, index, far, want)
         for k in np.flatnonzero(~ok):
-            error = check(anns[k])
-            if error: bad.append(error)
+            fault = check(anns[k])
+            if fault: broken.append((anns[k], fault))
             else: ok[k] = anns[k]['category_id'] in want
-        places = np.fromiter((index[a['image_id']] for a in compress(anns, ok)), int)
+        kept = list(compress(anns, ok))
+        count_crowds(kept, total, crowds)
+        places = np.fromiter((index[a['image_id']] for a in kept), int)
         ks = row[places]
         rows.append(ks[ks>=0])
         spans.append(at[ok][ks>=0])
-    return bad, np.concatenate(rows), np.concatenate(spans), text.n
+    return broken, np.concatenate(rows), np.concatenate(spans), text.n, total, crowds
 
 # %% ../nbs/05_large.ipynb #nd9198d5
 def hand_out_text(
@@ -244,18 +273,18 @@ def hand_out_text(
     items:list,          # its items
     szs:dict,            # image id → (height, width), None for an image that is left out
     want:set,            # category ids in use
-    check:Callable,      # annotation → DataError, or None if all is well
-)->list: # of errors
-    "Give each item its annotations as `LazyAnns`, and return the errors of those that are broken"
+    check:Callable,      # annotation → its fault, or None if all is well
+)->tuple: # (list of (annotation, fault) of those that are broken, two Counters as of count_crowds)
+    "Give each item its annotations as `LazyAnns`, and return those that are broken"
     index = {i:k for k,i in enumerate(i for i,sz in szs.items() if sz)}
     far = np.array([max(szs[i]) for i in index], float)
     row = np.full(len(index), -1)                               # place of an image → its item
     row[[index[o.id] for o in items]] = np.arange(len(items))
     def digest(piece): return _digest(piece, index, far, row, want, check)
-    bad,rows,spans,counts = zip(*map_forked(digest, text.pieces()))
+    broken,rows,spans,counts,total,crowds = zip(*map_forked(digest, text.pieces()))
     text.n = sum(counts)
     rows = np.concatenate(rows)
     spans = np.concatenate(spans)[np.argsort(rows, kind='stable')]
     ends = np.cumsum(np.bincount(rows, minlength=len(items))).tolist()
     for itm,start,stop in zip(items, [0, *ends], ends): itm.anns = LazyAnns(text.raw, spans[start:stop])
-    return list(chain.from_iterable(bad))
+    return list(chain.from_iterable(broken)), sum(total, Counter()), sum(crowds, Counter())

@@ -17,7 +17,7 @@ from pycocotools.cocoeval import COCOeval
 from fastcore.basics import patch
 from .core import Codes, DataError, IGNORE, Items
 from .settings import unknown_name
-from .coco import ann2rle, category_ids, printable_id, ann_ids
+from .coco import ann2rle, ann_ids, category_ids, printable_id, visible_annotations
 
 # %% ../nbs/20_metrics.ipynb #c007
 _N_VALUES = 257 # every uint8 value, and one for all others
@@ -647,12 +647,18 @@ def _check_results(results, places, cats): # raise on results that do not fit th
             raise DataError('result has no score', 'Give a number, higher for more confident objects',
                             ids=ann_ids(a))
 
-def _true_objects(items, cats): # annotations of these categories
+def _true_objects(items, codes): # annotations of these classes; what is ignored is a crowd of each
+    cats = category_ids(codes)
+    is_crowd = codes.crowd!='keep'
+    def objects(o):
+        anns = visible_annotations(o.anns, o.sz, codes)
+        if not is_crowd: anns = [a if a.get('unet_role') else dict(a, iscrowd=0) for a in anns]
+        return [dict(a, image_id=o.id) for a in anns if a.get('category_id') in cats]
     for o in items:
         if o.anns is None:
             raise DataError('image has no annotations',
                             'Give it anns=masks2anns(mask, codes), or [] if it shows nothing', o.img)
-    return [dict(a, image_id=o.id) for o in items for a in o.anns if a.get('category_id') in cats]
+    return [a for o in items for a in objects(o)]
 
 # %% ../nbs/20_metrics.ipynb #nm000032
 def _average_precision(truth, results, places, cats, max_dets): # (10 thresholds, classes), may be NaN
@@ -678,7 +684,7 @@ def instance_ap(
     cats = category_ids(codes)
     places = {o.id:(k, o.sz) for k,o in enumerate(items, 1)}
     _check_results(results, places, cats)
-    truth = _true_objects(items, cats)
+    truth = _true_objects(items, codes)
     ap = _average_precision(truth, results, places, cats, max_dets)
     def summary(ap): # (10,) → the three numbers
         return dict(ap=_none_if_nan(ap.mean()), ap50=_none_if_nan(ap[0]), ap75=_none_if_nan(ap[5]))
