@@ -15,7 +15,7 @@ from .core import Codes, DataError, Items
 from .images import open_image, open_picture, split_page
 from .faults import Finding, Report
 from .shapes import mask2polys
-from .coco import ann2mask, items2coco
+from .coco import ann2mask, items2coco, known_id
 from .masks import open_raw_mask
 from .layouts import Part, ReadOptions, group_lone_files
 from .mask_folders import page_pairs, pair_files
@@ -23,8 +23,9 @@ from .items import layout_named, scan
 from .pages import html_body, img_tag, write_page
 from .show import overlay, to_rgb
 from .image_checks import CheckedPart, check_copies, check_files
-from .coco_checks import CocoPart, check_annotations, check_categories, check_entries, check_same_categories
-from .coco_checks import box_corners, entry_ids, is_among, is_finite_number, known_id
+from .coco_checks import CocoPart, check_annotations, check_categories, check_entries
+from .coco_checks import check_same_categories, check_same_images, note_crowds
+from .coco_checks import box_corners, entry_ids, is_among, is_finite_number
 from .coco_checks import note_objects, note_unlisted, open_coco, repair_annotation
 from .mask_checks import MaskPart, check_masks, check_pair_sizes, repair_mask, scan_masks
 
@@ -105,10 +106,12 @@ def check_items(
     check_files(report, progress)
     check_copies(report)
     check_same_categories(report)
+    check_same_images(report)
     for p in report.parts:
         if isinstance(p, CocoPart):
             note_objects(report, p)
             note_unlisted(report, p)
+    note_crowds(report)
     return report
 
 # %% ../nbs/13_doctor.ipynb #c055

@@ -85,6 +85,11 @@ def layout_named(name:str)->Layout:
     known = ', '.join(o.name for o in LAYOUTS)
     raise DataError(f'no layout is called {name!r}', f'Choose one of {known}, or add it to LAYOUTS')
 
+# %% ../nbs/09_items.ipynb #ni1crowd
+def _crowd_of(codes): # how a model's crowds are read: 'ignore' may have been decided by its data, so new data decides again
+    return 'auto' if codes.crowd=='ignore' else codes.crowd
+
+
 # %% ../nbs/09_items.ipynb #n2e7a005
 _WAYS = 'coco (a file or folder), or images and masks (folders)' # of saying what data is
 
@@ -147,7 +152,7 @@ def read_items(
     classes:list|str|None=None,   # names or ids of the classes wanted, in that order; None: all
     names:list|str|None=None,     # class names, in the order of their values (labelme: in the order wanted)
     void:int|tuple|list|None=None,# for masks: value or colour that becomes IGNORE, or a list of them
-    crowd:str='ignore',           # for COCO: crowd regions, ignore, keep or drop
+    crowd:str='auto',             # for COCO: crowd regions, ignore, keep or drop; auto: the data decides
     codes:Codes|None=None,        # classes of a trained model, which the data must fit
     multilabel:bool=False,        # classes may overlap: a mask has one layer per class
     instances:bool|None=None,     # for masks: each value is one object of one class; None: decided by the data
@@ -161,7 +166,7 @@ def read_items(
 )->Items:                         # the whole data set
     "Read a data set: COCO, folders of masks, Pascal VOC, labelme, one mask per object, run lengths in a csv"
     if codes is not None:
-        if classes is None: classes,crowd = codes.names,codes.crowd
+        if classes is None: classes,crowd = codes.names,_crowd_of(codes)
         multilabel = codes.multilabel
         codes = codes.as_multilabel(False)
     options = ReadOptions(classes, names, void, crowd, codes, instances, roi, mask_name, pages, group, strict, max_bad)

@@ -39,7 +39,7 @@ class ReadOptions:
     classes:list|str|None=None    # names or ids of the classes wanted, in that order; None: all
     names:list|str|None=None      # names of the classes, in the order of their values
     void:int|tuple|list|None=None # mask value or colour, or a list of them, that is neither learned nor scored
-    crowd:str='ignore'            # COCO crowd regions: ignore, keep or drop
+    crowd:str='auto'              # COCO crowd regions: ignore, keep or drop; auto: the data decides
     codes:Codes|None=None         # classes of a trained model, which the data must fit
     instances:bool|None=None      # each value of a mask is one object of one class; None: decided by the data
     roi:Path|None=None            # folder of masks of the field of view: what lies outside is IGNORE
@@ -259,11 +259,12 @@ def collect_items(
 )->Items:
     "Finish reading annotated items: number the annotations and keep the classes that were asked for"
     bg = min(ids)-1 if 0 in ids else 0
-    codes = Codes(names, ids, bg=bg, crowd=options.crowd).subset(options.classes)
+    crowd = 'ignore' if options.crowd=='auto' else options.crowd
+    codes = Codes(names, ids, bg=bg, crowd=crowd).subset(options.classes)
     numbers = count(1)
     wanted = set(codes.ids)
     def full(item):
-        anns = [a for a in item.anns if a['category_id'] in wanted]
+        anns = [a for a in item.anns if a.get('unet_role') or a['category_id'] in wanted]
         return [dict(id=next(numbers), image_id=item.id, iscrowd=0, **a) for a in anns]
     items = [replace(o, anns=full(o)) for o in without_test(items)]
     return Items(items, codes, bad, {k:v for k,v in meta.items() if v}, notes)

@@ -5,22 +5,24 @@
 # %% auto #0
 __all__ = ['IMAGE_REPAIRS', 'ChangeLog', 'by_position', 'is_dropped', 'safe_kinds', 'set_upright', 'as_rgb', 'png_bytes',
            'repair_image', 'safe_path', 'copy_image', 'annotation_moves', 'copy_images', 'moved_annotation',
-           'repaired_annotations', 'repair_coco', 'nothing_left', 'whole_stacks', 'repair_pairs', 'copy_mask',
-           'part_tags', 'check_target', 'repair_items']
+           'ignored_regions', 'repaired_annotations', 'repair_coco', 'nothing_left', 'lost_classes', 'whole_stacks',
+           'repair_pairs', 'copy_mask', 'part_tags', 'check_target', 'repair_items']
 
 # %% ../nbs/14_repair.ipynb #na9e3680
 import io, json, os, shutil, struct, tempfile
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 import cv2, numpy as np
+from pycocotools import mask as mask_api
 from PIL import Image
 from .core import DataError, write_json, write_text
 from .images import image_info, n_pages, open_image, open_stored, page_stem, split_page, turn_for, write_image
 from .tiff import write_tiff
 from .faults import Report, printable
-from .coco import read_coco
+from .coco import ann2mask, known_id, read_coco, region_left_out
 from .image_checks import FORMAT_SUFFIXES, read_header
-from .coco_checks import CocoPart, depends_on_lost, entry_ids, repair_annotation
+from .coco_checks import CocoPart, depends_on_lost, entry_ids, is_among, repair_annotation
+from .shapes import mask2rle
 from .mask_checks import MaskPart, repair_mask
 
 # %% ../nbs/14_repair.ipynb #n907e085
@@ -176,7 +178,10 @@ def copy_images(
         elif o['id'] in p.lost or o['id'] not in p.szs: moves[o['id']] = None
         else:
             sz = p.szs[o['id']]
-            path = copy_image(p.paths[k], dst/safe_path(o['file_name']), taken, safe_kinds(found), sz)
+            src = p.paths[k]
+            name = safe_path(o['file_name'])
+            if name.name!=src.name: name = src.relative_to(p.dir)  # the file is named otherwise than the entry says
+            path = copy_image(src, dst/name, taken, safe_kinds(found), sz)
             new = dict(file_name=path.relative_to(dst).as_posix())
             if any(f.kind=='image entry' for f in found): new.update(height=sz[0], width=sz[1])
             entries.append(o | new)
@@ -197,6 +202,24 @@ def moved_annotation(
     target = dict(image_id=image_id, category_id=p.same.get(a['category_id'], a['category_id']))
     return a if target.items()<=a.items() else a | target
 
+# %% ../nbs/14_repair.ipynb #n14reg
+def ignored_regions(
+    p:CocoPart, # the part
+    a,          # an entry of its annotations that is left out, whatever it is
+    moves:dict, # from `copy_images`
+)->list: # of annotations without an id
+    "Make a crowd region of every class where an object was left out, so that it is not taught as background"
+    image_id = known_id(a.get('image_id'), p.place) if isinstance(a, dict) else None
+    if not is_among(image_id, p.place) or moves.get(image_id, image_id) is None: return []
+    sz = p.szs[image_id]
+    region = region_left_out(dict(a, image_id=image_id), sz)
+    if region is None: return []
+    rle = mask2rle(ann2mask(region, sz))
+    same = dict(image_id=moves.get(image_id, image_id), iscrowd=1, unet_role='ignore', segmentation=rle,
+                area=int(mask_api.area(rle)), bbox=mask_api.toBbox(rle).tolist())
+    return [dict(same, category_id=c) for c in p.cats]
+
+
 # %% ../nbs/14_repair.ipynb #nb24ae45
 def repaired_annotations(
     report:Report, # of `check_items`
@@ -212,15 +235,16 @@ def repaired_annotations(
     for k,a in enumerate(p.d['annotations']):
         found = faults.get(k, [])
         log.add(found)
-        if is_dropped(found) or not isinstance(a, dict): continue
-        new = moved_annotation(p, a, found, moves)
-        if new is None:
-            n_lost += 1
-            continue
-        if any(f.kind=='duplicate annotation id' for f in found):
-            last += 1
-            new = dict(new, id=last)
-        res.append(new)
+        left_out = any(f.outcome=='left out' for f in found)
+        new = None if is_dropped(found) or not isinstance(a, dict) else moved_annotation(p, a, found, moves)
+        if new is None and not is_dropped(found): n_lost += 1
+        if new is None and (left_out or not found): new_ones = ignored_regions(p, a, moves)
+        else: new_ones = [] if new is None else [new]
+        for o in new_ones:
+            if o is not new or any(f.kind=='duplicate annotation id' for f in found):
+                last += 1
+                o = dict(o, id=last)
+            res.append(o)
     if n_lost:
         what = f'{n_lost} annotations whose image or category is left out'
         log.append(dict(kind='annotations', done='left out', what=what, file=p.file.name, ids={}))
@@ -233,7 +257,7 @@ def repair_coco(
     root:Path, # folder to write to
     tag:str, # name of the part
     log:ChangeLog, # to add to
-):
+)->Counter: # name of a class → objects in the copy
     "Write a COCO file and its images"
     faults = by_position(report, p.i, 'categories')
     for found in faults.values(): log.add(found)
@@ -244,7 +268,8 @@ def repair_coco(
     d = p.d | dict(images=images, annotations=anns, categories=cats)
     file = root/'annotations'/f'instances_{tag}.json'
     write_text(file, json.dumps(d))
-    read_coco(file, root/tag, strict=True) # what cannot be read back is no repair
+    read_coco(file, root/tag, strict=True, learn=False) # what cannot be read back is no repair
+    return Counter(p.cats[a['category_id']]['name'] for a in anns if not a.get('unet_role') and a['category_id'] in p.cats)
 
 # %% ../nbs/14_repair.ipynb #n2bd789f
 def nothing_left(
@@ -253,6 +278,22 @@ def nothing_left(
     "Make the error for a data set of which nothing can be used"
     what = 'no image can be used, so nothing is left after repair'
     return DataError(what, 'Correct the data by hand', file)
+
+# %% ../nbs/14_repair.ipynb #n14lost
+def lost_classes(
+    report:Report, # of `check_items`
+    kept:Counter,  # name of a class → objects in the copy
+)->list: # a dict for each class, as in the `ChangeLog`
+    "List the classes of which no object is left after repair"
+    had = {}                                                # name → file
+    for p in report.parts:
+        for a in p.d['annotations'] if isinstance(p, CocoPart) else ():
+            k = known_id(a.get('category_id'), p.cats) if isinstance(a, dict) else None
+            if is_among(k, p.cats): had.setdefault(p.cats[k]['name'], p.file.name)
+    def entry(what, file): return dict(kind='lost class', done='left out', what=what, file=printable(file), ids={})
+    if had and not kept.total(): return [entry('no object is left after repair', next(iter(had.values())))]
+    return [entry(f'no object of {name!r} is left after repair', file) for name,file in had.items() if not kept[name]]
+
 
 # %% ../nbs/14_repair.ipynb #n14pg001
 def whole_stacks(
@@ -359,12 +400,13 @@ def repair_items(
     check_target(report, out)
     out.parent.mkdir(parents=True, exist_ok=True)
     tmp = Path(tempfile.mkdtemp(prefix=f'.{out.name}.', dir=out.parent))
-    log = ChangeLog()
+    log,kept = ChangeLog(),Counter()
     try:
         for p,tag in zip(report.parts, part_tags(report.parts)):
-            if isinstance(p, CocoPart): repair_coco(report, p, tmp, tag, log)
+            if isinstance(p, CocoPart): kept += repair_coco(report, p, tmp, tag, log)
             else: repair_pairs(report, p, tmp, log)
         log.add(f for f in report.findings if not f.at and f.severity!='info')
+        log += lost_classes(report, kept)
         write_json(tmp/'doctor'/'changes.json', log)
         tmp.chmod(0o755) # mkdtemp makes it private
         if out.exists(): out.rmdir()

@@ -350,8 +350,9 @@ class DataSettings(Options):
     masks:str|None = option(None, 'folder of masks, matched to the images by name', on_resume=True)
     data:str|None = option(None, 'folder whose layout is recognised', on_resume=True)
     crowd:str = option(
-        'ignore', 'for COCO: crowd regions are not scored (ignore), objects (keep) or background (drop)',
-        choices=('ignore','keep','drop'))
+        'auto', 'for COCO: crowd regions are not scored (ignore), objects (keep) or background (drop); '
+        'auto: not scored where they are a minority, otherwise objects',
+        choices=('auto','ignore','keep','drop'))
     instances:str|None = option(
         None, 'for masks: each value is one object of one class (yes) or a class (no) (default: decided by the data)',
         choices=('yes','no'))
