@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['ORIENTATIONS', 'PICTURE', 'ARRAY', 'READERS', 'IMAGE_SUFFIXES', 'unreadable_image', 'quiet_opencv',
-           'exif_orientation', 'turn_upright', 'Reader', 'reader_of', 'image_size', 'open_image', 'image_files',
-           'write_image']
+           'exif_orientation', 'turn_upright', 'Reader', 'reader_of', 'image_size', 'open_image', 'walk_files',
+           'image_files', 'write_image']
 
 # %% ../nbs/02_images.ipynb #na25064d
-import glob, threading
-from collections.abc import Callable
+import glob, os, threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -190,6 +190,35 @@ def _checked_pixels(path, reader): # array as stored, of a shape and type that t
         raise DataError(f'pixels are {img.dtype}', 'Save as uint8 or uint16', path, kind='pixel type')
     return img
 
+# %% ../nbs/02_images.ipynb #nwalk001
+def walk_files(
+    folder, # any folder
+)->Iterator: # of Path, in no order
+    "Find the files in a folder and below it; links to folders are followed, what is hidden is passed over"
+    top = Path(os.path.realpath(folder))
+    seen = {str(o) for o in top.parents} # a link back up would lead in a circle
+    folders,links = [str(folder)],[]
+    while folders or links: # links last: a folder is found under its own name first
+        place = (folders or links).pop()
+        real = os.path.realpath(place)
+        if real in seen: continue
+        seen.add(real)
+        for entry in _list_folder(place):
+            if entry.name.startswith('.'): continue
+            if not _is_folder(entry): yield Path(entry.path)
+            elif entry.is_symlink(): links.append(entry.path)
+            else: folders.append(entry.path)
+
+def _is_folder(entry): # or a link to one
+    try: return entry.is_dir()
+    except OSError: return False # a link to itself
+
+def _list_folder(folder): # its entries; a folder that cannot be read must not look empty
+    try:
+        with os.scandir(folder) as entries: return list(entries)
+    except OSError as e:
+        raise DataError(f'cannot list this folder ({e.strerror})', 'Check its permissions', folder) from None
+
 # %% ../nbs/02_images.ipynb #nb3ae41d
 def image_files(
     path, # file, folder (searched with its subfolders), or glob such as 'photos/*.jpg'
@@ -197,7 +226,7 @@ def image_files(
     "List the image files at `path`; a `DataError` if there are none"
     folder = Path(path)
     if folder.is_file(): return [folder]
-    if folder.is_dir(): found = [o for o in folder.rglob('*') if not o.name.startswith('.')]
+    if folder.is_dir(): found = list(walk_files(folder))
     elif glob.has_magic(str(path)): found = [Path(o) for o in glob.glob(str(path), recursive=True)]
     else: raise DataError('no such file or folder', 'Check the path', path)
     images = [o for o in found if o.suffix.lower() in READERS]

@@ -4,21 +4,22 @@
 
 # %% auto #0
 __all__ = ['IMAGE_FOLDER_NAMES', 'MASK_FOLDER_NAMES', 'MASK_TAG', 'NOT_FOR_TRAINING', 'MANY_ALONE', 'Part', 'ReadOptions',
-           'Layout', 'is_image', 'list_images', 'images_in', 'holds_images', 'subfolders', 'folder_split', 'unique_ids',
-           'same_name_error', 'find_images', 'unused_images', 'fit_size', 'image_sizes', 'result_or_error',
-           'no_mask_error', 'group_lone_files', 'keep_bad', 'one_class_name', 'without_test', 'collect_items',
-           'join_items']
+           'Layout', 'is_image', 'split_pattern', 'list_images', 'has_pattern', 'images_in', 'holds_images',
+           'subfolders', 'folder_split', 'unique_ids', 'same_name_error', 'find_images', 'unused_images', 'fit_size',
+           'image_sizes', 'result_or_error', 'no_mask_error', 'group_lone_files', 'keep_bad', 'one_class_name',
+           'without_test', 'collect_items', 'join_items']
 
 # %% ../nbs/08_layouts.ipynb #na0f3b8d
-import os, re
+import glob, os, re
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from fnmatch import fnmatch
 from itertools import count, islice
 from pathlib import Path
 from .core import Codes, DataError, Item, Items, brief, check_bad, part_of
-from .images import IMAGE_SUFFIXES, exif_orientation, image_size
+from .images import IMAGE_SUFFIXES, exif_orientation, image_size, walk_files
 from .faults import data_error
 from .mask_codes import class_names
 
@@ -31,6 +32,7 @@ class Part:
     images:Path|None=None  # folder with the images; None: the reader looks for them
     split:str=''           # train, valid, or empty if the data set does not say
     files:list|None=None   # annotation files or folders, if the layout has listed them
+    notes:tuple=()         # lines for Items.notes: what was concluded in finding it
 
 # %% ../nbs/08_layouts.ipynb #n1946930
 @dataclass
@@ -65,18 +67,36 @@ def is_image(path:Path)->bool:
     return path.suffix.lower() in (*IMAGE_SUFFIXES, '.gif') and not path.name.startswith('.')
 
 # %% ../nbs/08_layouts.ipynb #na3213a9
+def split_pattern(
+    path:Path, # folder, or a pattern such as gt/*_labelIds.png
+)->tuple:      # folder; pattern below it, empty for a folder
+    "Split a path into a folder and a pattern of file names"
+    path = Path(path)
+    parts = [] # of the pattern
+    while glob.has_magic(str(path)) and not path.is_dir():
+        parts.insert(0, path.name)
+        path = path.parent
+    return path,'/'.join(parts)
+
+# %% ../nbs/08_layouts.ipynb #nlist001
 def list_images(
-    folder:Path,          # searched through its subfolders
-    but:Path|None=None,   # a folder below it to leave out
+    folder:Path,          # searched through its subfolders; or a pattern such as gt/*_labelIds.png
+    but:Path|None=None,   # a folder below it, or a pattern, to leave out
 )->list: # sorted paths
     "List image files in a folder; raise if there are none"
-    if not Path(folder).is_dir(): raise DataError('no such folder', 'Check the path', folder)
-    files = filter(is_image, Path(folder).rglob('*'))
-    files = sorted(f for f in files if but is None or Path(but) not in f.parents)
-    if not files:
-        fix = f'Image files end in {" ".join(IMAGE_SUFFIXES)}'
-        raise DataError('the folder contains no image', fix, folder)
-    return files
+    top,pattern = split_pattern(folder)
+    if not top.is_dir(): raise DataError('no such folder', 'Check the path', top)
+    files = sorted(f for f in filter(is_image, walk_files(top)) if has_pattern(f, top, pattern))
+    if but is not None:
+        out,pattern = split_pattern(but)
+        files = [f for f in files if out not in f.parents or not has_pattern(f, out, pattern)]
+    if files: return files
+    fix = f'Image files end in {" ".join(IMAGE_SUFFIXES)}'
+    raise DataError('no image has such a name' if pattern else 'the folder contains no image', fix, folder)
+
+def has_pattern(file:Path, folder:Path, pattern:str)->bool:
+    "Does a file below a folder have the name, or the end of its path, that a pattern says? Any has if it is empty"
+    return not pattern or fnmatch(f'/{file.relative_to(folder).as_posix()}', f'*/{pattern}')
 
 # %% ../nbs/08_layouts.ipynb #nbbdfe96
 def images_in(folder:Path)->list:
@@ -86,16 +106,16 @@ def images_in(folder:Path)->list:
 # %% ../nbs/08_layouts.ipynb #n3f7e46f
 def holds_images(folder:Path)->bool:
     "Is there an image in a folder or below it?"
-    return any(map(is_image, folder.rglob('*')))
+    return any(map(is_image, walk_files(folder)))
 
 # %% ../nbs/08_layouts.ipynb #n03637cb
 def subfolders(
     folder:Path,
     n:int|None=None, # stop after this many
 )->list: # unsorted
-    "List the folders in a folder"
+    "List the folders in a folder, without hidden ones"
     with os.scandir(folder) as entries:
-        return [Path(o.path) for o in islice((o for o in entries if o.is_dir()), n)]
+        return [Path(o.path) for o in islice((o for o in entries if o.is_dir() and o.name[0]!='.'), n)]
 
 # %% ../nbs/08_layouts.ipynb #n87a575f
 IMAGE_FOLDER_NAMES = ('images','image','imgs','img','jpegimages','train_images','train','inputs','photos')
