@@ -18,7 +18,7 @@ from .core import Codes, DataError
 from .faults import FAULTS, Place, Report, Symptom
 from .masks import MaskFile, has_colour_ids, list_values, mask_values, open_raw_mask, scan_mask, value_table
 from .mask_codes import class_names, infer_codes, mask_kind, void_values
-from .layouts import fit_size, folder_split
+from .layouts import fit_size, folder_splits
 from .image_checks import CheckedPart, file_digest
 
 # %% ../nbs/12c_mask_checks.ipynb #c036
@@ -33,6 +33,7 @@ class MaskPart(CheckedPart):
     given: bool = False                         # does the source say what values mean?
     value: int|None = None                      # value of the only class; None if there are more, or if the source says
     scans: list = field(default_factory=list)   # what each mask file holds, or the `DataError`
+    splits: list = field(default_factory=list)  # what each image is for, by its folder
 
     def __post_init__(self):
         self.paths = [img for img,_ in self.pairs]
@@ -43,7 +44,8 @@ class MaskPart(CheckedPart):
 
     def split_of(self, k:int)->str: # 'train', 'valid' or ''
         "What image `k` is for"
-        return self.split or folder_split(self.paths[k], self.dir)
+        if not self.split and not self.splits: self.splits = folder_splits(self.paths, self.dir)
+        return self.split or self.splits[k]
 
 # %% ../nbs/12c_mask_checks.ipynb #n3part
 @patch
