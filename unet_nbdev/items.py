@@ -14,13 +14,13 @@ from .core import Codes, DataError, Item, Items
 from .shapes import nearest_resize
 from .coco import anns2mask
 from .masks import open_mask
-from .layouts import Layout, Part, ReadOptions
-from .mask_folders import MASKS
+from .layouts import Layout, Part, ReadOptions, place_pattern, split_pattern
 from .voc import VOC
 from .runlength import RUN_LENGTHS
 from .object_folders import OBJECT_FOLDERS
 from .labelme import LABELME
 from .coco_sets import COCO, coco_parts
+from .mask_search import FOUND_MASKS, MASKS
 
 # %% ../nbs/09_items.ipynb #c008
 def item2mask(
@@ -36,7 +36,7 @@ def item2mask(
     return anns2mask(item.anns, item.sz, codes, to)
 
 # %% ../nbs/09_items.ipynb #nc50a1bc
-LAYOUTS = [COCO, VOC, MASKS, LABELME, OBJECT_FOLDERS, RUN_LENGTHS] # asked in this order
+LAYOUTS = [COCO, VOC, MASKS, LABELME, OBJECT_FOLDERS, RUN_LENGTHS, FOUND_MASKS] # asked in this order
 
 # %% ../nbs/09_items.ipynb #ndb1f16d
 def layout_named(name:str)->Layout:
@@ -52,18 +52,19 @@ _WAYS = 'coco (a file or folder), or images and masks (folders)' # of saying wha
 def scan(
     root:Path|None=None,   # folder of a data set, or an annotation file
     coco:Path|None=None,   # COCO JSON file or a folder with such files, where root is not clear
-    images:Path|None=None, # folder of images, if they are elsewhere
-    masks:Path|None=None,  # folder of masks; or a csv of run lengths, or a folder of labelme files
+    images:Path|None=None, # folder or pattern of images, if they are elsewhere
+    masks:Path|None=None,  # folder or pattern of masks; or a csv of run lengths, or a folder of labelme files
 )->list:                   # of Part, all of one layout
     "Find out which layout a data set has and where its files are"
     if coco is not None: return coco_parts(coco, images)
     if masks is not None and images is None: images = root
     if root is None and images is None: raise DataError('no data was given', f'Give a folder, {_WAYS}')
     source = root if masks is None else masks
-    if source is None: return [Part('masks', Path(images), Path(images))] # both in one folder
-    source,images = Path(source),None if images is None else Path(images)
-    if not source.exists(): raise DataError('no such file or folder', 'Check the path', source)
-    only_masks = masks is not None and source.is_dir()
+    if images is not None: images = place_pattern(images, [root])
+    if source is None: return MASKS.find(images) or FOUND_MASKS.find(images) or [Part('masks', images, images)]
+    source = place_pattern(source, [root, images, images and images.parent])
+    if not split_pattern(source)[0].exists(): raise DataError('no such file or folder', 'Check the path', source)
+    only_masks = masks is not None and not source.is_file()
     for layout in LAYOUTS:
         if only_masks and not layout.per_image: continue
         if parts := layout.find(source, images): return parts

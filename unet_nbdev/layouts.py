@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['IMAGE_FOLDER_NAMES', 'MASK_FOLDER_NAMES', 'MASK_TAG', 'NOT_FOR_TRAINING', 'SPLIT_WORD', 'NNUNET_WORD', 'MANY_ALONE',
            'Part', 'ReadOptions', 'Layout', 'is_image', 'split_pattern', 'list_images', 'has_pattern', 'images_in',
-           'holds_images', 'subfolders', 'split_word', 'sibling_splits', 'folder_splits', 'unique_ids',
-           'same_name_error', 'find_images', 'unused_images', 'fit_size', 'image_sizes', 'result_or_error',
+           'holds_images', 'subfolders', 'result_or_error', 'place_pattern', 'split_word', 'sibling_splits',
+           'folder_splits', 'unique_ids', 'same_name_error', 'find_images', 'unused_images', 'fit_size', 'image_sizes',
            'no_mask_error', 'group_lone_files', 'keep_bad', 'one_class_name', 'without_test', 'collect_items',
            'join_items']
 
@@ -88,9 +88,9 @@ def list_images(
     top,pattern = split_pattern(folder)
     if not top.is_dir(): raise DataError('no such folder', 'Check the path', top)
     files = sorted(f for f in filter(is_image, walk_files(top)) if has_pattern(f, top, pattern))
-    if but is not None:
-        out,pattern = split_pattern(but)
-        files = [f for f in files if out not in f.parents or not has_pattern(f, out, pattern)]
+    out,out_pattern = split_pattern(but or top)
+    if out_pattern or top in out.parents: # not if it is this folder, or holds it
+        files = [f for f in files if out not in f.parents or not has_pattern(f, out, out_pattern)]
     if files: return files
     fix = f'Image files end in {" ".join(IMAGE_SUFFIXES)}'
     raise DataError('no image has such a name' if pattern else 'the folder contains no image', fix, folder)
@@ -117,6 +117,24 @@ def subfolders(
     "List the folders in a folder, without hidden ones"
     with os.scandir(folder) as entries:
         return [Path(o.path) for o in islice((o for o in entries if o.is_dir() and o.name[0]!='.'), n)]
+
+# %% ../nbs/08_layouts.ipynb #n3fce5c8
+def result_or_error(f:Callable, *args):
+    "Call `f`; return its result, or the `DataError` that it raised"
+    try: return f(*args)
+    except DataError as e: return e
+
+# %% ../nbs/08_layouts.ipynb #nplace01
+def place_pattern(
+    path:Path,    # folder or pattern
+    folders:list, # where to look for the files of a pattern that names no folder; None is passed over
+)->Path:
+    "Complete a pattern such as *_labelIds.png with the first folder that has such files"
+    top,pattern = split_pattern(path)
+    if not pattern or top!=Path('.'): return Path(path)
+    for folder in filter(None, folders):
+        if not isinstance(result_or_error(list_images, Path(folder)/pattern), DataError): return Path(folder)/pattern
+    return Path(path)
 
 # %% ../nbs/08_layouts.ipynb #n87a575f
 IMAGE_FOLDER_NAMES = ('images','image','imgs','img','jpegimages','train_images','train','inputs','photos')
@@ -243,12 +261,6 @@ def image_sizes(files:list)->dict: # file → (height, width), or the DataError
     "Read the sizes of many images, in threads"
     with ThreadPoolExecutor(8) as ex:
         return dict(zip(files, ex.map(lambda f:result_or_error(image_size, f), files)))
-
-# %% ../nbs/08_layouts.ipynb #n3fce5c8
-def result_or_error(f:Callable, *args):
-    "Call `f`; return its result, or the `DataError` that it raised"
-    try: return f(*args)
-    except DataError as e: return e
 
 # %% ../nbs/08_layouts.ipynb #n82e8134
 def no_mask_error(img:Path)->DataError:
