@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['IMAGE_TAG', 'NUMBERED_TAG', 'MASK_WORDS', 'group_by_name', 'match_names', 'folder_readings', 'match_by_rule',
-           'match_by_start', 'match_one_to_one', 'match_class_folders', 'match_files', 'unmatched_error',
-           'match_by_template', 'roughness', 'look_like_masks', 'tagged_masks', 'name_kind', 'split_together',
-           'pair_files', 'no_masks_error', 'pair_size', 'mask_items', 'read_pairs', 'mask_roles', 'roles_error',
-           'check_roles', 'several_codes', 'mask_annotations', 'read_several', 'several_items', 'pair_part',
-           'read_parts', 'read_masks']
+           'match_by_start', 'match_one_to_one', 'match_class_folders', 'name_kind', 'attach_numbered',
+           'drop_unreadable', 'match_files', 'unmatched_error', 'match_by_template', 'roughness', 'look_like_masks',
+           'tagged_masks', 'split_together', 'pair_files', 'no_masks_error', 'pair_size', 'mask_items', 'read_pairs',
+           'mask_roles', 'roles_error', 'check_roles', 'several_codes', 'mask_annotations', 'read_several',
+           'several_items', 'pair_part', 'read_parts', 'read_masks']
 
 # %% ../nbs/08a_mask_folders.ipynb #na8b635d
 import os, re
@@ -132,7 +132,8 @@ def match_one_to_one(
     repeated = any(len(b[k])>1 for k in a.keys()&b.keys())
     if found and not repeated and 2*len(found)>=min(len(imgs), len(msks)): return found,False
     if len(imgs)==len(msks)==1: return {imgs[0]:msks},True
-    return match_by_rule(imgs, msks, img_dir, msk_dir),True
+    found = match_by_rule(imgs, msks, img_dir, msk_dir)
+    return found,bool(found)
 
 def match_class_folders(
     imgs:list, # image files
@@ -151,7 +152,39 @@ def match_class_folders(
         for img,msk in found.items(): res.setdefault(img, []).extend(msk)
     return res
 
+# %% ../nbs/08a_mask_folders.ipynb #npair0071
+def name_kind(file:Path)->tuple:
+    "What files of one kind have in common: the first and the last word of their names, and their suffix"
+    tokens = name_tokens(file.stem)
+    first,last = (o if o.isalpha() and len(tokens)>1 else '' for o in (tokens[0], tokens[-1]))
+    return first,last,file.suffix.lower()
+
 # %% ../nbs/08a_mask_folders.ipynb #npair008
+def attach_numbered(
+    found:dict, # image → [mask], changed
+    lone:list,  # other masks
+):
+    "Add masks such as 0001_mask_1.png to those of the image that has 0001_mask.png"
+    by_name = {(f.parent, *name_tokens(f.stem)):img for img,(f,*_) in found.items() if MASK_TAG.search(f.stem)}
+    for f in lone:
+        start = longest_start((f.parent, *name_tokens(f.stem)), by_name)
+        if start and not role_words(start[1]): found[by_name[start[0]]].append(f)
+
+def drop_unreadable(
+    found:dict, # image → list of masks
+    notes:list, # a line is added if something is dropped
+)->dict:
+    "Leave out masks of a kind that cannot be read, such as Cellpose's 0001_seg.npy next to 0001_masks.png"
+    first = {}
+    for msks in found.values():
+        for f in msks if len(msks)>1 else (): first.setdefault(name_kind(f)[1:], f)
+    broken = {k for k,f in first.items() if isinstance(result_or_error(open_raw_mask, f), DataError)}
+    left = {img:[f for f in msks if name_kind(f)[1:] not in broken] for img,msks in found.items()}
+    if not broken or not all(left.values()): return found
+    notes.extend(f'{first[k].name} and others like it cannot be read as masks and are passed over' for k in sorted(broken))
+    return left
+
+# %% ../nbs/08a_mask_folders.ipynb #npair0081
 def match_files(
     imgs:list,  # image files
     msks:list,  # mask files
@@ -166,12 +199,14 @@ def match_files(
     if not found: raise unmatched_error(imgs, msks, *where)
     if learned:
         img,(msk,*_) = next(iter(found.items()))
-        notes.append(f'{img} goes with {msk}, and all others likewise: learned from their names; '
+        names = [f'{f.parent.name}/{f.name}' for f in (img, msk)]
+        notes.append(f'{names[0]} goes with {names[1]}, and so on: learned from the names of all files; '
                      "mask_name (--mask_name '{stem}_mask.png') says otherwise")
-    by_name = {(f.parent, *name_tokens(f.stem)):img for img,(f,*_) in found.items() if MASK_TAG.search(f.stem)}
-    for f in set(msks)-{o for some in found.values() for o in some}: # 0001_mask_1.png next to 0001_mask.png
-        start = longest_start((f.parent, *name_tokens(f.stem)), by_name)
-        if start and not role_words(start[1]): found[by_name[start[0]]].append(f)
+    def rest(): return sorted(set(msks)-{o for some in found.values() for o in some})
+    attach_numbered(found, rest())
+    more = match_by_start(imgs, rest(), *where)
+    if 2*len(more)>len(found): found = match_by_start(imgs, msks, *where) or found # of several kinds
+    found = drop_unreadable(found, notes)
     return {f:sorted(found[f]) for f in imgs if f in found}
 
 # %% ../nbs/08a_mask_folders.ipynb #npair009
@@ -244,12 +279,6 @@ def tagged_masks(files:list)->list:
         base = NUMBERED_TAG.sub('', f.stem) # a name may end in seg_1 and have no image without that
         return MASK_TAG.search(f.stem) or base!=f.stem and plain_name(base) in stems
     return [f for f in files if is_mask(f)]
-
-def name_kind(file:Path)->tuple:
-    "What files of one kind have in common: the first and the last word of their names, and their suffix"
-    tokens = name_tokens(file.stem)
-    first,last = (o if o.isalpha() and len(tokens)>1 else '' for o in (tokens[0], tokens[-1]))
-    return first,last,file.suffix.lower()
 
 def split_together(
     files:list, # images and masks in one folder
@@ -370,16 +399,20 @@ def mask_roles(pairs:list)->dict: # of (image, tuple of masks) → mask: word
 
 # %% ../nbs/08a_mask_folders.ipynb #npart004
 def roles_error(
+    pairs:list, # of (image, tuple of masks)
     roles:dict, # mask → its kind
     why:str,    # why kinds of masks are not classes
 )->DataError:
     "The error for several masks of one image that are not known to be classes"
     kinds = sorted(set(roles.values()))
-    file = next(iter(roles))
-    shown = ', '.join(kinds[:6])
-    fix = (f"Choose one kind with a pattern, masks (--masks '{file.parent}/*{file.stem[-6:]}{file.suffix}'), "
-           f"or give all kinds as class names, names (--names {','.join(kinds[:6])})")
-    return DataError(f'images have several masks, of the kinds {shown}; {why}', fix, file.parent)
+    msks = next(msks for _,msks in pairs if len(msks)>1)
+    top = os.path.commonpath([f.parent for f in msks])
+    start = os.path.commonprefix([f.stem for f in msks])
+    one = msks[0].parent if msks[0].parent!=msks[1].parent else f'{top}/*{msks[0].stem[len(start):]}{msks[0].suffix}'
+    shown = ', '.join(f'{o.parent.name}/{o.name}' for o in msks[:6])
+    fix = (f"Choose one kind: masks, --masks '{one}'; "
+           f"or say that they are classes: names={kinds}, --names {','.join(kinds)}")
+    return DataError(f'images have several masks, such as {shown}; {why}', fix, top)
 
 def check_roles(
     pairs:list, # of (image, tuple of masks)
@@ -391,17 +424,18 @@ def check_roles(
     for msks in some[::max(1, len(some)//8)][:8]:
         raw = [open_raw_mask(f) for f in msks]
         if any(kind=='rgb' or len(np.unique(a))>2 for a,kind in raw):
-            raise roles_error(roles, 'not all of them show just one class')
+            raise roles_error(pairs, roles, 'not all of them show just one class')
         on = [a!=0 for a,_ in raw]
         for k in range(1, len(on)):
             if on[k].shape!=on[0].shape or not (on[0]|on[k]).any(): continue
             overlaps.append((on[0]&on[k]).sum()/(on[0]|on[k]).sum())
-    if overlaps and np.mean(overlaps)>.5: raise roles_error(roles, 'they show nearly the same')
+    if overlaps and np.mean(overlaps)>.5: raise roles_error(pairs, roles, 'they show nearly the same')
 
 # %% ../nbs/08a_mask_folders.ipynb #npart005
 def several_codes(
     scans:dict,          # mask → MaskFile
     roles:dict,          # mask → its kind, all empty if there is but one
+    pairs:list,          # of (image, tuple of masks), for the message
     options:ReadOptions,
 )->tuple:                # {kind: Codes of its files}, {kind: id of its first class}, names
     "What the values mean where images have several masks"
@@ -414,7 +448,7 @@ def several_codes(
         return {kinds[0]:codes},{kinds[0]:1},codes.names
     if options.names is not None:
         kinds = class_names(options.names)
-        if set(kinds)!={*roles.values()}: raise roles_error(roles, f'names are {", ".join(kinds)}')
+        if set(kinds)!={*roles.values()}: raise roles_error(pairs, roles, f'names are {", ".join(kinds)}')
     codes = {kind:infer(kind, [kind]) for kind in kinds}
     return codes,{kind:i for i,kind in enumerate(kinds, 1)},kinds
 
@@ -461,7 +495,7 @@ def read_several(
     szs = [result_or_error(size_of, o) for o in pairs]
     bad = keep_bad(alone+[o for o in szs if isinstance(o, DataError)], len(alone)+len(pairs), 'images', options, root)
     good = [(*pair, sz) for pair,sz in zip(pairs, szs) if not isinstance(sz, DataError)]
-    codes,first,names = several_codes({f:scans[f] for _,msks,_ in good for f in msks}, roles, options)
+    codes,first,names = several_codes({f:scans[f] for _,msks,_ in good for f in msks}, roles, pairs, options)
     with ThreadPoolExecutor(8) as ex: made = list(ex.map(lambda o:mask_annotations(o[1], o[2], roles, codes, first), good))
     items = [Item(img, '', sz, anns=anns) for (img,_,sz),(anns,_) in zip(good, made)]
     return several_items(items, names, is_class, any(overlap for _,overlap in made), bad, root, options)
@@ -499,7 +533,7 @@ def pair_part(
     notes.extend(part.notes)
     pairs,alone = [],[]
     for img_dir,msk_dir in part.files or [(part.images, part.source)]:
-        found,lone = pair_files(img_dir, msk_dir, options, notes)
+        found,lone = pair_files(img_dir, msk_dir, options, [] if pairs else notes) # one example is enough
         pairs += found
         alone += lone
     return pairs,alone
