@@ -206,7 +206,6 @@ def match_files(
     attach_numbered(found, rest())
     more = match_by_start(imgs, rest(), *where)
     if 2*len(more)>len(found): found = match_by_start(imgs, msks, *where) or found # of several kinds
-    found = drop_unreadable(found, notes)
     return {f:sorted(found[f]) for f in imgs if f in found}
 
 # %% ../nbs/08a_mask_folders.ipynb #npair009
@@ -304,6 +303,7 @@ def pair_files(
 )->tuple:                   # list of (image, mask), list of DataError for files without partner
     "Pair images and masks by name; raise if none match. An image with several masks is paired with a tuple of files"
     template = options.mask_name if options else None
+    if notes is None: notes = []
     together = msk_dir is None or Path(img_dir).resolve()==Path(msk_dir).resolve()
     if together: msk_dir = img_dir
     where = split_pattern(img_dir)[0],split_pattern(msk_dir)[0]
@@ -313,8 +313,9 @@ def pair_files(
     if not msks: raise no_masks_error(imgs, img_dir)
     if not imgs: raise DataError(f'all files look like masks ({msks[0].name}, …)', 'Give both folders', img_dir)
     if template: found = match_by_template(imgs, msks, *where, template)
-    else: found = match_files(imgs, msks, *where, [] if notes is None else notes)
+    else: found = match_files(imgs, msks, *where, notes)
     used = {f for some in found.values() for f in some}
+    found = drop_unreadable(found, notes)
     bad = [no_mask_error(f) for f in imgs if f not in found and f not in used]
     bad += [data_error('no image', 'mask without an image', f) for f in msks if f not in used and f not in imgs]
     return [(f, some[0] if len(some)==1 else tuple(some)) for f,some in found.items()],bad
@@ -447,10 +448,13 @@ def several_codes(
         codes = infer(kinds[0], names)
         return {kinds[0]:codes},{kinds[0]:1},codes.names
     if options.names is not None:
-        kinds = class_names(options.names)
-        if set(kinds)!={*roles.values()}: raise roles_error(pairs, roles, f'names are {", ".join(kinds)}')
+        names = class_names(options.names)
+        by_name = {kind.casefold():kind for kind in kinds}
+        kinds = [by_name.get(o.casefold()) for o in names]
+        if {*kinds}!={*roles.values()}: raise roles_error(pairs, roles, f'names are {", ".join(names)}')
+    else: names = kinds
     codes = {kind:infer(kind, [kind]) for kind in kinds}
-    return codes,{kind:i for i,kind in enumerate(kinds, 1)},kinds
+    return codes,{kind:i for i,kind in enumerate(kinds, 1)},names
 
 # %% ../nbs/08a_mask_folders.ipynb #npart006
 def mask_annotations(
