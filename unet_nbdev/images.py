@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['ORIENTATIONS', 'PICTURE', 'ARRAY', 'READERS', 'IMAGE_SUFFIXES', 'unreadable_image', 'quiet_opencv',
-           'exif_orientation', 'turn_upright', 'Reader', 'reader_of', 'image_size', 'open_image', 'walk_files',
-           'image_files', 'write_image']
+           'exif_orientation', 'turn_upright', 'Reader', 'reader_of', 'image_size', 'open_image', 'folder_entries',
+           'walk_files', 'image_files', 'write_image']
 
 # %% ../nbs/02_images.ipynb #na25064d
 import glob, os, threading
@@ -190,6 +190,16 @@ def _checked_pixels(path, reader): # array as stored, of a shape and type that t
         raise DataError(f'pixels are {img.dtype}', 'Save as uint8 or uint16', path, kind='pixel type')
     return img
 
+# %% ../nbs/02_images.ipynb #nwalk000
+def folder_entries(
+    folder, # any folder
+)->list: # of os.DirEntry
+    "List what is in a folder; one that cannot be read must not look empty"
+    try:
+        with os.scandir(folder) as entries: return list(entries)
+    except OSError as e:
+        raise DataError(f'cannot list this folder ({e.strerror})', 'Check its permissions', folder) from None
+
 # %% ../nbs/02_images.ipynb #nwalk001
 def walk_files(
     folder, # any folder
@@ -203,7 +213,7 @@ def walk_files(
         real = os.path.realpath(place)
         if real in seen: continue
         seen.add(real)
-        for entry in _list_folder(place):
+        for entry in folder_entries(place):
             if entry.name.startswith('.'): continue
             if not _is_folder(entry): yield Path(entry.path)
             elif entry.is_symlink(): links.append(entry.path)
@@ -212,12 +222,6 @@ def walk_files(
 def _is_folder(entry): # or a link to one
     try: return entry.is_dir()
     except OSError: return False # a link to itself
-
-def _list_folder(folder): # its entries; a folder that cannot be read must not look empty
-    try:
-        with os.scandir(folder) as entries: return list(entries)
-    except OSError as e:
-        raise DataError(f'cannot list this folder ({e.strerror})', 'Check its permissions', folder) from None
 
 # %% ../nbs/02_images.ipynb #nb3ae41d
 def image_files(

@@ -65,7 +65,8 @@ def scan(
     source = place_pattern(source, [root, images, images and images.parent])
     if not split_pattern(source)[0].exists(): raise DataError('no such file or folder', 'Check the path', source)
     only_masks = masks is not None and not source.is_file()
-    for layout in LAYOUTS:
+    is_pattern = bool(split_pattern(source)[1])
+    for layout in LAYOUTS if not is_pattern else ():
         if only_masks and not layout.per_image: continue
         if parts := layout.find(source, images): return parts
     if source.is_file(): return coco_parts(source, images) # reading it says what is wrong with it

@@ -20,7 +20,7 @@ from fnmatch import fnmatch
 from itertools import count, islice
 from pathlib import Path
 from .core import Codes, DataError, Item, Items, brief, check_bad
-from .images import IMAGE_SUFFIXES, exif_orientation, image_size, walk_files
+from .images import IMAGE_SUFFIXES, exif_orientation, folder_entries, image_size, walk_files
 from .faults import data_error
 from .mask_codes import class_names
 
@@ -102,7 +102,8 @@ def has_pattern(file:Path, folder:Path, pattern:str)->bool:
 # %% ../nbs/08_layouts.ipynb #nbbdfe96
 def images_in(folder:Path)->list:
     "List image files in a folder, without its subfolders; nothing if there is no such folder"
-    return sorted(filter(is_image, folder.iterdir())) if folder.is_dir() else []
+    if not folder.is_dir(): return []
+    return sorted(f for f in (Path(o.path) for o in folder_entries(folder)) if is_image(f) and not f.is_dir())
 
 # %% ../nbs/08_layouts.ipynb #n3f7e46f
 def holds_images(folder:Path)->bool:
@@ -115,8 +116,8 @@ def subfolders(
     n:int|None=None, # stop after this many
 )->list: # unsorted
     "List the folders in a folder, without hidden ones"
-    with os.scandir(folder) as entries:
-        return [Path(o.path) for o in islice((o for o in entries if o.is_dir() and o.name[0]!='.'), n)]
+    folders = (o for o in folder_entries(folder) if o.name[0]!='.' and os.path.isdir(o.path))
+    return [Path(o.path) for o in islice(folders, n)]
 
 # %% ../nbs/08_layouts.ipynb #n3fce5c8
 def result_or_error(f:Callable, *args):
