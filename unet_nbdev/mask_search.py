@@ -14,10 +14,11 @@ from dataclasses import replace
 from pathlib import Path
 import numpy as np
 from .core import DataError, Items
+from .images import walk_files
 from .masks import open_raw_mask
 from .layouts import IMAGE_FOLDER_NAMES, Layout, MASK_FOLDER_NAMES, MASK_TAG, Part, ReadOptions
-from .layouts import fit_size, folder_splits, holds_images, images_in, list_images, result_or_error
-from .layouts import sibling_splits, split_word, subfolders
+from .layouts import fit_size, folder_splits, holds_images, images_in, is_image, list_images
+from .layouts import result_or_error, sibling_splits, split_word, subfolders
 from .mask_folders import look_like_masks, pair_files, read_parts, roughness, split_together
 
 # %% ../nbs/08g_mask_search.ipynb #ms008
@@ -220,6 +221,8 @@ def search_mask_folders(
     "Find folders of images and masks of any name"
     if images is not None or not source.is_dir(): return []
     parts = search_folders(source)
+    files = [] if parts else [f for f in walk_files(source) if is_image(f)]
+    if files and split_together(sorted(files), source)[1]: parts = [Part('masks', source, source)] # 1/image.png, 1/mask.png
     return parts_by_split(parts, source) if parts else []
 
 # %% ../nbs/08g_mask_search.ipynb #ms028
