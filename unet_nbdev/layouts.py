@@ -95,6 +95,7 @@ def list_images(
     fix = f'Image files end in {" ".join(IMAGE_SUFFIXES)}'
     raise DataError('no image has such a name' if pattern else 'the folder contains no image', fix, folder)
 
+# %% ../nbs/08_layouts.ipynb #nlist001a
 def has_pattern(file:Path, folder:Path, pattern:str)->bool:
     "Does a file below a folder have the name, or the end of its path, that a pattern says? Any has if it is empty"
     return not pattern or fnmatch(f'/{file.relative_to(folder).as_posix()}', f'*/{pattern}')
@@ -172,6 +173,7 @@ def sibling_splits(
     if not alike and not any(len(o-{''})>1 for o in rests.values()): return {}
     return {name:word for name,(word,_) in words.items() if word}
 
+# %% ../nbs/08_layouts.ipynb #nsplit01a
 def folder_splits(
     files:list, # files of the data set, all of them
     root:Path,  # the folder of the data set

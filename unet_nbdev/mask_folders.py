@@ -7,8 +7,9 @@ __all__ = ['IMAGE_TAG', 'IMAGE_NAME', 'NUMBERED_TAG', 'MASK_WORDS', 'group_by_na
            'match_by_rule', 'match_by_start', 'match_one_to_one', 'match_class_folders', 'name_kind', 'attach_numbered',
            'drop_unreadable', 'match_files', 'unmatched_error', 'match_by_template', 'roughness', 'look_like_masks',
            'tagged_masks', 'file_kinds', 'split_together', 'pair_files', 'no_masks_error', 'pair_size', 'mask_items',
-           'read_pairs', 'mask_roles', 'roles_error', 'check_roles', 'several_codes', 'mask_annotations',
-           'read_several', 'several_items', 'pair_part', 'read_parts', 'read_masks']
+           'read_pairs', 'added_words', 'mask_kinds', 'roles_error', 'one_kind', 'check_roles', 'settle_kinds',
+           'several_codes', 'mask_annotations', 'read_several', 'several_items', 'pair_part', 'read_parts',
+           'read_masks']
 
 # %% ../nbs/08a_mask_folders.ipynb #na8b635d
 import os, re
@@ -137,6 +138,7 @@ def match_one_to_one(
     found = match_by_rule(imgs, msks, img_dir, msk_dir)
     return found,bool(found)
 
+# %% ../nbs/08a_mask_folders.ipynb #npair006a
 def match_class_folders(
     imgs:list, # image files
     msks:list, # mask files
@@ -172,6 +174,7 @@ def attach_numbered(
         start = longest_start((f.parent, *name_tokens(f.stem)), by_name)
         if start and not role_words(start[1]): found[by_name[start[0]]].append(f)
 
+# %% ../nbs/08a_mask_folders.ipynb #npair008a
 def drop_unreadable(
     found:dict, # image → list of masks
     notes:list, # a line is added if something is dropped
@@ -265,6 +268,7 @@ def roughness(
     if not some or any(isinstance(o, DataError) for o in found): return 1.
     return float(np.mean([(a[:,1:]!=a[:,:-1]).mean() if a.shape[1]>1 else 0 for a,_ in found]))
 
+# %% ../nbs/08a_mask_folders.ipynb #npair012a
 def look_like_masks(msks:list, imgs:list)->bool:
     "Are some files masks and the others images, by their pixels?"
     rough = roughness(msks)
@@ -273,6 +277,7 @@ def look_like_masks(msks:list, imgs:list)->bool:
 # %% ../nbs/08a_mask_folders.ipynb #npair014
 NUMBERED_TAG = re.compile(MASK_TAG.pattern[:-1]+r'[ _.-]?\d+$', re.I) # 0001_mask_1
 
+# %% ../nbs/08a_mask_folders.ipynb #npair014a
 def tagged_masks(files:list)->list:
     "The files whose names say that they are masks"
     stems = {plain_name(f.stem) for f in files}
@@ -281,6 +286,7 @@ def tagged_masks(files:list)->list:
         return MASK_TAG.search(f.stem) or base!=f.stem and plain_name(base) in stems
     return [f for f in files if is_mask(f)]
 
+# %% ../nbs/08a_mask_folders.ipynb #npair014b
 def file_kinds(files:list)->dict: # (…) → list of files
     "Sort files by kind: by their names if those repeat in every folder, else by what begins and ends them"
     names = Counter(plain_name(f.name) for f in files)
@@ -335,6 +341,7 @@ def pair_files(
     bad += [data_error('no image', 'mask without an image', f) for f in msks if f not in used and f not in imgs]
     return [(f, some[0] if len(some)==1 else tuple(some)) for f,some in found.items()],bad
 
+# %% ../nbs/08a_mask_folders.ipynb #nb2b6589a
 def no_masks_error(imgs:list, folder:Path)->DataError:
     "The error for a folder of images in which no masks were recognised"
     return DataError(f'there are no masks among the files ({imgs[0].name}, …)',
@@ -397,39 +404,57 @@ def read_pairs(
 # %% ../nbs/08a_mask_folders.ipynb #npart002
 MASK_WORDS = re.compile('masks?|seg|segmentations?|labels?|gt')
 
-def mask_roles(pairs:list)->dict: # of (image, tuple of masks) → mask: word
-    "Say what tells the masks of one image apart: a folder or a word in their names, or nothing but a number"
-    roles = {}
+# %% ../nbs/08a_mask_folders.ipynb #npart002a
+def added_words(img:Path, msk:Path)->str:
+    "What the name of a mask adds to that of its image, without words for mask"
+    a,b = name_tokens(IMAGE_TAG.sub('', img.stem)),name_tokens(msk.stem)
+    n = len(os.path.commonprefix([a, b]))
+    words = ''.join(o for o in b[n:] if not MASK_WORDS.fullmatch(o))
+    return re.sub('[ _.-]+', '_', words).strip('_')
+
+# %% ../nbs/08a_mask_folders.ipynb #npart002b
+def mask_kinds(pairs:list)->dict: # of (image, tuple of masks) → mask: kind
+    "Say what tells the masks of one image apart: a folder, or what their names add"
+    kinds = {}
     for img,msks in pairs:
         top = os.path.commonpath([f.parent for f in msks])
-        image_words = name_tokens(img.stem)
-        for f in msks:
-            folders = f.relative_to(top).parts[:-1]
-            words = [o for o in name_tokens(f.stem) if o[0].isalpha() and o not in image_words]
-            roles[f] = folders[0] if folders else '_'.join(o for o in words if not MASK_WORDS.fullmatch(o))
-    alone = {f for _,msks in pairs if len(msks)==1 for f in msks}
-    several = {role for f,role in roles.items() if f not in alone}
-    if len(several)<2: return dict.fromkeys(roles, '')
-    for f in alone: roles[f] = next((o for o in (f.parent.name, roles[f]) if o in several), '')
-    return roles
+        in_folders = len({f.parent for f in msks})>1
+        for f in msks: kinds[f] = (*f.relative_to(top).parts[:-1], '')[0] if in_folders else added_words(img, f)
+    known = {kinds[f] for _,msks in pairs if len(msks)>1 for f in msks}
+    for img,msks in pairs:
+        if len(msks)>1: continue
+        kinds[msks[0]] = next((o for o in msks[0].parts[:-1] if o in known), kinds[msks[0]])
+    return kinds
 
 # %% ../nbs/08a_mask_folders.ipynb #npart004
 def roles_error(
     pairs:list, # of (image, tuple of masks)
     roles:dict, # mask → its kind
     why:str,    # why kinds of masks are not classes
+    one:str='', # class name with which they would be joined
 )->DataError:
     "The error for several masks of one image that are not known to be classes"
     kinds = sorted(set(roles.values()))
     msks = next(msks for _,msks in pairs if len(msks)>1)
-    top = os.path.commonpath([f.parent for f in msks])
-    start = os.path.commonprefix([f.stem for f in msks])
-    one = msks[0].parent if msks[0].parent!=msks[1].parent else f'{top}/*{msks[0].stem[len(start):]}{msks[0].suffix}'
     shown = ', '.join(f'{o.parent.name}/{o.name}' for o in msks[:6])
-    fix = (f"Choose one kind: masks, --masks '{one}'; "
-           f"or say that they are classes: names={kinds}, --names {','.join(kinds)}")
+    fix = f"Choose one kind: masks, --masks '{one_kind(pairs, roles)}'; or say that they are classes: "
+    fix += f"names, --names '{','.join(kinds)}'"
+    if one: fix += f'; or that they are objects of one class: names, --names {one}'
+    top = os.path.commonpath([f.parent for f in roles])
     return DataError(f'images have several masks, such as {shown}; {why}', fix, top)
 
+# %% ../nbs/08a_mask_folders.ipynb #npart004a
+def one_kind(pairs:list, roles:dict)->str:
+    "A folder or a pattern that chooses one of the kinds of masks"
+    msks = next(msks for _,msks in pairs if len(msks)>1)
+    msk = next((f for f in msks if MASK_TAG.search(f.stem)), msks[0])
+    top = Path(os.path.commonpath([f.parent for f in roles]))
+    if len({f.parent for f in msks})==1: # kinds are endings
+        start = os.path.commonprefix([f.stem for f in msks])
+        return f'{top}/*{msk.stem[len(start):]}{msk.suffix}'
+    return f'{top/roles[msk]}' if (top/roles[msk]).is_dir() else f'{top}/*/{roles[msk]}/*'
+
+# %% ../nbs/08a_mask_folders.ipynb #npart004b
 def check_roles(
     pairs:list, # of (image, tuple of masks)
     roles:dict, # mask → its kind
@@ -438,7 +463,8 @@ def check_roles(
     overlaps = []
     some = [msks for _,msks in pairs if len(msks)>1]
     for msks in some[::max(1, len(some)//8)][:8]:
-        raw = [open_raw_mask(f) for f in msks]
+        raw = [result_or_error(open_raw_mask, f) for f in msks]
+        if any(isinstance(o, DataError) for o in raw): continue # reading names it
         if any(kind=='rgb' or len(np.unique(a))>2 for a,kind in raw):
             raise roles_error(pairs, roles, 'not all of them show just one class')
         on = [a!=0 for a,_ in raw]
@@ -446,6 +472,26 @@ def check_roles(
             if on[k].shape!=on[0].shape or not (on[0]|on[k]).any(): continue
             overlaps.append((on[0]&on[k]).sum()/(on[0]|on[k]).sum())
     if overlaps and np.mean(overlaps)>.5: raise roles_error(pairs, roles, 'they show nearly the same')
+
+# %% ../nbs/08a_mask_folders.ipynb #npart0031
+def settle_kinds(
+    kinds:dict,      # mask → kind
+    pairs:list,      # of (image, tuple of masks)
+    names:list|None, # class names
+)->dict:             # mask → kind, with nothing for all of them if they are of one kind
+    "Decide whether kinds of masks are classes or objects"
+    base = {f:re.sub('_?[0-9]+$', '', kind) for f,kind in kinds.items()}
+    joined = dict.fromkeys(kinds, '')
+    if names is not None and len(names)==1: return joined
+    if len(set(base.values()))>1: return base
+    numbers = sorted(set(kinds.values()), key=lambda o:(len(o), o))
+    counted = all(kind!=base[f] for f,kind in kinds.items()) # not so if the first has no number
+    always = counted and len(pairs)>2 and all({kinds[f] for f in msks}=={*numbers} for _,msks in pairs)
+    if not always: return joined
+    if names is None:
+        raise roles_error(pairs, kinds, 'all images have the same ones, as if they were classes', 'object')
+    if len(names)!=len(numbers): return joined
+    return {f:names[numbers.index(kind)] for f,kind in kinds.items()}
 
 # %% ../nbs/08a_mask_folders.ipynb #npart005
 def several_codes(
@@ -503,10 +549,12 @@ def read_several(
     options:ReadOptions,
 )->Items:
     "Read images that have several masks each; what cannot be used is named in `bad`"
+    if options.codes is not None: options = replace(options, classes=options.codes.names)
     if options.roi or options.instances is not None:
         raise DataError('roi and instances are for images with one mask each', 'Leave them out', root)
     pairs = [(img, msk if isinstance(msk, tuple) else (msk,)) for img,msk in pairs]
-    roles = mask_roles(pairs)
+    names = options.names and class_names(options.names)
+    roles = settle_kinds(mask_kinds(pairs), pairs, names)
     is_class = len(set(roles.values()))>1
     if is_class and options.names is None: check_roles(pairs, roles)
     with ThreadPoolExecutor(8) as ex: scans = dict(zip(roles, ex.map(scan_mask, roles)))
@@ -517,26 +565,28 @@ def read_several(
     codes,first,names = several_codes({f:scans[f] for _,msks,_ in good for f in msks}, roles, pairs, options)
     with ThreadPoolExecutor(8) as ex: made = list(ex.map(lambda o:mask_annotations(o[1], o[2], roles, codes, first), good))
     items = [Item(img, '', sz, anns=anns) for (img,_,sz),(anns,_) in zip(good, made)]
-    return several_items(items, names, is_class, any(overlap for _,overlap in made), bad, root, options)
+    no_mask = [e.file for e in alone if e.kind=='no mask']
+    items = Items(items, bad=bad, meta=dict(no_mask=no_mask))
+    return several_items(items, names, is_class, any(overlap for _,overlap in made), root, options)
 
 # %% ../nbs/08a_mask_folders.ipynb #npart008
 def several_items(
-    items:list,          # of Item, without ids
+    items:Items,         # without ids and classes
     names:list,          # of the classes
     is_class:bool,       # do files of one image show different classes?
     overlap:bool,        # do these classes overlap?
-    bad:list,            # DataErrors of what was left out
     root:Path,           # folder of the images
     options:ReadOptions,
 )->Items:
     "Name the items of images with several masks, and say what was concluded"
     files = [o.img for o in items]
     ids,splits = unique_ids(files, root),folder_splits(files, root)
-    items = [replace(o, id=id, split=split) for o,id,split in zip(items, ids, splits)]
+    named = [replace(o, id=id, split=split) for o,id,split in zip(items, ids, splits)]
     said = f'the kinds of masks are classes: {", ".join(names)}' if is_class else 'their objects are joined'
     notes = [f"images have several masks each; {said}; masks (--masks '*_mask.png') chooses one kind"]
-    no_mask = [e.file for e in bad if e.kind=='no mask' and e.file]
-    res = collect_items(items, names, list(range(1, len(names)+1)), options, bad, notes, no_mask=no_mask)
+    some = [o for o in items if is_class and len({a['category_id'] for a in o.anns})<len(names)]
+    if some: notes.append(f'{len(some)} images, such as {some[0].img.name}, lack a mask of some class, which counts as absent')
+    res = collect_items(named, names, list(range(1, len(names)+1)), options, items.bad, notes, **items.meta)
     if overlap and options.codes is None:
         res.codes = res.codes.as_multilabel()
         res.notes.append('classes overlap, so each has a layer of its own (multilabel)')
@@ -557,6 +607,7 @@ def pair_part(
         alone += lone
     return pairs,alone
 
+# %% ../nbs/08a_mask_folders.ipynb #npart009a
 def read_parts(
     parts:list,          # of Part
     options:ReadOptions,

@@ -26,6 +26,7 @@ IMAGE_WORDS = set('image images img imgs photo photos picture pictures input inp
 MASK_WORDS = set('mask masks label labels lbl gt truth groundtruth ann anns annot annots annotation annotations seg '
                  'segmentation segmentations target targets manual trimaps matte mattes y'.split())
 
+# %% ../nbs/08g_mask_search.ipynb #ms008a
 def folder_rank(
     folder:Path,
     usual:tuple, # usual names
@@ -36,11 +37,13 @@ def folder_rank(
     own = re.findall('[A-Z]+(?![a-z])|[A-Z]?[a-z]+', folder.name)
     return 1 if words&{o.lower() for o in own} else 2
 
+# %% ../nbs/08g_mask_search.ipynb #ms008b
 def image_rank(folder:Path)->int:
     "How much does the name of a folder look like one for images? 0 is the most, 3 says that it is for masks"
     is_mask = folder_rank(folder, MASK_FOLDER_NAMES, MASK_WORDS)<2
     return 3 if is_mask else folder_rank(folder, IMAGE_FOLDER_NAMES, IMAGE_WORDS)
 
+# %% ../nbs/08g_mask_search.ipynb #ms008c
 def mask_rank(folder:Path)->int:
     "How much does the name of a folder look like one for masks? 0 is the most, 3 says that it is for images"
     rank = folder_rank(folder, MASK_FOLDER_NAMES, MASK_WORDS)
@@ -62,6 +65,7 @@ def is_pair(
     if image_rank(img_dir)<2 and mask_rank(msk_dir)<2: return True
     return look_like_masks([first_mask(o) for _,o in pairs], [img for img,_ in pairs])
 
+# %% ../nbs/08g_mask_search.ipynb #ms011a
 def first_mask(msk:Path|tuple)->Path:
     "The mask, or the first of several"
     return msk[0] if isinstance(msk, tuple) else msk
@@ -78,6 +82,7 @@ def is_always_same(files:list)->bool: # mask files; eight of them are looked at
     first = some[0]
     return all((first&o).sum()>=.9*(first|o).sum()>0 for o in some[1:])
 
+# %% ../nbs/08g_mask_search.ipynb #ms014a
 def is_same_set(a:Path, b:Path)->bool: # folders of masks
     "Do two folders hold the same masks?"
     found = result_or_error(pair_files, a, b)
@@ -91,6 +96,7 @@ def masks_of(img_dir:Path, msk_dir:Path)->list: # of paths
     "The masks in a folder that belong to an image"
     return [first_mask(o) for _,o in pair_files(img_dir, msk_dir)[0]]
 
+# %% ../nbs/08g_mask_search.ipynb #ms016a
 def choose_masks(
     img_dir:Path,
     rivals:list, # folders of masks that match it
@@ -113,6 +119,7 @@ def choose_masks(
                      f'roi (--roi {still[0]}) uses them as such')
     return left[0],notes
 
+# %% ../nbs/08g_mask_search.ipynb #ms016b
 def usual_place(folder:Path, usual:tuple)->int:
     "Where the name of a folder stands in a list of usual names"
     return usual.index(folder.name.lower()) if folder.name.lower() in usual else len(usual)
@@ -123,6 +130,7 @@ def fits_size(img_dir:Path, msk_dir:Path)->bool:
     def misfit(img, msk): return fit_size(img, open_raw_mask(first_mask(msk))[0].shape)
     return any(result_or_error(misfit, *o) is None for o in pair_files(img_dir, msk_dir)[0][:3])
 
+# %% ../nbs/08g_mask_search.ipynb #ms018a
 def choose_pair(
     folders:list, # side by side, all with images
 )->Part|None:
@@ -158,6 +166,7 @@ def usual_pair(folder:Path)->Part|None:
     if len(inside)>2 and (part := choose_pair(inside)): return part
     return Part('masks', msks[0], imgs[0]) # if their names don't match, reading will say so
 
+# %% ../nbs/08g_mask_search.ipynb #ms021a
 def find_mask_folders(
     source:Path,           # the folder of a data set
     images:Path|None=None, # not used: to give both folders is simpler
@@ -206,6 +215,7 @@ def any_pair(folder:Path)->list: # of Part
     parts = list(filter(None, parts)) or [choose_pair(inside)]
     return list(filter(None, parts))
 
+# %% ../nbs/08g_mask_search.ipynb #ms025a
 def search_folders(folder:Path, depth:int=4)->list: # of Part
     "Search a folder and those below it for images and masks"
     parts = any_pair(folder)
@@ -214,6 +224,7 @@ def search_folders(folder:Path, depth:int=4)->list: # of Part
     if parts or not depth: return parts
     return [part for o in sorted(subfolders(folder)) for part in search_folders(o, depth-1)]
 
+# %% ../nbs/08g_mask_search.ipynb #ms025b
 def search_mask_folders(
     source:Path,           # the folder of a data set
     images:Path|None=None, # not used: to give both folders is simpler

@@ -17,6 +17,7 @@ def plain_name(name:str)->str:
     "A name in lower case, with its accents written in one way"
     return unicodedata.normalize('NFC', name).casefold()
 
+# %% ../nbs/07b_names.ipynb #nm005a
 def name_tokens(name:str)->tuple: # of str
     "Cut a name into numbers, words and the characters between them"
     return tuple(re.findall(r'\d+|[^\W\d_]+|[\W_]', plain_name(name)))
@@ -24,6 +25,7 @@ def name_tokens(name:str)->tuple: # of str
 # %% ../nbs/07b_names.ipynb #nm008
 MOST = .95 # share of the files that must follow a rule
 
+# %% ../nbs/07b_names.ipynb #nm008a
 def shared_start(names:list)->tuple: # of the tokens of each name → tokens
     "The tokens with which most names begin"
     left,start = [o for o in names if len(o)>1],()
@@ -34,6 +36,7 @@ def shared_start(names:list)->tuple: # of the tokens of each name → tokens
         left = [o for o in left if o[len(start)-1]==token and len(o)>len(start)+1]
     return start
 
+# %% ../nbs/07b_names.ipynb #nm008b
 def shared_end(names:list)->tuple:
     "The tokens with which most names end"
     return shared_start([o[::-1] for o in names])[::-1]
@@ -91,6 +94,7 @@ def rule_fits(
     complete = set(a)<=set(b) or set(b)<=set(a)
     return unique and complete and min(len(a), len(b))>=max(2, MOST*few)
 
+# %% ../nbs/07b_names.ipynb #nm016a
 def learn_rule(
     imgs:list, # (place, tokens) of each image
     msks:list, # (place, tokens) of each mask
@@ -108,6 +112,7 @@ def longest_start(
     for n in range(len(tokens), 0, -1):
         if tokens[:n] in known: return tokens[:n],tokens[n:]
 
+# %% ../nbs/07b_names.ipynb #nm021a
 def role_words(rest:tuple)->str:
     "The words in what follows a name, joined by _, without numbers"
     return '_'.join(o for o in rest if o[0].isalpha())
