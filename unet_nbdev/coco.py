@@ -986,7 +986,7 @@ COCO_PLACES = ( # where COCO files are, seen from the folder of a data set; the 
     '*/annotations/instances_*.json', 'annotations/*.json', '*.json')
 
 def _looks_like_coco(file): # bool, without parsing it
-    if not file.is_file(): return False
+    if file.parent.name.startswith('.') or not file.is_file(): return False
     if file.name.startswith('instances_'): return True             # if it is broken, reading it will say how
     return all(grep_file(file, b'"(%s)"\\s*:' % k, 1) for k in (b'images', b'annotations', b'categories'))
 

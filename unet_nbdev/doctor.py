@@ -17,8 +17,8 @@ from .faults import Finding, Report
 from .shapes import mask2polys
 from .coco import ann2mask, items2coco, known_id
 from .masks import open_raw_mask
-from .layouts import Part, ReadOptions, group_lone_files
-from .mask_folders import page_pairs, pair_files
+from .layouts import Part, ReadOptions, group_lone_files, split_pattern
+from .mask_folders import page_pairs, pair_files, pair_part
 from .items import layout_named, scan
 from .pages import html_body, img_tag, write_page
 from .show import overlay, to_rgb
@@ -31,16 +31,17 @@ from .mask_checks import MaskPart, check_masks, check_pair_sizes, repair_mask, s
 
 # %% ../nbs/13_doctor.ipynb #n5parts
 def open_masks(
-    report:Report,  # to add files without a partner to
-    part:Part,      # folder of images and folder of masks
+    report:Report, # to add files without a partner to
+    part:Part,     # folder of images and folder of masks
+    pairs:list,    # of (image, mask), as pair_part gives them
+    lone:list,     # DataErrors of files without partner
     options:ReadOptions,
 )->MaskPart:
-    "Pair images with masks for checking"
-    pairs,lone = pair_files(part.images, part.source)
+    "Open pairs of images and masks for checking"
     single,many = group_lone_files(lone, len(pairs), part.images)
     pairs,odd_pages,_ = page_pairs(pairs, options.pages)
     for e in single+many+odd_pages: report.add_error(e)
-    return MaskPart(pairs=pairs, dir=Path(part.images), split=part.split, names=options.names,
+    return MaskPart(pairs=pairs, dir=split_pattern(part.images)[0], split=part.split, names=options.names,
                     void=options.void, instances=options.instances)
 
 # %% ../nbs/13_doctor.ipynb #n5items
@@ -76,7 +77,10 @@ def open_parts(
     "Open the parts of a data set for checking"
     layout = parts[0].layout
     if layout=='coco': return [open_coco(p.source, p.images, p.split) for p in parts]
-    if layout=='masks': return [open_masks(report, p, options) for p in parts]
+    if layout=='masks':
+        found = [pair_part(p, options, []) for p in parts] # as for reading
+        several = any(isinstance(msk, tuple) for pairs,_ in found for _,msk in pairs)
+        if not several: return [open_masks(report, p, *o, options) for p,o in zip(parts, found)]
     items = layout_named(layout).read(parts, options)
     return open_items(report, items, source)
 

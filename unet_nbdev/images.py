@@ -6,13 +6,14 @@
 __all__ = ['quiet_opencv', 'lift_pillow_limit', 'ORIENTATIONS', 'PICTURE', 'ARRAY', 'READERS', 'IMAGE_SUFFIXES', 'PAGED_SUFFIXES',
            'split_page', 'page_path', 'page_stem', 'SharedSetting', 'unreadable_image', 'turn_upright', 'turn_for',
            'ImageInfo', 'Reader', 'open_picture', 'reader_of', 'data_errors', 'image_info', 'image_size',
-           'exif_orientation', 'open_image', 'n_pages', 'page_paths', 'open_stored', 'name_matches', 'image_files',
-           'write_image', 'nodata_of']
+           'exif_orientation', 'open_image', 'n_pages', 'page_paths', 'open_stored', 'name_matches', 'folder_entries',
+           'walk_files', 'image_files', 'write_image', 'nodata_of']
 
 # %% ../nbs/02_images.ipynb #na25064d
 import fnmatch, glob, io, os, re, struct, threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+import glob, os, threading
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -544,6 +545,39 @@ def name_matches(
     names = (path.name, page_stem(path), file.name, file.stem)
     return pattern in names or any(fnmatch.fnmatch(o, pattern) for o in names)
 
+# %% ../nbs/02_images.ipynb #nwalk000
+def folder_entries(
+    folder, # any folder
+)->list: # of os.DirEntry
+    "List what is in a folder; one that cannot be read must not look empty"
+    try:
+        with os.scandir(folder) as entries: return list(entries)
+    except OSError as e:
+        raise DataError(f'cannot list this folder ({e.strerror})', 'Check its permissions', folder) from None
+
+# %% ../nbs/02_images.ipynb #nwalk001
+def walk_files(
+    folder, # any folder
+)->Iterator: # of Path, in no order
+    "Find the files in a folder and below it; links to folders are followed, what is hidden is passed over"
+    top = Path(os.path.realpath(folder))
+    seen = {str(o) for o in top.parents} # a link back up would lead in a circle
+    folders,links = [str(folder)],[]
+    while folders or links: # links last: a folder is found under its own name first
+        place = (folders or links).pop()
+        real = os.path.realpath(place)
+        if real in seen: continue
+        seen.add(real)
+        for entry in folder_entries(place):
+            if entry.name.startswith('.'): continue
+            if not _is_folder(entry): yield Path(entry.path)
+            elif entry.is_symlink(): links.append(entry.path)
+            else: folders.append(entry.path)
+
+def _is_folder(entry): # or a link to one
+    try: return entry.is_dir()
+    except OSError: return False # a link to itself
+
 # %% ../nbs/02_images.ipynb #nb3ae41d
 def image_files(
     path, # file, folder (searched with its subfolders), or glob such as 'photos/*.jpg'
@@ -553,7 +587,7 @@ def image_files(
     file,page = split_page(folder)
     if file.is_file(): images = [folder]
     else:
-        if folder.is_dir(): found = [o for o in folder.rglob('*') if not o.name.startswith('.')]
+        if folder.is_dir(): found = list(walk_files(folder))
         elif glob.has_magic(str(path)): found = [Path(o) for o in glob.glob(str(path), recursive=True)]
         else: raise DataError('no such file or folder', 'Check the path', path)
         images = sorted(o for o in found if o.suffix.lower() in READERS)

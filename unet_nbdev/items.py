@@ -15,14 +15,15 @@ import numpy as np
 from .core import IGNORE, Codes, DataError, Item, Items
 from .shapes import mask2rle, nearest_resize
 from .coco import anns2mask, category_ids
-from .masks import label_values, mask_size_error, open_mask, open_raw_mask, has_colour_ids
-from .layouts import Layout, Part, ReadOptions
+from .masks import has_colour_ids, label_values, mask_size_error, open_mask, open_raw_mask
+from .layouts import Layout, Part, ReadOptions, place_pattern, split_pattern
 from .mask_folders import MASKS, pair_files
 from .voc import VOC
 from .runlength import RUN_LENGTHS
 from .object_folders import OBJECT_FOLDERS
 from .labelme import LABELME
 from .coco_sets import COCO, coco_parts
+from .mask_search import FOUND_MASKS, MASKS
 
 # %% ../nbs/09_items.ipynb #nmkroi1
 def open_roi(
@@ -75,7 +76,7 @@ def with_objects(items:Items)->Items:
 
 
 # %% ../nbs/09_items.ipynb #nc50a1bc
-LAYOUTS = [COCO, VOC, MASKS, LABELME, OBJECT_FOLDERS, RUN_LENGTHS] # asked in this order
+LAYOUTS = [COCO, VOC, MASKS, LABELME, OBJECT_FOLDERS, RUN_LENGTHS, FOUND_MASKS] # asked in this order
 
 # %% ../nbs/09_items.ipynb #ndb1f16d
 def layout_named(name:str)->Layout:
@@ -96,19 +97,21 @@ _WAYS = 'coco (a file or folder), or images and masks (folders)' # of saying wha
 def scan(
     root:Path|None=None,   # folder of a data set, or an annotation file
     coco:Path|None=None,   # COCO JSON file or a folder with such files, where root is not clear
-    images:Path|None=None, # folder of images, if they are elsewhere
-    masks:Path|None=None,  # folder of masks; or a csv of run lengths, or a folder of labelme files
+    images:Path|None=None, # folder or pattern of images, if they are elsewhere
+    masks:Path|None=None,  # folder or pattern of masks; or a csv of run lengths, or a folder of labelme files
 )->list:                   # of Part, all of one layout
     "Find out which layout a data set has and where its files are"
     if coco is not None: return coco_parts(coco, images)
     if masks is not None and images is None: images = root
     if root is None and images is None: raise DataError('no data was given', f'Give a folder, {_WAYS}')
     source = root if masks is None else masks
-    if source is None: return [Part('masks', Path(images), Path(images))] # both in one folder
-    source,images = Path(source),None if images is None else Path(images)
-    if not source.exists(): raise DataError('no such file or folder', 'Check the path', source)
-    only_masks = masks is not None and source.is_dir()
-    for layout in LAYOUTS:
+    if images is not None: images = place_pattern(images, [root])
+    if source is None: return MASKS.find(images) or FOUND_MASKS.find(images) or [Part('masks', images, images)]
+    source = place_pattern(source, [root, images, images and images.parent])
+    if not split_pattern(source)[0].exists(): raise DataError('no such file or folder', 'Check the path', source)
+    only_masks = masks is not None and not source.is_file()
+    is_pattern = bool(split_pattern(source)[1])
+    for layout in LAYOUTS if not is_pattern else ():
         if only_masks and not layout.per_image: continue
         if parts := layout.find(source, images): return parts
     if source.is_file(): return coco_parts(source, images) # reading it says what is wrong with it

@@ -17,13 +17,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from .core import DataError, Item, Items, brief, check_bad, is_file_name
-from .images import exif_orientation, image_size
+from .images import exif_orientation, image_size, walk_files
 from .faults import Fault, add_faults, data_error
 from .shapes import is_image_size, mask2rle, segm2rle
 from .large import grep_file
 from .coco import ann2mask
 from .mask_codes import class_names
-from .layouts import Layout, Part, ReadOptions, collect_items, find_images, fit_size, folder_split
+from .layouts import Layout, Part, ReadOptions, collect_items, find_images, fit_size, folder_splits
 from .layouts import holds_images, keep_bad, result_or_error, subfolders, unique_ids, unused_images
 
 # %% ../nbs/08e_labelme.ipynb #n8037cd3
@@ -41,7 +41,7 @@ def find_labelme(
         return [Part('labelme', source.parent, images, files=[source])] if is_labelme(source) else []
     some = [f for d in [source, *subfolders(source, 50)] for f in islice(d.glob('*.json'), 5)]
     if not any(map(is_labelme, some[:50])): return []
-    files = sorted(f for f in source.rglob('*.json') if not f.name.startswith('.'))
+    files = sorted(f for f in walk_files(source) if f.suffix=='.json')
     return [Part('labelme', source, images, files=files)]
 
 # %% ../nbs/08e_labelme.ipynb #n7bec500
@@ -281,9 +281,9 @@ def read_labelme(
     ids = labelme_ids({label for o in good.values() for label,_ in o.objects}, options)
     keys = unique_ids([o.img for o in good.values()], root)
     items = []
-    for key,(f,o) in zip(keys, good.items()):
+    for key,split,(f,o) in zip(keys, folder_splits(good, root), good.items()):
         anns = [dict(category_id=ids[label], segmentation=segm) for label,segm in o.objects]
-        items.append(Item(o.img, key, o.sz, anns=anns, split=folder_split(f, root)))
+        items.append(Item(o.img, key, o.sz, anns=anns, split=split))
     return collect_items(items, list(ids), list(ids.values()), options, bad, no_mask=alone)
 
 LABELME = Layout('labelme', find_labelme, read_labelme, 'labelme JSON files', per_image=True)

@@ -17,11 +17,11 @@ import cv2, numpy as np
 from fastcore.basics import patch
 from .core import Codes, DataError, IGNORE
 from .faults import FAULTS, Place, Report, Symptom
-from .masks import MaskFile, NODATA, has_colour_ids, label_values, list_values, mask_values, open_mask
-from .masks import open_raw_mask, scan_mask, value_table
+from .masks import NODATA, MaskFile, has_colour_ids, label_values, list_values, mask_values
+from .masks import open_mask, open_raw_mask, scan_mask, value_table
 from .mask_codes import MaskSet, class_names, infer_codes, mask_kind, name_values, void_values
 from .name_tables import infer_set_codes
-from .layouts import fit_size, folder_split
+from .layouts import fit_size, folder_split, folder_splits
 from .image_checks import CheckedPart, file_digest
 
 # %% ../nbs/12c_mask_checks.ipynb #c036
@@ -38,6 +38,7 @@ class MaskPart(CheckedPart):
     value: int|None = None                      # value of the only class; None if there are more, or if the source says
     scans: list = field(default_factory=list)   # what each mask file holds, or the `DataError`
     odd: dict = field(default_factory=dict)     # mask file → `DataError`, for those that differ from the rest of a set
+    splits: list = field(default_factory=list)  # what each image is for, by its folder
 
     def __post_init__(self):
         self.paths = [img for img,_ in self.pairs]
@@ -47,7 +48,8 @@ class MaskPart(CheckedPart):
 
     def split_of(self, k:int)->str: # 'train', 'valid' or ''
         "What image `k` is for"
-        return self.split or folder_split(self.paths[k], self.dir)
+        if not self.split and not self.splits: self.splits = folder_splits(self.paths, self.dir)
+        return self.split or self.splits[k]
 
 # %% ../nbs/12c_mask_checks.ipynb #n3part
 @patch

@@ -16,7 +16,7 @@ from .images import image_size
 from .faults import data_error
 from .shapes import mask2rle
 from .masks import list_values, mask_size_error, open_raw_mask
-from .layouts import Layout, Part, ReadOptions, collect_items, folder_split, images_in, keep_bad
+from .layouts import Layout, Part, ReadOptions, collect_items, folder_splits, images_in, keep_bad
 from .layouts import no_mask_error, one_class_name, result_or_error, subfolders
 
 # %% ../nbs/08d_object_folders.ipynb #n1a092d5
@@ -99,7 +99,8 @@ def read_object_folders(
     bad = keep_bad(lost, len(read), 'images', options, root)
     bad = bad+keep_bad(wrong, n_masks, 'masks of objects', options)
     notes = overlap_notes([(item.img, n) for item,_,n in good if n])
-    items = [replace(o, split=folder_split(o.img.parent.parent, root)) for o,_,_ in good]
+    splits = folder_splits([o.img.parent.parent for o,_,_ in good], root)
+    items = [replace(o, split=split) for (o,_,_),split in zip(good, splits)]
     no_mask = [e.file for e in lost if e.kind=='no mask']
     return collect_items(items, one_class_name(options), [1], options, bad, notes, no_mask=no_mask)
 

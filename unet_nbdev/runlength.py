@@ -130,7 +130,7 @@ def find_runlength(
     if source.is_file(): return [Part('runlength', source, images)] if source.suffix.lower()=='.csv' else []
     by_split = {}
     for f in sorted(source.glob('*.csv')):
-        if not f.is_file() or NOT_FOR_TRAINING.search(f.stem.lower()) or not is_runlength(f): continue
+        if not f.is_file() or f.name[0]=='.' or NOT_FOR_TRAINING.search(f.stem.lower()) or not is_runlength(f): continue
         by_split.setdefault(split_of_file(f), []).append(f)
     for same in by_split.values():
         if len(same)>1:
