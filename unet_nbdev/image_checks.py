@@ -94,7 +94,8 @@ def file_digest(
 
 # %% ../nbs/12a_image_checks.ipynb #n1look
 def _grey_thumb(img, side): # (side,side) float32
-    img = np.ascontiguousarray(img[...,:3]) if img.ndim==3 else img
+    step = max(1, min(img.shape[:2])//(8*side)) # enough pixels for a mean
+    img = np.ascontiguousarray(img[::step,::step,:3] if img.ndim==3 else img[::step,::step])
     small = cv2.resize(img, (side,side), interpolation=cv2.INTER_AREA).astype(np.float32)
     return small if small.ndim==2 else small.mean(2)
 
@@ -237,18 +238,24 @@ def report_copy(
 # %% ../nbs/12a_image_checks.ipynb #n5near
 def alike_pairs(
     a:list,          # of arrays (256,) from `picture_look`
-    b:list,          # the same of other images
+    b:list,          # the same of other images, or the same list
     least:float=.95, # correlation
 )->list: # of (correlation, position in a, position in b), the most alike first
-    "Find pairs of images that look alike"
+    "Find for each image the one that looks most alike; of the same list a later one"
     if not a or not b: return []
-    a,b = np.stack(a),np.stack(b)
-    found = []
+    wide,found = np.stack(b),[]
     for start in range(0, len(a), 256):
-        near = a[start:start+256]@b.T
-        found += [(float(near[i,j]), start+int(i), int(j)) for i,j in np.argwhere(near>least)]
+        skip = start+1 if a is b else 0
+        near = np.stack(a[start:start+256])@wide[skip:].T
+        if a is b: near[np.tri(*near.shape, -1, dtype=bool)] = -1 # those before it
+        if not near.size: break
+        best = near.argmax(1)
+        top = near[np.arange(len(best)),best]
+        found += [(float(top[i]), start+int(i), skip+int(best[i])) for i in np.flatnonzero(top>least)]
     return sorted(found, reverse=True)
 
+
+# %% ../nbs/12a_image_checks.ipynb #n5find
 def find_near_copies(
     report:Report,  # whose images have been looked at
     group_of:dict,  # path → group
@@ -257,14 +264,14 @@ def find_near_copies(
     seen = [(p,k) for p in report.parts for k,o in p.checks.items() if o.look is not None and o.digest]
     a,b = ([(p,k) for p,k in seen if p.split_of(k)==s] for s in ('train','valid'))
     if not a or not b: a = b = seen
-    pairs = alike_pairs(*([p.checks[k].look for p,k in some] for some in (a,b)))
-    pairs = [(a[i], b[j]) for _,i,j in pairs if a is not b or i<j]
-    def same(one, other):
-        checks,paths = zip(*[(p.checks[k], p.paths[k]) for p,k in (one,other)])
-        groups = {group_of.get(o) or o for o in paths}
-        copies = checks[0].digest==checks[1].digest # reported by `check_copies`
-        return not copies and len(groups)==2 and same_details(*map(open_image, paths))
-    return [pair for pair in pairs[:20+len(seen)//40] if same(*pair)]
+    looks = [p.checks[k].look for p,k in a]
+    pairs = alike_pairs(looks, looks if a is b else [p.checks[k].look for p,k in b])
+    def may_leak(one, other): # neither copies, which `check_copies` reports, nor of one group
+        digests,paths = zip(*[(p.checks[k].digest, p.paths[k]) for p,k in (one,other)])
+        return digests[0]!=digests[1] and len({group_of.get(o) or o for o in paths})==2
+    pairs = [(a[i], b[j]) for _,i,j in pairs if may_leak(a[i], b[j])]
+    pairs = pairs[:20+len(seen)//40] # each takes as long as looking at two images
+    return [pair for pair in pairs if same_details(*(open_image(p.paths[k]) for p,k in pair))]
 
 
 # %% ../nbs/12a_image_checks.ipynb #n5near2
