@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from fastcore.basics import patch
 from .core import DataError, IGNORE, palette
+from .groups import fold_parts
 from .show import figure, save_fig, to_rgb
 from .postprocessing import components
 
@@ -286,6 +287,7 @@ def calibrate(
     folds:int=5,           # number of folds, for the report
     pixels:int=1000,       # number of pixels drawn from each image for the temperature
     seed:int=0,            # decides which images make a fold, and which pixels are drawn
+    groups:list|None=None, # group of each image, kept in one fold; may be filled while pairs are made
 )->Calibrated:
     "Find temperature and coverage from images that were used for nothing else"
     rng = np.random.default_rng(seed)
@@ -299,7 +301,7 @@ def calibrate(
     if N<2:
         raise DataError(f'{N} images are too few to calibrate on',
                         'Give at least two, and nine for a coverage of 90 %; fifty are better')
-    parts = np.array_split(rng.permutation(N), min(folds, N))
+    parts = fold_parts(rng.permutation(N), folds, groups)
     T,report = _cross_fit_temperature(samples, parts)
     n = []
     risk = []

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np, cv2
 from fastcore.basics import patch
 from .core import Codes, DataError, IGNORE, any_of, check_values, list_of, num_in, write_csv
+from .groups import fold_parts
 from .shapes import mask2kaggle, mask2rle, mask2segm
 
 # %% ../nbs/21_postprocessing.ipynb #c009
@@ -753,9 +754,10 @@ def tune_postprocess(
     start:PostProcess|None=None, # settings to beat; None: the defaults
     progress:Callable|None=None, # called with the number of settings tried so far
     seed:int=0,             # decides which images make a fold
+    groups:list|None=None,  # group of each image, kept in one fold
 )->tuple: # (PostProcess, dict with images, before, after, gain, kept, classes …)
     "Choose the settings with the best mean score, and measure their gain on images that did not choose them"
-    if multilabel: return _tune_layers(pairs, score, folds, start, progress, seed)
+    if multilabel: return _tune_layers(pairs, score, folds, start, progress, seed, groups)
     N = len(pairs)
     if N<2: raise DataError(f'{N} images are too few to tune with', 'Give at least two; twenty are better')
     start = start or PostProcess()
@@ -765,7 +767,7 @@ def tune_postprocess(
     trials = _Trials(pairs, n, score, progress)
     trials.score_thresholds(start)
     images = np.arange(N)
-    parts = np.array_split(np.random.default_rng(seed).permutation(N), min(folds, N))
+    parts = fold_parts(np.random.default_rng(seed).permutation(N), folds, groups)
     posts = [_search(trials, grid, start, np.setdiff1d(images, part), objects) for part in parts]
     posts.append(_search(trials, grid, start, images, objects))
     def gain(objects=False): return _measure_gain(trials, start, parts, posts[:-1], objects)
@@ -778,13 +780,13 @@ def tune_postprocess(
     return best,res
 
 # %% ../nbs/21_postprocessing.ipynb #c081
-def _tune_layers(pairs, score, folds, start, progress, seed): # each class separately
+def _tune_layers(pairs, score, folds, start, progress, seed, groups): # each class separately
     start = start or PostProcess()
     C = len(pairs[0][0])
     tuned = []
     for k in range(C):
         layer = [(np.stack([1-p[k], p[k]]), m[k], *(t[k] for t in truth)) for p,m,*truth in pairs]
-        tuned.append(tune_postprocess(layer, False, score, folds, start.for_class(k), progress, seed))
+        tuned.append(tune_postprocess(layer, False, score, folds, start.for_class(k), progress, seed, groups))
     best,report = tuned[0]
     if C>1:
         values = {f.name:[getattr(post, f.name) for post,_ in tuned] for f in fields(PostProcess)}

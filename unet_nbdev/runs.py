@@ -20,6 +20,7 @@ from fastcore.basics import patch
 from torch import distributed
 from .core import DataError, Items
 from .settings import DataSettings, SearchSettings, Settings, SplitSettings, read_settings
+from .groups import group_items
 from .items import read_items
 from .data import fold_items, seg_dls, split_items
 from .device import pick_device
@@ -94,8 +95,11 @@ def train_items(
     if items is None:
         items = read_items(**settings.read_args())
         name_left_out(items.bad)
+    elif settings.group: items = group_items(items, settings.group)
     if fold: return fold_items(items, *fold, settings.seed),settings
-    if settings.folds: return items,settings
+    if settings.folds:
+        fold_items(items, 0, settings.folds, settings.seed) # raises if there are too few images or groups
+        return items,settings
     if not (settings.valid or settings.valid_pct
             or {o.split for o in items}>={'train','valid'}): settings = settings.filled(valid_pct=.2)
     return split_items(items, settings.valid or settings.valid_pct, settings.seed),settings
