@@ -15,14 +15,15 @@ from pathlib import Path
 from typing import Literal
 import unet_nbdev
 from .core import DataError, write_json
-from .settings import DataSettings, SearchSettings, Settings, option, read_settings
+from .settings import DataSettings, SearchSettings, Settings, option, read_settings, reused
 from .console import check_file_path, check_folder_path, check_positive, command, name_left_out
 
 # %% ../nbs/39_cli.ipynb #c018
 @dataclass(repr=False)
 class CheckSettings(DataSettings):
     "The data set to check"
-    names:str|None = option(None, "for masks: class names in the order of their values: 'cell,nucleus'")
+    names:str|None = reused('names')
+    group:str|None = reused('group')
 
 # %% ../nbs/39_cli.ipynb #n83c0ccb
 def repair_note(
@@ -50,7 +51,7 @@ def unet_doctor(
     "Check a data set for faults; the data itself is never changed"
     from unet_nbdev.doctor import check_items
     from unet_nbdev.repair import repair_items
-    args = dict(data.read_args(), names=data.names)
+    args = dict(data.read_args(), names=data.names, group=data.group)
     for path in (html, json): check_file_path(path)
     if repair: check_folder_path(repair)
     report = check_items(**args, progress=sys.stdout.isatty())

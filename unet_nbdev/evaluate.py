@@ -19,6 +19,7 @@ from .core import IGNORE, Codes, DataError, Item, Items, check_bad
 from .images import name_matches, nodata_of, open_image
 from .settings import DataSettings
 from .coco import anns2objects
+from .groups import group_items
 from .items import item2mask, read_items
 from .pages import html_table, img_tag, write_page
 from .show import plot_confusion, save_fig, show_masks
@@ -116,6 +117,7 @@ def validation_items(
     trained = seg.info.get('settings', {})
     if 'fold' in trained and len(seg.members)>1: return unseen_by_all(items, valid)
     if valid: return named_items(items, valid)
+    if trained.get('group'): items = group_items(items, trained['group'])
     if not valid_pct:
         if 'fold' in trained: return valid_part(fold_items(items, *trained['fold'], trained['seed']))
         named = matching_items(items, trained.get('valid') or '')
@@ -389,6 +391,7 @@ def calibrate_segmenter(
 )->FittedModel:
     "Fit a model's calibration, and its post-processing, to images with annotations"
     held,bad,room = [],[],max_bytes
+    groups,kept = [],[] # of the images that could be read, and of those that tune
     single = any(o.anns for o in items) and not seg.codes.multilabel # which pixels are one object is known
     def _pairs():
         nonlocal room
@@ -397,9 +400,11 @@ def calibrate_segmenter(
                 room -= probs.nbytes
                 objects = [anns2objects(item.anns or [], item.sz, items.codes)] if single else []
                 held.append((probs, true, *objects))
+                kept.append(item.group)
+            groups.append(item.group)
             yield probs,true
-    cal = calibrate(_pairs(), seg.codes.multilabel)
+    cal = calibrate(_pairs(), seg.codes.multilabel, groups=groups)
     check_bad(bad, len(items))
     if not tune: return FittedModel(cal, seg.post, None, bad)
-    post,gains = tune_postprocess(held, seg.codes.multilabel, start=seg.post)
+    post,gains = tune_postprocess(held, seg.codes.multilabel, start=seg.post, groups=kept)
     return FittedModel(cal, post, gains, bad)

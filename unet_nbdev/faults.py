@@ -78,7 +78,9 @@ add_faults(
           'Keep the one that is annotated well',
           'keep one; both have the same annotations', removes=True),
     Fault('train and valid', 'error', 'The same picture is in training and in validation, which makes scores too good',
-          'Keep it in only one of them', 'remove it from training', removes=True))
+          'Keep it in only one of them', 'remove it from training', removes=True),
+    Fault('leakage', 'warning', 'Images of training and validation show the same thing, which makes scores too good',
+          'Keep images that belong together in one of them: name their groups with group, or move them'))
 
 # %% ../nbs/03_faults.ipynb #nc332f5f
 add_faults(
@@ -232,6 +234,7 @@ class Finding:
     ids: dict            # COCO ids: image, annotation, category
     safe: bool           # can it be repaired without guessing?
     at: Place|None=None  # None: it concerns the data set as a whole
+    twin: Place|None=None # the other one, if it is about two
 
     def __str__(self): return str(DataError(self.what, self.fix, self.file, self.ids))
 
@@ -255,6 +258,9 @@ class Report:
         self.parts = []    # of `CocoPart` or `MaskPart`
         self.notes = []    # lines on what was concluded from the data
         self.n = 0         # images looked at
+        self.items = None  # the data set as `read_items` gives it; None if it cannot be read
+        self.notes = []    # lines on what was concluded from the data, from `Items.notes`
+        self.roots = []    # folders that the data set was said to be in
 
     def add(self,
         kind:str,            # key of FAULTS
@@ -263,12 +269,13 @@ class Report:
         file:Path|None=None, # image, mask or JSON file
         ids:dict|None=None,  # COCO ids
         at:Place|None=None,  # None: it concerns the data set as a whole
+        twin:Place|None=None, # the other one, if it is about two
     ):
         "Add a finding"
         fault = FAULTS[kind]
         safe = bool(safe and fault.repair)
         fix = f'{fault.fix} (repair: {fault.repair})' if safe else fault.fix
-        self.findings.append(Finding(kind, fault.severity, printable(what), fix, file, ids or {}, safe, at))
+        self.findings.append(Finding(kind, fault.severity, printable(what), fix, file, ids or {}, safe, at, twin))
 
     def __len__(self): return len(self.findings)
 
@@ -281,10 +288,11 @@ def add_at(self:Report,
     kind:str,        # key of FAULTS
     what:str,        # what was found, and what was expected
     safe:bool=False, # may it be repaired, if its kind has a repair?
+    twin:Place|None=None, # the other one, if it is about two
 ):
     "Add a finding about one image, annotation, category or mask"
     file,ids = part.locate(group, k)
-    self.add(kind, what, safe, file, ids, Place(part.i, group, k))
+    self.add(kind, what, safe, file, ids, Place(part.i, group, k), twin)
 
 # %% ../nbs/03_faults.ipynb #n17173fb
 @patch

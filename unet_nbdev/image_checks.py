@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['FORMAT_SUFFIXES', 'ImageCheck', 'read_header', 'mode_symptom', 'has_alpha', 'file_symptoms', 'file_digest',
-           'check_image', 'CheckedPart', 'check_files', 'check_modes', 'check_copies', 'report_copy']
+           'picture_look', 'same_details', 'check_image', 'CheckedPart', 'check_files', 'check_modes', 'check_copies',
+           'report_copy', 'alike_pairs', 'find_near_copies', 'check_near_copies']
 
 # %% ../nbs/12a_image_checks.ipynb #n6634246
 import hashlib, os
@@ -13,11 +14,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 import numpy as np
+import cv2, numpy as np
+from PIL import Image
 from fastprogress import progress_bar
 from .core import DataError
-from .images import PICTURE, exif_orientation, open_image, open_picture, open_stored, reader_of, split_page
+from .images import PICTURE, exif_orientation, open_image, open_picture, open_stored, reader_of
+from .images import split_page
 from .tiff import is_tiff, tiff_mode
-from .faults import Report, Symptom
+from .faults import Place, Report, Symptom
 
 # %% ../nbs/12a_image_checks.ipynb #n1check
 @dataclass
@@ -27,6 +31,7 @@ class ImageCheck:
     digest: str=''            # hash of the file; empty if it is blank or cannot be read
     mode: Symptom|None=None   # set unless its pixels are stored as plain grey or RGB
     grey: bool=False          # one channel?
+    look: np.ndarray|None=None # from `picture_look`
 
 # %% ../nbs/12a_image_checks.ipynb #c011
 FORMAT_SUFFIXES = dict( # Pillow's name of a format → suffixes
@@ -117,6 +122,34 @@ def file_digest(
     content = file.read_bytes() if page is None else np.ascontiguousarray(open_stored(path)[0])
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 
+# %% ../nbs/12a_image_checks.ipynb #n1look
+def _grey_thumb(img, side): # (side,side) float32
+    step = max(1, min(img.shape[:2])//(8*side)) # enough pixels for a mean
+    img = np.ascontiguousarray(img[::step,::step,:3] if img.ndim==3 else img[::step,::step])
+    small = cv2.resize(img, (side,side), interpolation=cv2.INTER_AREA).astype(np.float32)
+    return small if small.ndim==2 else small.mean(2)
+
+def _standardise(x): # → (N,) float32, or None for a surface without contrast
+    x = x.ravel()-x.mean()
+    length = np.linalg.norm(x)
+    return x/length if length>len(x)**.5 else None
+
+def picture_look(
+    img:np.ndarray, # (H,W) or (H,W,C)
+)->np.ndarray|None: # (256,) float32; None for a surface without contrast
+    "What an image looks like from far away; the product of two is their correlation"
+    return _standardise(_grey_thumb(img, 16))
+
+def same_details(
+    a:np.ndarray, # (H,W) or (H,W,C)
+    b:np.ndarray, # of any size
+)->bool:
+    "Are two images the same picture, whatever their size, brightness and compression?"
+    thumbs = [_grey_thumb(o, 128) for o in (a,b)]
+    a,b = [_standardise(o-cv2.GaussianBlur(o, (0,0), 4)) for o in thumbs]
+    return a is not None and b is not None and float(a@b)>.88
+
+
 # %% ../nbs/12a_image_checks.ipynb #c012
 def _check_decoded(path, sz): # → `ImageCheck`; raises if the image cannot be used
     img = open_image(path, sz)
@@ -131,7 +164,7 @@ def _check_decoded(path, sz): # → `ImageCheck`; raises if the image cannot be 
     blank = bool(img.size and ((img==first)|(img!=img)&(first!=first)).all()) # NaN differs from itself
     if blank: faults.append(Symptom('blank image', f'every pixel is {np.ravel(img[0,0]).tolist()}'))
     digest = '' if blank else file_digest(path) # blank images look alike and are no copies
-    return ImageCheck(faults, digest, mode, img.ndim==2)
+    return ImageCheck(faults, digest, mode, img.ndim==2, picture_look(img))
 
 def check_image(
     path:Path,          # the image file
@@ -232,3 +265,58 @@ def report_copy(
     kind = 'train and valid' if leak else 'duplicate picture'
     twin = '/'.join(q.paths[other].parts[-2:])
     report.add_at(p, 'images', k, kind, f'the same picture as {twin}', safe)
+
+# %% ../nbs/12a_image_checks.ipynb #n5near
+def alike_pairs(
+    a:list,          # of arrays (256,) from `picture_look`
+    b:list,          # the same of other images, or the same list
+    least:float=.95, # correlation
+)->list: # of (correlation, position in a, position in b), the most alike first
+    "Find for each image the one that looks most alike; of the same list a later one"
+    if not a or not b: return []
+    wide,found = np.stack(b),[]
+    for start in range(0, len(a), 256):
+        skip = start+1 if a is b else 0
+        near = np.stack(a[start:start+256])@wide[skip:].T
+        if a is b: near[np.tri(*near.shape, -1, dtype=bool)] = -1 # those before it
+        if not near.size: break
+        best = near.argmax(1)
+        top = near[np.arange(len(best)),best]
+        found += [(float(top[i]), start+int(i), skip+int(best[i])) for i in np.flatnonzero(top>least)]
+    return sorted(found, reverse=True)
+
+
+# %% ../nbs/12a_image_checks.ipynb #n5find
+def find_near_copies(
+    report:Report,  # whose images have been looked at
+    group_of:dict,  # path → group
+)->list: # of ((part, position), (part, position))
+    "Find images of training and validation, or of a set without them, that show the same picture"
+    seen = [(p,k) for p in report.parts for k,o in p.checks.items() if o.look is not None and o.digest]
+    a,b = ([(p,k) for p,k in seen if p.split_of(k)==s] for s in ('train','valid'))
+    if not a or not b: a = b = seen
+    looks = [p.checks[k].look for p,k in a]
+    pairs = alike_pairs(looks, looks if a is b else [p.checks[k].look for p,k in b])
+    def may_leak(one, other): # neither copies, which `check_copies` reports, nor of one group
+        digests,paths = zip(*[(p.checks[k].digest, p.paths[k]) for p,k in (one,other)])
+        return digests[0]!=digests[1] and len({group_of.get(o) or o for o in paths})==2
+    pairs = [(a[i], b[j]) for _,i,j in pairs if may_leak(a[i], b[j])]
+    pairs = pairs[:20+len(seen)//40] # each takes as long as looking at two images
+    return [pair for pair in pairs if same_details(*(open_image(p.paths[k]) for p,k in pair))]
+
+
+# %% ../nbs/12a_image_checks.ipynb #n5near2
+def check_near_copies(
+    report:Report,         # to add to
+    group_of:dict|None=None, # path → group
+):
+    "Report images that show nearly the same picture, where one trains and the other validates"
+    named = set()
+    for (p,k),(q,other) in find_near_copies(report, group_of or {}):
+        if (p.i,k) in named: continue
+        named.add((p.i,k))
+        twin = '/'.join(q.paths[other].parts[-2:])
+        split = p.split_of(k)=='train' and q.split_of(other)=='valid'
+        where = 'which is in validation' if split else 'and a random split may part them'
+        report.add_at(p, 'images', k, 'leakage', f'nearly the same picture as {twin}, {where}', False, Place(q.i, 'images', other))
+

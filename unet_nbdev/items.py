@@ -24,6 +24,7 @@ from .object_folders import OBJECT_FOLDERS
 from .labelme import LABELME
 from .coco_sets import COCO, coco_parts
 from .mask_search import FOUND_MASKS, MASKS
+from .groups import group_items
 
 # %% ../nbs/09_items.ipynb #nmkroi1
 def open_roi(
@@ -162,7 +163,7 @@ def read_items(
     roi:Path|None=None,           # for masks: folder of masks of the field of view; what lies outside is IGNORE
     mask_name:str|None=None,      # name of an image's mask, such as '{stem}_manual1.gif'; None: learned from the names
     pages:str|None=None,          # pages of image stacks to use, such as '0:10' or '0,5'; None: all
-    group:str|Callable|None=None, # pattern whose first group, searched in an image's path, names its patient, slide or scene; or a function of an Item
+    group:str|Callable|dict|None=None, # patient, slide or scene of an image: pattern searched in its path, function of an Item, or table of file names; 'no': none; None: suggested by the data
     quiet:bool=False,             # do not print what was concluded from the data
     strict:bool=False,            # stop at the first thing that cannot be used instead of leaving it out
     max_bad:float=0.05,           # stop if a larger share cannot be used
@@ -174,7 +175,7 @@ def read_items(
         codes = codes.as_multilabel(False)
     options = ReadOptions(classes, names, void, crowd, codes, instances, roi, mask_name, pages, group, strict, max_bad)
     parts = scan(root, coco, images, masks)
-    items = layout_named(parts[0].layout).read(parts, options)
+    items = group_items(layout_named(parts[0].layout).read(parts, options), group)
     if roi is not None: items = add_roi(items, roi)
     if not quiet: print(*items.notes, sep='\n', end='\n'*bool(items.notes))
     if multilabel and items.codes is not None: items.codes = items.codes.as_multilabel()

@@ -49,7 +49,7 @@ class ReadOptions:
     roi:Path|None=None            # folder of masks of the field of view: what lies outside is IGNORE
     mask_name:str|None=None       # name of an image's mask, such as '{stem}_manual1.gif'; None: learned from the names
     pages:str|None=None           # pages of image stacks to use, such as '0:10' or '0,5'; None: all
-    group:str|None=None           # pattern whose first group, searched in an image's path, names its group
+    group:str|None=None           # what groups the images, as in read_items
     strict:bool=False             # stop at the first thing that cannot be used
     max_bad:float=0.05            # stop if a larger share cannot be used
 

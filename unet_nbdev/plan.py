@@ -18,6 +18,7 @@ from fastcore.basics import patch
 from .core import IGNORE, Codes, DataError, Item, Items, layers2map
 from .images import nodata_of, open_image
 from .settings import Settings, parse_bands, parse_window
+from .groups import group_text, leak_text
 from .items import item2mask
 from .pages import html_table
 from .prep import Prep, image_kind
@@ -289,7 +290,10 @@ class Plan:
     why:dict          # setting → reason
     seen:dict         # from `fingerprint`
 
-    def __getitem__(self, k): return self.seen['n_in'] if k=='n_in' else getattr(self.settings, k)
+    def __getitem__(self, k):
+        if k=='n_in': return self.seen['n_in']
+        if k=='group': return self.settings.group or 'by itself'
+        return getattr(self.settings, k)
 
     def prep(self)->Prep:
         "How images reach the network"
@@ -333,6 +337,7 @@ def make_plan(
         else:
             v,why[k] = choose(f, s)
             s = s.filled(**{k:v})
+    if grouped := leak_text(items) or group_text(items): why['group'] = grouped
     usual = Settings()
     for k,o in Settings.options().items():
         if o.planned and k not in why: why[k] = 'usual' if getattr(s, k)==getattr(usual, k) else 'given'
