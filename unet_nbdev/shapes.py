@@ -361,7 +361,7 @@ def ellipse_points(
     degrees:float=0., # clockwise
 )->np.ndarray: # (N,2)
     "Corners of an ellipse, enough for its size"
-    n = min(max(12, int(4*max(radii))), 3600)
+    n = int(np.clip(np.nan_to_num(4*max(radii)), 12, 3600))
     t = np.linspace(0, 2*np.pi, n, endpoint=False)
     points = np.stack([np.cos(t)*radii[0], np.sin(t)*radii[1]], 1)+centre
     return turn_points(points, degrees, centre) if degrees else points
