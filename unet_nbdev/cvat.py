@@ -17,10 +17,10 @@ import numpy as np
 from .core import Codes, DataError, Items, atomic, brief, is_file_name, part_of
 from .faults import data_error
 from .shapes import ellipse_points, is_image_size, mask2rle, run_lengths, turn_points
-from .coco import ann2mask, split_of_file
+from .coco import ann2mask
 from .layouts import Layout, Part, ReadOptions, list_images, result_or_error
-from .drawings import Drawing, Shape, annotation_files, as_number, head_of, image_folder, labelled_anns
-from .drawings import one_polygon, read_drawings, relative_names
+from .drawings import Drawing, Shape, annotation_files, as_number, file_splits, head_of, image_folder
+from .drawings import labelled_anns, one_polygon, read_drawings, relative_names
 
 # %% ../nbs/08g_cvat.ipynb #tcec8f30
 MAX_XML = 2**30 # bytes
@@ -220,18 +220,17 @@ def read_cvat(
     "Read images and CVAT files; what cannot be used is named in `bad`"
     part, = parts
     folder = image_folder(part.files, part.images)
-    splits = [split_of_file(f) for f in part.files]
     drawings,declared,bad,notes = [],[],[],[]
-    for file,split in zip(part.files, splits):
+    for file,split in zip(part.files, file_splits(part.files)):
         root = result_or_error(parse_xml, file)
         if isinstance(root, DataError):
             bad.append(root)
             continue
         declared += declared_labels(root)
-        drawings += cvat_images(root, file, split if len(set(splits))>1 else '')
+        drawings += cvat_images(root, file, split)
         if root.find('track') is None: continue
         own = folder if len(part.files)==1 or part.images else image_folder([file])
-        frames,said = cvat_frames(root, file, own, folder, split if len(set(splits))>1 else '')
+        frames,said = cvat_frames(root, file, own, folder, split)
         drawings += [replace(o, group=file.parent.name) for o in frames] if len(part.files)>1 else frames
         notes += said
     return read_drawings(drawings, list(dict.fromkeys(declared)), options, folder, bad, notes)

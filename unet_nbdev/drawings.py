@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['RESERVED_LABELS', 'ANNOTATION_FOLDERS', 'Shape', 'as_number', 'has_label', 'shape_ann', 'shape_box', 'Drawing',
            'find_drawing_images', 'DrawnImage', 'draw_image', 'label_ids', 'read_drawings', 'annotation_files',
-           'head_of', 'image_folder', 'load_json', 'guess_encoding', 'labelled_anns', 'one_polygon', 'relative_names']
+           'file_splits', 'head_of', 'image_folder', 'load_json', 'guess_encoding', 'labelled_anns', 'one_polygon',
+           'relative_names']
 
 # %% ../nbs/08da_drawings.ipynb #tdd4556b
 import json, math, os, re
@@ -19,7 +20,7 @@ from .core import Codes, DataError, IGNORE, Item, Items, brief, is_file_name
 from .images import exif_orientation, image_size
 from .faults import Fault, add_faults, data_error
 from .shapes import is_real, segm2rle
-from .coco import drawing_order, ignore_region, visible_anns
+from .coco import drawing_order, ignore_region, split_of_file, visible_anns
 from .mask_codes import class_names
 from .layouts import ReadOptions, collect_items, find_images, fit_size, folder_split, holds_images
 from .layouts import keep_bad, result_or_error, subfolders, unique_ids, unused_images
@@ -240,15 +241,23 @@ def annotation_files(
     source:Path,       # a file, or the folder of a data set
     suffix:str,        # such as .json
     is_mine:Callable,  # file → whether it is of this tool
-    n:int=20,          # files of a folder to look at
+    n:int=20,          # files of a folder to look at; if any is of this tool, all are
 )->list: # sorted paths
     "Find the files of an annotation tool"
     if source.is_file(): return [source] if source.suffix.lower()==suffix and is_mine(source) else []
     folders = [source, *sorted(subfolders(source, 50))]
     folders += [d for o in folders[1:] for d in sorted(subfolders(o, 10))]
     folders = [d for d in folders if not d.name.startswith('.') or d==source]
-    files = [f for d in folders for f in islice(d.glob(f'*{suffix}'), n)]
-    return sorted(f for f in files if f.is_file() and not f.name.startswith('.') and is_mine(f))
+    def mine(f): return f.is_file() and not f.name.startswith('.') and is_mine(f)
+    found = []
+    for d in folders:
+        if any(map(mine, islice(d.glob(f'*{suffix}'), n))): found += filter(mine, d.glob(f'*{suffix}'))
+    return sorted(found)
+
+def file_splits(files:list)->list: # train, valid, test or '' for each
+    "Tell what annotation files are for, by their names; nothing if all are for the same"
+    splits = [split_of_file(f) for f in files]
+    return splits if len(set(splits))>1 else ['']*len(files)
 
 # %% ../nbs/08da_drawings.ipynb #tde662a7
 def head_of(
