@@ -33,7 +33,8 @@ def parse_xml(file:Path)->ET.Element:
     if raw is None: raise error(f'the file is larger than {MAX_XML>>30} GiB')
     try: text = raw.decode('utf-16' if raw[:2] in (b'\xff\xfe', b'\xfe\xff') else 'utf-8-sig')
     except ValueError: raise error('the file is not UTF-8') from None
-    if re.search(r'<!\s*(DOCTYPE|ENTITY)', text, re.I): raise error('the file defines entities (DOCTYPE), which is refused')
+    if re.search(r'<!\s*(DOCTYPE|ENTITY)', text, re.I):
+        raise error('the file defines entities (DOCTYPE), which is refused')
     try: return ET.fromstring(text)
     except (ET.ParseError, ValueError) as e: raise error(f'the file is not XML ({e})') from None
 
@@ -53,7 +54,7 @@ def find_cvat(
     return [Part('cvat', source, images, files=files)] if files else []
 
 # %% ../nbs/08g_cvat.ipynb #tcfa9288
-NO_AREA_LABELS = ('points', 'polyline', 'skeleton', 'tag', 'cuboid') # types of labels whose shapes have no area
+NO_AREA_LABELS = ('points', 'polyline', 'skeleton', 'tag', 'cuboid') # types of labels
 
 def declared_labels(root:ET.Element)->list:
     "The labels of a task whose shapes have an area, in the order of the task"
@@ -109,13 +110,16 @@ def _turned(corners, degrees, about): # corners as a list; as they are if they a
 def _cvat_mask(shape, rle, xs, sz): # the shape with its run lengths, or with the fault that they have
     x,y,w,h = xs
     shape = replace(shape, points=[(x,y), (x+w,y+h)])
-    inside = all(v==v and v==int(v) for v in xs) and w>0 and h>0 and 0<=x and x+w<=sz[1] and 0<=y and y+h<=sz[0]
-    if not inside: return replace(shape, fault=('rle size', f'mask of {w:g}×{h:g} at {x:g},{y:g} does not lie in the image'))
+    whole = all(v==v and v==int(v) for v in xs)
+    inside = whole and w>0 and h>0 and 0<=x and x+w<=sz[1] and 0<=y and y+h<=sz[0]
+    if not inside:
+        return replace(shape, fault=('rle size', f'mask of {w:g}×{h:g} at {x:g},{y:g} does not lie in the image'))
     x,y,w,h = (int(v) for v in xs)
     try: counts = run_lengths([int(o) for o in rle.split(',')])
     except ValueError: return replace(shape, fault=('rle corrupt', f'mask with the run lengths {brief(rle)}'))
     total = sum(counts.tolist())
-    if total!=w*h: return replace(shape, fault=('rle length', f'mask of {total} pixels; its box has {w*h} ({w}×{h})'))
+    if total!=w*h:
+        return replace(shape, fault=('rle length', f'mask of {total} pixels; its box has {w*h} ({w}×{h})'))
     msk = np.zeros(sz, np.uint8)
     msk[y:y+h,x:x+w] = np.repeat(np.arange(len(counts))%2, counts).reshape(h, w)
     return replace(shape, rle=mask2rle(msk))
@@ -183,8 +187,8 @@ def frame_images(
         complete = frames is not None and len(frames)<=len(by_number) and all(f in by_number for f in frames)
         if complete or named or frames is None: return by_number,''
     if frames is not None and len(frames)==len(imgs):
-        note = f'frames {frames[0]} to {frames[-1]} are the images {imgs[0].name} to {imgs[-1].name}, in the order of their names'
-        return dict(zip(frames, imgs)),note
+        said = f'frames {frames[0]} to {frames[-1]} are the images {imgs[0].name} to {imgs[-1].name}'
+        return dict(zip(frames, imgs)),f'{said}, in the order of their names'
     what = 'the images cannot be matched with the frames of the video'
     raise DataError(what, 'Name them frame_000000.png and so on, as CVAT does', folder)
 
@@ -198,19 +202,27 @@ def task_frames(root:ET.Element)->range|None:
     if first==first and last>=first: return range(int(first), int(last)+1, step)
     return range(int(size)) if size==size and size>0 else None
 
-def cvat_frames(root:ET.Element, file:Path, folder:Path, top:Path, split:str='')->tuple: # list of Drawing, notes
-    "List the frames of a file of CVAT for video whose images are in `folder`, below `top`"
+def cvat_frames(
+    root:ET.Element, # of a file of CVAT for video
+    file:Path,       # that file
+    folder:Path,     # with its images
+    top:Path,        # the folder of the data set
+    split:str='',
+)->tuple: # list of Drawing, notes
+    "List the frames of a video"
     if len({o.get('task_id') for o in root.iterfind('track')})>1:
-        raise data_error('annotation file', 'the file has tracks of several tasks', file, fix='Export each task by itself')
+        fix = 'Export each task by itself'
+        raise data_error('annotation file', 'the file has tracks of several tasks', file, fix=fix)
     frames = task_frames(root)
     by_frame,note = frame_images(folder, frames)
     tracks = [read_track(o) for o in root.iterfind('track')]
     size = root.find('./meta//original_size')
-    sz = None if size is None else _image_size((size.findtext('width') or ''), (size.findtext('height') or ''))
+    sz = None if size is None else _image_size(size.findtext('width'), size.findtext('height'))
     def drawing(frame, img):
         def shapes(sz): return [s for s in (t.at(frame, sz) for t in tracks) if s is not None]
         return Drawing(file, [img.relative_to(top).as_posix()], shapes, sz, split)
-    return [drawing(f, img) for f,img in by_frame.items() if frames is None or f in frames],[note] if note else []
+    used = [f for f in by_frame if frames is None or f in frames]
+    return [drawing(f, by_frame[f]) for f in used],[note] if note else []
 
 # %% ../nbs/08g_cvat.ipynb #tc0b2019
 def read_cvat(
@@ -271,8 +283,9 @@ def write_cvat(
     labels = ET.SubElement(ET.SubElement(ET.SubElement(root, 'meta'), 'task'), 'labels')
     used = dict.fromkeys(codes.names)
     for i,(o,name) in enumerate(zip(items, names)):
+        size = dict(width=str(o.sz[1]), height=str(o.sz[0]))
         subset = dict(subset=o.split) if o.split else {}
-        image = ET.SubElement(root, 'image', id=str(i), name=name, width=str(o.sz[1]), height=str(o.sz[0]), **subset)
+        image = ET.SubElement(root, 'image', id=str(i), name=name, **subset, **size)
         for z,(label,ann) in enumerate(labelled_anns(o, codes, ordered=True)):
             used[label] = None
             _write_shape(image, label, ann, o.sz, z)
@@ -283,5 +296,6 @@ def write_cvat(
     return Path(path)
 
 def _check_xml_text(texts, path): # raise if a text has characters that XML cannot hold
-    bad = next((o for o in texts if re.search('[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]', o)), None)
+    not_xml = re.compile(r'[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]')
+    bad = next(filter(not_xml.search, texts), None)
     if bad is not None: raise DataError(f'the name {brief(bad)} cannot be written in XML', 'Rename it', path)

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['RESERVED_LABELS', 'ANNOTATION_FOLDERS', 'Shape', 'as_number', 'has_label', 'shape_ann', 'shape_box', 'Drawing',
-           'find_drawing_images', 'DrawnImage', 'draw_image', 'label_ids', 'read_drawings', 'annotation_files',
-           'file_splits', 'head_of', 'image_folder', 'load_json', 'guess_encoding', 'labelled_anns', 'one_polygon',
-           'relative_names']
+           'find_drawing_images', 'path_tails', 'DrawnImage', 'draw_image', 'label_ids', 'read_drawings',
+           'annotation_files', 'file_splits', 'head_of', 'image_folder', 'load_json', 'guess_encoding', 'labelled_anns',
+           'one_polygon', 'relative_names']
 
 # %% ../nbs/08da_drawings.ipynb #tdd4556b
 import json, math, os, re
@@ -95,16 +95,31 @@ def find_drawing_images(
     drawings:list, # of Drawing
     folder:Path,   # searched through its subfolders
 )->list: # a path for each, None where there is no such image
-    "Find the image of each drawing, by its most exact name first"
+    "Find the image of each drawing: next to its file, or anywhere below the folder, by its most exact name first"
     if not holds_images(folder):
         what = 'no image was found near the annotations'
         raise DataError(what, 'Give their folder, images=DIR or --images', folder)
-    found = {}
+    found = {i:img for i,d in enumerate(drawings) if (img := _image_at(d, folder))}
     for k in range(max(len(d.names) for d in drawings)):
         names = {i:d.names[k] for i,d in enumerate(drawings) if i not in found and k<len(d.names)}
         imgs = find_images(folder, {n for n in names.values() if n.strip('/\\. ')})
         found |= {i:imgs[n] for i,n in names.items() if n in imgs}
     return [found.get(i) for i in range(len(drawings))]
+
+def _image_at(d, folder): # the image exactly where a drawing says, seen from its file or from the folder; or None
+    root = os.path.abspath(folder)
+    for name in d.names:
+        for base in (d.file.parent, root):
+            path = os.path.abspath(os.path.join(base, name))
+            if path.startswith(root+os.sep) and os.path.isfile(path): return Path(folder)/os.path.relpath(path, root)
+
+def path_tails(
+    place:str, # a path from another computer
+    n:int=6,   # how many folders at most
+)->list: # of paths, the longest first
+    "Cut a path from the left, to look for it below another folder"
+    parts = [o for o in place.replace('\\', '/').split('/') if o not in ('', '.', '..')]
+    return ['/'.join(parts[k:]) for k in range(max(0, len(parts)-n), len(parts))]
 
 # %% ../nbs/08da_drawings.ipynb #td9a525d
 @dataclass

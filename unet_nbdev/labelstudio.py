@@ -21,14 +21,15 @@ from .shapes import ellipse_points, is_image_size, mask2rle, turn_points
 from .coco import ann2mask
 from .layouts import Layout, Part, ReadOptions, holds_images, list_images, result_or_error
 from .drawings import Drawing, Shape, annotation_files, as_number, file_splits, head_of, image_folder
-from .drawings import labelled_anns, load_json, one_polygon, read_drawings, relative_names
+from .drawings import labelled_anns, load_json, one_polygon, path_tails, read_drawings, relative_names
 
 # %% ../nbs/08h_labelstudio.ipynb #tl90de8c
 def is_labelstudio(file:Path)->bool:
     "Is this an export of Label Studio? Only its beginning is read"
     head = head_of(file)
     if b'"original_width"' in head and b'"original_height"' in head: return True
-    return b'"result"' in head and b'"data"' in head and any(o in head for o in (b'"annotations"', b'"completions"'))
+    has_tasks = b'"annotations"' in head or b'"completions"' in head
+    return has_tasks and b'"result"' in head and b'"data"' in head
 
 # %% ../nbs/08h_labelstudio.ipynb #tlf1f803
 def find_labelstudio(
@@ -69,7 +70,8 @@ def unpack_brush(
     sz:tuple, # (height, width) of the image
 )->np.ndarray: # (H,W) uint8, 0 or 1; a ValueError tells what is wrong, as in "runs …"
     "Unpack a brush stroke"
-    if not isinstance(rle, list) or not all(type(v) is int and 0<=v<256 for v in rle): raise ValueError('are not bytes')
+    are_bytes = isinstance(rle, list) and all(type(v) is int and 0<=v<256 for v in rle)
+    if not are_bytes: raise ValueError('are not bytes')
     reader = BitReader(bytes(rle))
     n = reader.take(32)
     if n!=4*sz[0]*sz[1]: raise ValueError(f'are for {n} values; the image has 4·{sz[0]*sz[1]}')
@@ -112,7 +114,7 @@ def pack_brush(
 # %% ../nbs/08h_labelstudio.ipynb #tldbf4b7
 def region_labels(value:dict)->list:
     "The labels in the value of a region"
-    lists = [v for k,v in value.items() if isinstance(k, str) and k.endswith('labels') and isinstance(v, list)]
+    lists = [v for k,v in value.items() if k.endswith('labels') and isinstance(v, list)]
     return [o for v in lists for o in v if isinstance(o, str)]
 
 def region_shape(
@@ -157,7 +159,8 @@ def _bitmap_shape(url, sz): # the Shape of a mask that is a picture in base64
         with Image.open(io.BytesIO(raw)) as im:
             if im.size!=(sz[1], sz[0]): raise ValueError(f'is {im.size[0]}×{im.size[1]}')
             a = np.array(im.convert('RGBA'))
-    except Exception: return Shape(None, 'mask', fault=('rle corrupt', 'bitmask that cannot be decoded, or of another size'))
+    except Exception:
+        return Shape(None, 'mask', fault=('rle corrupt', 'bitmask that cannot be decoded, or of another size'))
     on = a[...,3]>=128
     return Shape(None, 'mask', rle=mask2rle(on & a[...,:3].any(-1) if on.all() else on))
 
@@ -190,10 +193,8 @@ def image_names(url:str)->list:
     if 'fileuri' in query:
         try: place = urlsplit(base64.b64decode(query['fileuri'][0], validate=True).decode()).path
         except (ValueError, binascii.Error): pass
-    folders = [o for o in place.replace('\\', '/').split('/') if o and o!='.']
-    names = ['/'.join(folders[k:]) for k in range(max(0, len(folders)-6), len(folders))]
-    own = re.sub('^[0-9a-f]{8}-', '', folders[-1]) if folders else ''
-    return list(dict.fromkeys([*names, own])) or [url]
+    names = path_tails(place) or [url]
+    return list(dict.fromkeys([*names, re.sub('^[0-9a-f]{8}-', '', names[-1])]))
 
 # %% ../nbs/08h_labelstudio.ipynb #tl659fd7
 def task_image(data:dict)->str:
@@ -221,9 +222,10 @@ def as_task(entry)->dict|None:
         return dict(id=inner.get('id'), data=inner['data'], annotations=[entry])
     if isinstance(entry.get('data'), dict):
         annotations = entry.get('annotations', entry.get('completions'))
-        return dict(id=entry.get('id'), data=entry['data'], annotations=annotations if isinstance(annotations, list) else [])
+        if not isinstance(annotations, list): annotations = []
+        return dict(id=entry.get('id'), data=entry['data'], annotations=annotations)
     lists = [v for v in entry.values() if isinstance(v, list) and all(isinstance(o, dict) for o in v)]
-    annotation = {k:entry[k] for k in ('updated_at', 'created_at') if k in entry} | dict(result=[o for v in lists for o in v])
+    annotation = {k:entry.get(k) for k in ('updated_at', 'created_at')} | dict(result=[o for v in lists for o in v])
     return dict(id=entry.get('id'), data=entry, annotations=[annotation]) if task_image(entry) else None
 
 def join_tasks(tasks:list)->list: # tasks with different ids
@@ -261,8 +263,11 @@ def uploaded_names(folder:Path)->dict: # name after upload → path below the fo
     "The names that images would get when uploaded"
     if not holds_images(folder): return {}
     by_name = {}
-    for f in list_images(folder): by_name.setdefault(re.sub(r'[^-\w.]', '', f.name.strip().replace(' ', '_')), []).append(f)
-    return {n:fs[0].relative_to(folder).as_posix() for n,fs in by_name.items() if len(fs)==1 and fs[0].name!=n}
+    for f in list_images(folder):
+        name = re.sub(r'[^-\w.]', '', f.name.strip().replace(' ', '_'))
+        by_name.setdefault(name, []).append(f)
+    unique = {name:files[0] for name,files in by_name.items() if len(files)==1}
+    return {name:f.relative_to(folder).as_posix() for name,f in unique.items() if f.name!=name}
 
 # %% ../nbs/08h_labelstudio.ipynb #tldb2ab6
 def read_labelstudio(
@@ -281,16 +286,16 @@ def read_labelstudio(
             continue
         entries,note = loaded
         notes += [note] if note else []
-        tasks = join_tasks([o for o in map(as_task, entries if isinstance(entries, list) else [entries]) if o])
-        for o in tasks:
+        if not isinstance(entries, list): entries = [entries]
+        for o in join_tasks([o for o in map(as_task, entries) if o]):
             annotation = pick_annotation(o['annotations'])
             waiting += annotation is None
             several += len(o['annotations'])>1
             if annotation is None: continue
             d = task_drawing(o, annotation, file, split)
             drawings.append(replace(d, names=d.names+[uploaded[n] for n in d.names[-1:] if n in uploaded]))
-    if several: notes.append(f'{several} tasks have several annotations: the ground truth or the latest finished one is used')
-    if waiting: notes.append(f'{waiting} tasks have no finished annotation and are left aside (predictions and drafts are not used)')
+    if several: notes.append(f'{several} tasks have several annotations: the ground truth or the latest is used')
+    if waiting: notes.append(f'{waiting} tasks have no finished annotation: drafts and predictions are not used')
     return read_drawings(drawings, [], options, folder, bad, notes)
 
 LABELSTUDIO = Layout('labelstudio', find_labelstudio, read_labelstudio, 'exports of Label Studio (JSON)')
@@ -318,6 +323,7 @@ def write_labelstudio(
     for i,(o,name) in enumerate(zip(items, relative_names(items, path))):
         anns = labelled_anns(o, codes, ordered=False)
         result = [_region(a, label, o.sz, f'{i}_{k}') for k,(label,a) in enumerate(anns)]
-        tasks.append(dict(data=dict(image=f'/data/local-files/?d={quote(name)}'), annotations=[dict(result=result)]))
+        data = dict(image=f'/data/local-files/?d={quote(name)}')
+        tasks.append(dict(data=data, annotations=[dict(result=result)]))
     write_json(path, tasks, indent=None)
     return Path(path)
