@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['RESERVED_LABELS', 'ANNOTATION_FOLDERS', 'Shape', 'as_number', 'has_label', 'shape_ann', 'shape_box', 'Drawing',
-           'find_drawing_images', 'path_tails', 'DrawnImage', 'draw_image', 'label_ids', 'read_drawings',
-           'annotation_files', 'file_splits', 'head_of', 'image_folder', 'load_json', 'guess_encoding', 'labelled_anns',
-           'one_polygon', 'relative_names']
+           'find_drawing_images', 'path_tails', 'DrawnImage', 'draw_image', 'label_ids', 'read_drawings', 'class_anns',
+           'annotation_files', 'file_splits', 'head_of', 'image_folder', 'load_json', 'guess_encoding',
+           'encoding_notes', 'labelled_anns', 'one_polygon', 'relative_names']
 
 # %% ../nbs/08da_drawings.ipynb #tdd4556b
 import json, math, os, re
@@ -133,9 +133,9 @@ class DrawnImage:
 
     def add(self, shape:Shape, file:Path):
         "Add a shape, or ignore its box if it cannot be used"
-        if not has_label(shape): self.no_area['shape without a label'] += 1
         has_area = shape.kind in ('polygon','mask')
         if not has_area: self.no_area[shape.kind] += 1
+        elif not has_label(shape): self.no_area['shape without a label'] += 1
         if shape.kind=='point': return
         try: ann = shape_ann(shape, self.sz) if has_area else None
         except DataError as e:
@@ -210,27 +210,28 @@ def read_drawings(
     wrong = [e for o in good for e in o.bad]
     kept = kept+keep_bad(wrong, sum(len(o.anns) for o in good), 'shapes', options)
     if not good: return Items([], options.codes, kept)
-    ids = label_ids({label for o in good for label,a in o.anns if _has_class(label, a)}, declared, options)
+    ids = label_ids({label for o in good for label,a in o.anns if 'unet_role' not in a}, declared, options)
     splits = [next((d.split for d in by_img[o.img] if d.split), folder_split(o.img, folder)) for o in good]
     items = []
     for key,o,split in zip(unique_ids([o.img for o in good], folder), good, splits):
-        anns = _class_anns(o, ids, options)
+        anns = class_anns(o.anns, ids, options)
         items.append(Item(o.img, key, o.sz, anns=anns, split=split, group=by_img[o.img][0].group))
     notes = [*notes, *_drawing_notes(good, by_img, ids, options)]
     return collect_items(items, list(ids), list(ids.values()), options, kept, notes, no_mask=alone)
 
-# %% ../nbs/08da_drawings.ipynb #td3133e0
-def _has_class(label, ann): # does an annotation belong to a class?
-    return isinstance(label, str) and 'unet_role' not in ann
-
-def _class_anns(o, ids, options): # annotations of a DrawnImage; regions are ignored only for classes that were asked for
-    if options.classes is None: chosen = {label for label,_ in o.anns if is_file_name(label)}
-    else: chosen = set(Codes(list(ids), list(ids.values())).subset(options.classes).names)
+# %% ../nbs/08da_drawings.ipynb #td286890
+def class_anns(
+    drawn:list,          # of (label, annotation without a category)
+    ids:dict,            # label → category id
+    options:ReadOptions,
+)->list: # of annotations
+    "Give annotations their categories; ignored regions of classes that nobody asked for are dropped"
+    chosen = set(RESERVED_LABELS)
+    if options.classes is not None: chosen.update(Codes(list(ids), list(ids.values())).subset(options.classes).names)
     anns = []
-    for label,ann in o.anns:
-        if _has_class(label, ann): ann = ann | dict(category_id=ids[label])
-        elif is_file_name(label) and label not in {*chosen, *RESERVED_LABELS}: continue
-        anns.append(ann)
+    for label,ann in drawn:
+        if 'unet_role' not in ann: anns.append(ann | dict(category_id=ids[label]))
+        elif options.classes is None or label in chosen or not is_file_name(label): anns.append(ann)
     return anns
 
 def _drawing_notes(good, by_img, ids, options): # lines for Items.notes
@@ -241,9 +242,9 @@ def _drawing_notes(good, by_img, ids, options): # lines for Items.notes
     unused = [n for n in ids if n not in used]
     n_points = total.pop('point', 0)
     n_unlabelled = total.pop('shape without a label', 0)
-    counts = ', '.join(f'{n} {kind}{"s"*(n>1)}' for kind,n in sorted(total.items()))
-    if n_unlabelled: notes.append(f'{n_unlabelled} shapes have no label: they are neither learned nor scored')
-    if counts: notes.append(f'shapes without a known area: {counts}; their boxes are neither learned nor scored')
+    counts = ', '.join(f'{n} {kind}' for kind,n in sorted(total.items()))
+    if n_unlabelled: notes.append(f'{n_unlabelled} shapes have no label: they are ignored (neither learned nor scored)')
+    if counts: notes.append(f'shapes whose area is not known ({counts}): their boxes are ignored')
     if n_points: notes.append(f'{n_points} points have no area and are left aside')
     if n_joined: notes.append(f'{n_joined} images have several entries: their shapes are joined')
     if unused and options.classes is None and options.codes is None:
@@ -302,7 +303,7 @@ def image_folder(
 # %% ../nbs/08da_drawings.ipynb #td7160b3
 def load_json(
     file:Path,
-)->tuple: # value, note on the encoding or ''
+)->tuple: # value, encoding; '' for Unicode
     "Open a JSON file, also one that is not in Unicode"
     def error(reason): return data_error('annotation file', f'the file is not JSON ({reason})', file)
     try: raw = Path(file).read_bytes()
@@ -310,14 +311,21 @@ def load_json(
     try: return json.loads(raw),''
     except UnicodeDecodeError: encoding = guess_encoding(raw)
     except (ValueError, RecursionError) as e: raise error(e) from None
-    note = f'{file.name} is not in Unicode: read as {encoding}; save it as UTF-8 if names look wrong'
-    try: return json.loads(raw.decode(encoding)),note
+    try: return json.loads(raw.decode(encoding)),encoding
     except (ValueError, RecursionError) as e: raise error(e) from None
 
 def guess_encoding(raw:bytes)->str:
     "Guess the encoding of a text that is not Unicode: two bytes are a Chinese character, one a Western one"
     is_single = all(len(o)==1 for o in re.findall(rb'[\x80-\xff]+', raw))
     return 'latin-1' if is_single else 'gb18030'
+
+def encoding_notes(
+    encodings:dict, # file → encoding, '' for Unicode
+)->list: # of lines for Items.notes
+    "Say which files are not in Unicode"
+    files = {e:[f for f in encodings if encodings[f]==e] for e in sorted(set(encodings.values())-{''})}
+    return [f'{len(fs)} files such as {fs[0].name} are not in Unicode: read as {e}; save them as UTF-8 if names look wrong'
+            for e,fs in files.items()]
 
 # %% ../nbs/08da_drawings.ipynb #tdebaeff
 def labelled_anns(

@@ -20,8 +20,8 @@ from .faults import data_error
 from .shapes import ellipse_points, is_image_size, mask2rle, turn_points
 from .coco import ann2mask
 from .layouts import Layout, Part, ReadOptions, holds_images, list_images, result_or_error
-from .drawings import Drawing, Shape, annotation_files, as_number, file_splits, head_of, image_folder
-from .drawings import labelled_anns, load_json, one_polygon, path_tails, read_drawings, relative_names
+from .drawings import Drawing, Shape, annotation_files, as_number, encoding_notes, file_splits, head_of
+from .drawings import image_folder, labelled_anns, load_json, one_polygon, path_tails, read_drawings, relative_names
 
 # %% ../nbs/08h_labelstudio.ipynb #tl90de8c
 def is_labelstudio(file:Path)->bool:
@@ -278,14 +278,13 @@ def read_labelstudio(
     part, = parts
     folder = image_folder(part.files, part.images)
     uploaded = uploaded_names(folder)
-    drawings,bad,notes,waiting,several = [],[],[],0,0
+    drawings,bad,encodings,waiting,several = [],[],{},0,0
     for file,split in zip(part.files, file_splits(part.files)):
         loaded = result_or_error(load_json, file)
         if isinstance(loaded, DataError):
             bad.append(loaded)
             continue
-        entries,note = loaded
-        notes += [note] if note else []
+        entries,encodings[file] = loaded
         if not isinstance(entries, list): entries = [entries]
         for o in join_tasks([o for o in map(as_task, entries) if o]):
             annotation = pick_annotation(o['annotations'])
@@ -294,6 +293,7 @@ def read_labelstudio(
             if annotation is None: continue
             d = task_drawing(o, annotation, file, split)
             drawings.append(replace(d, names=d.names+[uploaded[n] for n in d.names[-1:] if n in uploaded]))
+    notes = encoding_notes(encodings)
     if several: notes.append(f'{several} tasks have several annotations: the ground truth or the latest is used')
     if waiting: notes.append(f'{waiting} tasks have no finished annotation: drafts and predictions are not used')
     return read_drawings(drawings, [], options, folder, bad, notes)

@@ -19,8 +19,9 @@ from .shapes import ellipse_points, mask2keyholes
 from .coco import ann2mask
 from .mask_codes import class_names
 from .layouts import Layout, Part, ReadOptions, holds_images, list_images, one_class_name, result_or_error
-from .drawings import Drawing, Shape, annotation_files, as_number, file_splits, guess_encoding, head_of
-from .drawings import image_folder, labelled_anns, load_json, one_polygon, path_tails, read_drawings, relative_names
+from .drawings import Drawing, Shape, annotation_files, as_number, encoding_notes, file_splits, guess_encoding
+from .drawings import head_of, image_folder, labelled_anns, load_json, one_polygon, path_tails, read_drawings
+from .drawings import relative_names
 
 # %% ../nbs/08i_via.ipynb #tv7f4eb8
 def is_via(file:Path)->bool:
@@ -51,7 +52,7 @@ class ViaFile:
     "What a file of VIA says"
     images:list                                    # of ViaImage
     attributes:dict=field(default_factory=dict)    # name of a region attribute → how the project describes it
-    note:str=''                                    # on its encoding
+    encoding:str=''                                # '' for Unicode
 
 # %% ../nbs/08i_via.ipynb #tv640ba6
 def as_dict(o)->dict:
@@ -60,7 +61,7 @@ def as_dict(o)->dict:
 
 def load_via_json(file:Path)->ViaFile:
     "Open a JSON file of VIA"
-    d,note = load_json(file)
+    d,encoding = load_json(file)
     attributes = as_dict(as_dict(as_dict(d).get('_via_attributes')).get('region'))
     entries = as_dict(d).get('_via_img_metadata', d)
     entries = entries.values() if isinstance(entries, dict) else entries if isinstance(entries, list) else []
@@ -69,10 +70,11 @@ def load_via_json(file:Path)->ViaFile:
         if not isinstance(o, dict) or not is_file_name(o.get('filename')): continue
         regions = o.get('regions', [])
         regions = regions.values() if isinstance(regions, dict) else regions if isinstance(regions, list) else [None]
-        pairs = [(as_dict(as_dict(r).get('shape_attributes')), as_dict(as_dict(r).get('region_attributes'))) for r in regions]
+        def part(r, k): return as_dict(as_dict(r).get(f'{k}_attributes'))
+        pairs = [(part(r, 'shape'), part(r, 'region')) for r in regions]
         images.append(ViaImage(file, o['filename'], o.get('size'), pairs))
     if not images: raise data_error('annotation file', 'the file lists no image with a filename', file)
-    return ViaFile(images, attributes, note)
+    return ViaFile(images, attributes, encoding)
 
 # %% ../nbs/08i_via.ipynb #tv51057a
 def load_via_csv(file:Path)->ViaFile:
@@ -80,8 +82,11 @@ def load_via_csv(file:Path)->ViaFile:
     def error(what): return data_error('annotation file', what, file)
     try: raw = file.read_bytes()
     except OSError as e: raise error(f'the file cannot be opened ({e.strerror})') from None
+    encoding = ''
     try: text = raw.decode('utf-8-sig')
-    except ValueError: text = raw.decode(guess_encoding(raw), 'replace')
+    except ValueError:
+        encoding = guess_encoding(raw)
+        text = raw.decode(encoding, 'replace')
     try: header,*rows = csv.reader(io.StringIO(text.replace('\0', '')))
     except (csv.Error, ValueError) as e: raise error(f'the file is not CSV ({e})') from None
     places = {name.strip('# ').lower():i for i,name in enumerate(header)}
@@ -93,7 +98,8 @@ def load_via_csv(file:Path)->ViaFile:
         name,shape,attributes = (row[i] for i in columns)
         regions = by_name.setdefault(name, [])
         if shape.strip() not in ('', '{}'): regions.append((_cell_dict(shape), _cell_dict(attributes)))
-    return ViaFile([ViaImage(file, name, None, regions) for name,regions in by_name.items() if is_file_name(name)])
+    images = [ViaImage(file, name, None, regions) for name,regions in by_name.items() if is_file_name(name)]
+    return ViaFile(images, encoding=encoding)
 
 def _cell_dict(text): # the JSON in a cell; an empty dict if it is none
     try: return as_dict(json.loads(text))
@@ -175,12 +181,13 @@ def via_labels(
 
 def class_notes(cls:ViaClass, regions:list)->list:
     "Lines for Items.notes: which attribute is the class, and how many regions lack it"
-    if cls.name is None: return [f'no attribute of the regions names a class: all are {cls.values[0]!r}; names= renames it']
+    if cls.name is None: return [f'no attribute of the regions is a class: all are {cls.values[0]!r}; names= renames it']
     shown = ', '.join(cls.values[:5])+', …'*(len(cls.values)>5)
     others = f', not {", ".join(map(repr, cls.others[:3]))}' if cls.others else ''
     notes = [f'the class of a region is its attribute {cls.name!r}{others} ({shown}); names= chooses by values']
     lacking = sum(not attribute_values(o.get(cls.name)) for o in regions)
-    if lacking and len(cls.values)==1: notes.append(f'{lacking} of {len(regions)} regions have no class and are taken for {cls.values[0]!r}')
+    if lacking and len(cls.values)==1:
+        notes.append(f'{lacking} of {len(regions)} regions have no class and are taken for {cls.values[0]!r}')
     return notes
 
 # %% ../nbs/08i_via.ipynb #tvee69f0
@@ -224,7 +231,7 @@ def read_via(
     cls = choose_attribute(regions, described, options)
     by_size = same_size_names(folder)
     drawings = [via_drawing(image, cls, by_size, split) for o,split in opened for image in o.images]
-    notes = [o.note for o,_ in opened if o.note]+class_notes(cls, regions)
+    notes = encoding_notes({o.images[0].file:o.encoding for o,_ in opened if o.images})+class_notes(cls, regions)
     return read_drawings(drawings, cls.values, options, folder, bad, notes)
 
 VIA = Layout('via', find_via, read_via, 'files of VIA (JSON or CSV)')
