@@ -21,6 +21,9 @@ from .runlength import RUN_LENGTHS
 from .object_folders import OBJECT_FOLDERS
 from .labelme import LABELME
 from .coco_sets import COCO, coco_parts
+from .cvat import CVAT
+from .labelstudio import LABELSTUDIO
+from .via import VIA
 
 # %% ../nbs/09_items.ipynb #c008
 def item2mask(
@@ -36,7 +39,8 @@ def item2mask(
     return anns2mask(item.anns, item.sz, codes, to)
 
 # %% ../nbs/09_items.ipynb #nc50a1bc
-LAYOUTS = [COCO, VOC, MASKS, LABELME, OBJECT_FOLDERS, RUN_LENGTHS] # asked in this order
+LAYOUTS = [ # asked in this order
+    COCO, CVAT, LABELSTUDIO, VIA, VOC, MASKS, LABELME, OBJECT_FOLDERS, RUN_LENGTHS]
 
 # %% ../nbs/09_items.ipynb #ndb1f16d
 def layout_named(name:str)->Layout:
@@ -82,12 +86,12 @@ def unknown_layout(root:Path)->DataError:
 
 # %% ../nbs/09_items.ipynb #c069
 def read_items(
-    root:Path|None=None,          # folder of a data set, or a COCO file, a labelme file or a csv of run lengths
+    root:Path|None=None,          # folder of a data set, or its annotation file (COCO, labelme, CVAT, …)
     coco:Path|None=None,          # COCO JSON file or a folder with such files, where root is not clear
     images:Path|None=None,        # folder of images: with masks, or if root or coco has them elsewhere
     masks:Path|None=None,         # folder of masks; or a csv of run lengths, or a folder of labelme files
     classes:list|str|None=None,   # names or ids of the classes wanted, in that order; None: all
-    names:list|str|None=None,     # class names, in the order of their values (labelme: in the order wanted)
+    names:list|str|None=None,     # class names, in the order of their values (labels of tools: in the order wanted)
     void:int|tuple|list|None=None,# for masks: value or colour that becomes IGNORE, or a list of them
     crowd:str='ignore',           # for COCO: crowd regions, ignore, keep or drop
     codes:Codes|None=None,        # classes of a trained model, which the data must fit
@@ -101,7 +105,7 @@ def read_items(
     strict:bool=False,            # stop at the first thing that cannot be used instead of leaving it out
     max_bad:float=0.05,           # stop if a larger share cannot be used
 )->Items:                         # the whole data set
-    "Read a data set: COCO, folders of masks, Pascal VOC, labelme, one mask per object, run lengths in a csv"
+    "Read a data set: COCO, folders of masks, Pascal VOC, labelme, CVAT, Label Studio, VIA, one mask per object, run lengths"
     if codes is not None:
         if classes is None: classes,crowd = codes.names,codes.crowd
         multilabel = codes.multilabel
