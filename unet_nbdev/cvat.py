@@ -148,12 +148,15 @@ class Track:
     label:str|None
     frames:list # numbers of its keyframes, sorted
     shapes:list # the element of each
+    may_end:bool=False # is it not known whether it goes on after its last keyframe?
 
     def at(self, frame:int, sz:tuple)->Shape|None:
         "The shape in one frame; None if the object is not there"
         k = bisect_right(self.frames, frame)-1
         if k<0 or self.shapes[k].get('outside')=='1': return None
         here = self.shapes[k]
+        if self.may_end and frame>self.frames[-1]:
+            return replace(cvat_shape(here, self.label, sz), kind='shape that may have ended')
         if frame==self.frames[k] or k+1==len(self.frames): return cvat_shape(here, self.label, sz)
         a,b = cvat_numbers(here),cvat_numbers(self.shapes[k+1])
         if a==b and here.tag!='mask': return cvat_shape(here, self.label, sz)
@@ -216,6 +219,7 @@ def cvat_frames(
     frames = task_frames(root)
     by_frame,note = frame_images(folder, frames)
     tracks = [read_track(o) for o in root.iterfind('track')]
+    for t in tracks: t.may_end = frames is not None and len(frames)>1 and t.frames==[frames[-2]]
     size = root.find('./meta//original_size')
     sz = None if size is None else _image_size(size.findtext('width'), size.findtext('height'))
     def drawing(frame, img):

@@ -20,7 +20,7 @@ from .faults import data_error
 from .shapes import ellipse_points, is_image_size, mask2rle, turn_points
 from .coco import ann2mask
 from .layouts import Layout, Part, ReadOptions, holds_images, list_images, result_or_error
-from .drawings import Drawing, Shape, annotation_files, as_number, encoding_notes, file_splits, head_of
+from .drawings import Drawing, Shape, annotation_files, as_dict, as_number, encoding_notes, file_splits, head_of
 from .drawings import image_folder, labelled_anns, load_json, one_polygon, path_tails, read_drawings, relative_names
 
 # %% ../nbs/08h_labelstudio.ipynb #tl90de8c
@@ -170,7 +170,7 @@ def task_shapes(results:list, sz:tuple)->list: # of Shape
     values,by_id = [],{}
     for i,o in enumerate(results):
         if not isinstance(o, dict): continue
-        value = o.get('value') if isinstance(o.get('value'), dict) else o
+        value = as_dict(o.get('value', o))
         key = o['id'] if isinstance(o.get('id'), str) else i
         values.append((i, key, value))
         by_id.setdefault(key, []).extend(region_labels(value))
@@ -278,7 +278,7 @@ def read_labelstudio(
     part, = parts
     folder = image_folder(part.files, part.images)
     uploaded = uploaded_names(folder)
-    drawings,bad,encodings,waiting,several = [],[],{},0,0
+    drawings,bad,encodings,waiting,several,mixed = [],[],{},0,0,0
     for file,split in zip(part.files, file_splits(part.files)):
         loaded = result_or_error(load_json, file)
         if isinstance(loaded, DataError):
@@ -291,10 +291,13 @@ def read_labelstudio(
             waiting += annotation is None
             several += len(o['annotations'])>1
             if annotation is None: continue
+            values = [as_dict(as_dict(r).get('value', r)) for r in annotation['result']]
+            mixed += sum(len(set(region_labels(v)))>1 for v in values)
             d = task_drawing(o, annotation, file, split)
             drawings.append(replace(d, names=d.names+[uploaded[n] for n in d.names[-1:] if n in uploaded]))
     notes = encoding_notes(encodings)
     if several: notes.append(f'{several} tasks have several annotations: the ground truth or the latest is used')
+    if mixed: notes.append(f'{mixed} regions have several labels; multilabel=True keeps them all')
     if waiting: notes.append(f'{waiting} tasks have no finished annotation: drafts and predictions are not used')
     return read_drawings(drawings, [], options, folder, bad, notes)
 
