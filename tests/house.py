@@ -17,9 +17,9 @@ MAY_TRAIN = 'runs tune cli all'.split()               # may import training
 MAY_AUGMENT = ['data']                                          # may import albumentations
 CLI_AT_TOP = {'', 'core', 'settings', 'console', 'fastcore', *sys.stdlib_module_names} # what cli may load before a command runs
 
-def module_order(nbs)->dict: # module → what stands before the first `_` in its notebook's name: '07', '08a', …
+def module_order(nbs)->dict: # module → what stands before the first `_` in its notebook's name: '07', '08a', '08da', …
     "Modules in the order of their notebooks"
-    names = [re.match(r'(\d+[a-z]?)_(\w+)\.ipynb', f.name) for f in sorted(Path(nbs).glob('[0-9]*.ipynb'))]
+    names = [re.match(r'(\d+[a-z]*)_(\w+)\.ipynb', f.name) for f in sorted(Path(nbs).glob('[0-9]*.ipynb'))]
     return {m[2]:m[1] for m in names if m}
 
 def is_light(module, order)->bool:
