@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['COCO_PLACES', 'printable_id', 'ann_ids', 'ann2rle', 'ann2mask', 'category_ids', 'anns2mask', 'anns2objects',
-           'masks2anns', 'whole_number', 'readable_categories', 'category_fault', 'image_entry_fault', 'locate_images',
-           'split_of_file', 'find_image_dir', 'drop_root_category', 'join_categories', 'size_as_seen', 'readable_entry',
+           'ignore_region', 'drawing_order', 'visible_anns', 'plain_anns', 'masks2anns', 'whole_number',
+           'readable_categories', 'category_fault', 'image_entry_fault', 'locate_images', 'split_of_file',
+           'find_image_dir', 'drop_root_category', 'join_categories', 'size_as_seen', 'readable_entry',
            'annotation_fault', 'known_id', 'plain_segmentation', 'readable_annotation', 'region_left_out',
            'is_normalised', 'scale_normalised', 'crowds_that_are_objects', 'read_coco_files', 'read_coco', 'coco_files',
            'find_coco', 'visible_annotations', 'items2coco', 'write_coco']
@@ -170,6 +171,66 @@ def anns2objects(
         n += is_object
         _paint(lab.reshape(-1), rle, n if is_object else 0)
     return np.ascontiguousarray(lab.T)
+
+# %% ../nbs/06_coco.ipynb #t06d0001
+def ignore_region(
+    bbox,     # x, y, width, height in pixels
+    sz:tuple, # (height, width) of the image
+)->dict: # annotation
+    "Annotation for the box of something that cannot be used: its pixels are neither learned nor scored"
+    x,y,w,h = bbox
+    x0,x1 = (int(min(max(v, 0), sz[1])) for v in (math.floor(x), math.ceil(x+w)))
+    y0,y1 = (int(min(max(v, 0), sz[0])) for v in (math.floor(y), math.ceil(y+h)))
+    return dict(category_id=None, unet_role='ignore', segmentation=[[x0,y0, x1,y0, x1,y1, x0,y1]])
+
+
+# %% ../nbs/06_coco.ipynb #t06d0004
+def drawing_order(
+    anns:list,   # COCO annotations of one image
+    sz:tuple,    # (height, width) of the image
+    codes:Codes, # classes; other categories are left out
+)->list: # of (value in the mask, annotation), the lowest first
+    "Sort annotations in the order in which `anns2mask` draws them"
+    sz = tuple(sz)
+    drawn = [(*layer[:2], a) for a in anns for layer in _drawn_layers([a], sz, codes, sz)]
+    return [(value, a) for _,value,a in sorted(drawn, key=lambda o:o[0])]
+
+
+# %% ../nbs/06_coco.ipynb #t06d0005
+def visible_anns(
+    anns:list,   # COCO annotations of one image
+    sz:tuple,    # (height, width) of the image
+    codes:Codes, # classes; other categories are left out
+)->list: # of (value in the mask, annotation); none overlap, and holes are cut out
+    "Keep of each annotation the pixels that are not covered by another"
+    order = drawing_order(anns, sz, codes)
+    top = np.zeros(sz[::-1], np.int32)                          # (W,H)
+    rles = [ann2rle(a, sz) for _,a in order]
+    for i,rle in enumerate(rles, 1): _paint(top.reshape(-1), rle, i)
+    seen = np.bincount(top.ravel(), minlength=len(order)+1)
+    res = []
+    for i,((value,ann),rle) in enumerate(zip(order, rles), 1):
+        if not seen[i] or not value: continue
+        if seen[i]<_mu.area(rle): ann = dict(ann, segmentation=mask2segm(top.T==i))
+        res.append((value, {k:v for k,v in ann.items() if k!='unet_layer'}))
+    return res
+
+
+# %% ../nbs/06_coco.ipynb #t06d0006
+def plain_anns(
+    anns:list,   # COCO annotations of one image
+    sz:tuple,    # (height, width) of the image
+    codes:Codes, # classes; other categories are left out
+)->list: # annotations without unet_role and unet_layer
+    "Say in COCO's own terms what annotations of other tools say: no hole, no order, ignored pixels as crowds"
+    res = []
+    for value,ann in visible_anns(anns, sz, codes):
+        if ann.pop('unet_role', None) is None: res.append(ann)
+        else:
+            crowd = dict(iscrowd=1, segmentation=mask2rle(ann2mask(ann, sz)))
+            res += [ann | crowd | dict(category_id=i) for i in category_ids(codes)]
+    return [dict(a, id=i) for i,a in enumerate(res, 1)]
+
 
 # %% ../nbs/06_coco.ipynb #c046
 def _find_parts(m, per_object): # [(mask one pixel wider than the object, x and y of its corner)]

@@ -7,10 +7,11 @@ __all__ = ['COCO', 'find_coco_sets', 'coco_parts', 'read_coco_sets']
 
 # %% ../nbs/08f_coco_sets.ipynb #ne5d890f
 from pathlib import Path
-from .core import DataError, Items
-from .coco import COCO_PLACES, coco_files, find_coco, read_coco_files
-from .layouts import Layout, Part, ReadOptions
+from .core import Codes, DataError, Items
+from .coco import COCO_PLACES, coco_files, find_coco, read_coco, read_coco_files
+from .layouts import Layout, Part, ReadOptions, join_items
 from .labelme import find_labelme, is_labelme
+from .large import grep_file
 
 # %% ../nbs/08f_coco_sets.ipynb #n002a5d7
 def find_coco_sets(
@@ -19,7 +20,8 @@ def find_coco_sets(
 )->list: # of Part, one per JSON file
     "Find the COCO files of a data set and their image folders"
     if source.is_file():
-        is_coco = source.suffix.lower()=='.json' and not is_labelme(source)
+        is_json = source.suffix.lower()=='.json'
+        is_coco = is_json and all(grep_file(source, b'"(%s)"\\s*:' % k, 1) for k in (b'images', b'annotations'))
     else:
         has_usual_name = any(f for place in COCO_PLACES[:4] for f in source.glob(place))
         is_coco = (has_usual_name or not find_labelme(source)) and coco_files(source)

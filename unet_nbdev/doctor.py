@@ -8,6 +8,7 @@ __all__ = ['open_masks', 'open_items', 'read_whole', 'open_parts', 'check_groups
 
 # %% ../nbs/13_doctor.ipynb #c002
 import html, os
+from dataclasses import replace
 from pathlib import Path
 import cv2, numpy as np
 from fastcore.basics import patch
@@ -15,7 +16,7 @@ from .core import Codes, DataError, Items
 from .images import open_image, open_picture, split_page
 from .faults import Finding, Report
 from .shapes import mask2polys
-from .coco import ann2mask, items2coco, known_id
+from .coco import ann2mask, items2coco, known_id, plain_anns
 from .masks import open_raw_mask
 from .layouts import Part, ReadOptions, group_lone_files, split_pattern
 from .mask_folders import page_pairs, pair_files, pair_part
@@ -65,9 +66,13 @@ def open_items(
             parts.append(MaskPart(pairs=pairs, dir=Path(folder), split=split, codes=some.codes))
         else:
             folder = Path(os.path.commonpath([o.absolute().parent for o in paths]))
-            d = items2coco(some, some.codes, folder)[0]
+            plain = some.new(replace(o, anns=plain_anns(o.anns, o.sz, some.codes)) if _has_roles(o) else o for o in some)
+            d = items2coco(plain, some.codes, folder)[0]
             parts.append(CocoPart(d=d, file=Path(source), dir=folder, split=split, paths=paths))
     return parts
+
+def _has_roles(item): # does it have holes, ignored regions or a drawing order, which COCO does not know?
+    return any('unet_role' in a or 'unet_layer' in a for a in item.anns)
 
 # %% ../nbs/13_doctor.ipynb #c042
 def read_whole(

@@ -25,6 +25,9 @@ from .labelme import LABELME
 from .coco_sets import COCO, coco_parts
 from .mask_search import FOUND_MASKS, MASKS
 from .groups import group_items
+from .cvat import CVAT
+from .labelstudio import LABELSTUDIO
+from .via import VIA
 
 # %% ../nbs/09_items.ipynb #nmkroi1
 def open_roi(
@@ -77,7 +80,8 @@ def with_objects(items:Items)->Items:
 
 
 # %% ../nbs/09_items.ipynb #nc50a1bc
-LAYOUTS = [COCO, VOC, MASKS, LABELME, OBJECT_FOLDERS, RUN_LENGTHS, FOUND_MASKS] # asked in this order
+LAYOUTS = [ # asked in this order
+    COCO, CVAT, LABELSTUDIO, VIA, VOC, MASKS, LABELME, OBJECT_FOLDERS, RUN_LENGTHS, FOUND_MASKS]
 
 # %% ../nbs/09_items.ipynb #ndb1f16d
 def layout_named(name:str)->Layout:
@@ -149,12 +153,12 @@ def add_roi(
 
 # %% ../nbs/09_items.ipynb #c069
 def read_items(
-    root:Path|None=None,          # folder of a data set, or a COCO file, a labelme file or a csv of run lengths
+    root:Path|None=None,          # folder of a data set, or its annotation file (COCO, labelme, CVAT, …)
     coco:Path|None=None,          # COCO JSON file or a folder with such files, where root is not clear
     images:Path|None=None,        # folder of images: with masks, or if root or coco has them elsewhere
     masks:Path|None=None,         # folder of masks; or a csv of run lengths, or a folder of labelme files
     classes:list|str|None=None,   # names or ids of the classes wanted, in that order; None: all
-    names:list|str|None=None,     # class names, in the order of their values (labelme: in the order wanted)
+    names:list|str|None=None,     # class names, in the order of their values (labels of tools: in the order wanted)
     void:int|tuple|list|None=None,# for masks: value or colour that becomes IGNORE, or a list of them
     crowd:str='auto',             # for COCO: crowd regions, ignore, keep or drop; auto: the data decides
     codes:Codes|None=None,        # classes of a trained model, which the data must fit
@@ -168,7 +172,7 @@ def read_items(
     strict:bool=False,            # stop at the first thing that cannot be used instead of leaving it out
     max_bad:float=0.05,           # stop if a larger share cannot be used
 )->Items:                         # the whole data set
-    "Read a data set: COCO, folders of masks, Pascal VOC, labelme, one mask per object, run lengths in a csv"
+    "Read a data set: COCO, folders of masks, Pascal VOC, labelme, CVAT, Label Studio, VIA, one mask per object, run lengths"
     if codes is not None:
         if classes is None: classes,crowd = codes.names,_crowd_of(codes)
         multilabel = codes.multilabel

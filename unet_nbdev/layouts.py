@@ -346,7 +346,7 @@ def collect_items(
     wanted = set(codes.ids)
     def full(item):
         anns = [a for a in item.anns if a.get('unet_role') or a['category_id'] in wanted]
-        return [dict(id=next(numbers), image_id=item.id, iscrowd=0, **a) for a in anns]
+        return [dict(id=next(numbers), image_id=item.id, iscrowd=0) | a for a in anns]
     items = without_test(Items(items, codes, bad, {k:v for k,v in meta.items() if v}, notes))
     return items.new([replace(o, anns=full(o)) for o in items])
 

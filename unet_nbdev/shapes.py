@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['MAX_PIXELS', 'MAX_OUTLINE', 'is_real', 'is_image_size', 'polygon_fault', 'unpack_counts', 'run_lengths', 'rle_fault',
            'segm_fault', 'merge_rles', 'polys2rle', 'segm2rle', 'poly2mask', 'rle2mask', 'nearest_resize', 'mask2rle',
-           'mask2polys', 'mask2segm', 'mask2kaggle', 'kaggle2rle', 'ignore_region']
+           'mask2polys', 'mask2segm', 'mask2keyholes', 'turn_points', 'ellipse_points', 'mask2kaggle', 'kaggle2rle',
+           'ignore_region']
 
 # %% ../nbs/04_shapes.ipynb #n09532d0
 import math, re
@@ -301,6 +302,71 @@ def mask2segm(
     if segm_fault(polys, rle['size']): return rle
     if segm2rle(polys, rle['size'])['counts'].decode()!=rle['counts']: return rle
     return mask2polys(msk, tol) if tol else polys
+
+# %% ../nbs/04_shapes.ipynb #t04d0002
+def mask2keyholes(
+    msk:np.ndarray, # (H,W), anything but 0 is the object
+)->list: # a flat list [x,y,x,y,…] for each part
+    "Trace a mask exactly, with polygons alone: holes are reached by a cut"
+    msk = (np.asarray(msk)!=0).astype(np.uint8)
+    x,y,w,h = cv2.boundingRect(msk)
+    if not w: return []
+    n,lab = cv2.connectedComponents(np.pad(msk[y:y+h,x:x+w], 1), connectivity=4, ltype=cv2.CV_32S)
+    polys = []
+    for k in range(1, n):
+        part = (lab==k).astype(np.uint8)
+        ring = _keyhole_ring(part)
+        exact = not segm_fault([ring], part.shape) and np.array_equal(poly2mask([ring], part.shape), part)
+        polys += [ring] if exact else _part_columns(part)
+    return [[v+(y if i%2 else x)-1 for i,v in enumerate(p)] for p in polys]
+
+
+# %% ../nbs/04_shapes.ipynb #t04d0003
+def _keyhole_ring(part): # flat polygon of one part, its holes joined to the outline by cuts
+    contours,tree = cv2.findContours(part.repeat(2, 0).repeat(2, 1), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    rings = [_edge_corners(c) for c in contours]
+    outer = [p for p,parent in zip(rings, tree[0,:,3]) if parent<0]
+    holes = [p for p,parent in zip(rings, tree[0,:,3]) if parent>=0]
+    ring = outer[0]
+    for hole in sorted(holes, key=lambda p:p[:,0].min())[:1000]:
+        start = hole[hole[:,0].argmin()]
+        near = int(np.abs(ring-start).sum(1).argmin())
+        hole = np.roll(hole, -int(hole[:,0].argmin()), 0)
+        ring = np.concatenate([ring[:near+1], hole, hole[:1], ring[near:]])
+    return ring.ravel().tolist()
+
+def _part_columns(part): # flat rectangles, one for each run of pixels in a column
+    polys = []
+    for x in np.flatnonzero(part.any(0)).tolist():
+        steps = np.flatnonzero(np.diff(np.r_[0, part[:,x], 0].astype(int))).tolist()
+        polys += [[x,a, x+1,a, x+1,b, x,b] for a,b in zip(steps[::2], steps[1::2])]
+    return polys
+
+
+# %% ../nbs/04_shapes.ipynb #t04d0006
+def turn_points(
+    points,        # (N,2) x and y in pixels
+    degrees:float, # clockwise, as seen in the image
+    about,         # (x, y) of the point that stays where it is
+)->np.ndarray: # (N,2)
+    "Turn points about one of them"
+    t = math.radians(degrees)
+    turn = np.array([[math.cos(t), math.sin(t)], [-math.sin(t), math.cos(t)]])
+    return (np.asarray(points, float)-about) @ turn + about
+
+
+# %% ../nbs/04_shapes.ipynb #t04d0007
+def ellipse_points(
+    centre,           # (x, y) in pixels
+    radii,            # (across, down) in pixels
+    degrees:float=0., # clockwise
+)->np.ndarray: # (N,2)
+    "Corners of an ellipse, enough for its size"
+    n = int(np.clip(np.nan_to_num(4*max(radii)), 12, 3600))
+    t = np.linspace(0, 2*np.pi, n, endpoint=False)
+    points = np.stack([np.cos(t)*radii[0], np.sin(t)*radii[1]], 1)+centre
+    return turn_points(points, degrees, centre) if degrees else points
+
 
 # %% ../nbs/04_shapes.ipynb #n18add41
 def mask2kaggle(
