@@ -265,7 +265,7 @@ def collect_items(
     numbers = count(1)
     wanted = set(codes.ids)
     def full(item):
-        anns = [a for a in item.anns if a['category_id'] in wanted]
+        anns = [a for a in item.anns if a.get('unet_role') or a['category_id'] in wanted]
         return [dict(id=next(numbers), image_id=item.id, iscrowd=0, **a) for a in anns]
     items = [replace(o, anns=full(o)) for o in without_test(items)]
     return Items(items, codes, bad, {k:v for k,v in meta.items() if v}, notes)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MAX_PIXELS', 'MAX_OUTLINE', 'is_real', 'is_image_size', 'polygon_fault', 'unpack_counts', 'run_lengths', 'rle_fault',
            'segm_fault', 'merge_rles', 'polys2rle', 'segm2rle', 'poly2mask', 'rle2mask', 'nearest_resize', 'mask2rle',
-           'mask2polys', 'mask2segm', 'mask2kaggle', 'kaggle2rle']
+           'mask2polys', 'mask2segm', 'mask2kaggle', 'kaggle2rle', 'ignore_region']
 
 # %% ../nbs/04_shapes.ipynb #n09532d0
 import math, re
@@ -341,3 +341,20 @@ def _kaggle_fault(s, sz): # what is wrong with Kaggle's run lengths; '' if nothi
     if last>n: return f'a run to pixel {last}; the image has {n} ({sz[1]}×{sz[0]})'
     if any(a[1]>b[0] for a,b in zip(runs, runs[1:])): return 'some runs overlap'
     return ''
+
+# %% ../nbs/04_shapes.ipynb #nr2code
+def ignore_region(
+    bbox,     # [x, y, width, height] in pixels, as COCO has it; anything else is of no use
+    sz:tuple, # (height, width) of the image
+)->dict|None: # an annotation with unet_role='ignore'; None if the box covers no pixel of the image
+    "Make the annotation that turns a box into `IGNORE` pixels"
+    if not isinstance(bbox, (list,tuple,np.ndarray)) or len(bbox)!=4: return None
+    if not all(is_real(v) and -1e18<v<1e18 for v in bbox) or min(bbox[2:])<=0: return None
+    x,y,w,h = (float(v) for v in bbox)
+    left,top = max(0, math.floor(x)),max(0, math.floor(y))
+    right,bottom = min(sz[1], math.ceil(x+w)),min(sz[0], math.ceil(y+h))
+    if left>=right or top>=bottom: return None
+    corners = [left,top, right,top, right,bottom, left,bottom]
+    box = [left, top, right-left, bottom-top]
+    return dict(category_id=None, unet_role='ignore', segmentation=[corners], bbox=box, area=box[2]*box[3])
+
