@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['Shape', 'flat_ring', 'cut_rle', 'polys2segm', 'loose_box', 'shape_fault', 'Drawing', 'draw_shapes', 'shown_size',
-           'load_json_file', 'collect_drawings', 'join_rings', 'ann_polys', 'one_polygon', 'plain_anns']
+           'load_json_file', 'collect_drawings', 'join_rings', 'ann_polys', 'one_polygon', 'plain_anns', 'write_folder']
 
-# %% ../nbs/08i_drawings.ipynb #n82a3870
+# %% ../nbs/08i_drawings.ipynb #ne2c2eb6
+import os, shutil
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -277,3 +278,27 @@ def plain_anns(
     unknown = msk==IGNORE
     if unknown.any(): new.append(dict(category_id=None, unet_role='ignore', segmentation=mask2rle(unknown)))
     return new
+
+# %% ../nbs/08i_drawings.ipynb #n26c8f1d
+def write_folder(
+    path:str|Path, # folder to write
+    texts:dict,    # relative path → content of a file
+)->Path: # path
+    "Write text files into a new folder, whole or not at all; an earlier folder of such files is replaced"
+    path = Path(path)
+    kinds = {Path(o).suffix for o in texts}
+    alien = next((f for f in path.rglob('*') if not f.is_dir() and f.suffix not in kinds), None)
+    if path.is_file() or alien:
+        raise DataError(f'holds another file, {alien.name}' if alien else 'is a file',
+                        'Choose another folder, or move it away', path)
+    new,old = (path.with_name(f'.{path.name}.{o}{os.getpid()}') for o in ('tmp','old'))
+    try:
+        for name,text in texts.items():
+            (new/name).parent.mkdir(parents=True, exist_ok=True)
+            (new/name).write_text(text, encoding='utf-8')
+        if path.exists(): path.replace(old)
+        new.replace(path)
+    finally:
+        if old.exists() and not path.exists(): old.replace(path)
+        for o in (new, old): shutil.rmtree(o, ignore_errors=True)
+    return path
