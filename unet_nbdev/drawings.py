@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['Shape', 'flat_ring', 'cut_rle', 'polys2segm', 'loose_box', 'shape_fault', 'Drawing', 'draw_shapes', 'shown_size',
-           'load_json_file', 'collect_drawings', 'join_rings', 'ann_polys', 'one_polygon', 'plain_anns', 'write_folder']
+           'images_of_files', 'load_json_file', 'collect_drawings', 'join_rings', 'ann_polys', 'one_polygon',
+           'plain_anns', 'write_folder']
 
 # %% ../nbs/08i_drawings.ipynb #ne2c2eb6
 import os, shutil
@@ -21,7 +22,8 @@ from .large import parse_json
 from .coco import ann2rle, ann_ids, anns2mask, anns2objects, category_ids, masks2anns
 from .masks import open_mask
 from .labelme import labelme_ids
-from .layouts import ReadOptions, collect_items, fit_size, keep_bad, unique_ids
+from .layouts import ReadOptions, collect_items, find_images, fit_size, holds_images, images_in, keep_bad
+from .layouts import same_name_error, unique_ids
 
 # %% ../nbs/08i_drawings.ipynb #n1969b41
 @dataclass
@@ -159,6 +161,24 @@ def shown_size(
     what = f'image is {own[1]}×{own[0]}, {file.name} says {said[1]}×{said[0]} (width×height)'
     raise data_error('size mismatch', what, img)
 
+# %% ../nbs/08i_drawings.ipynb #n97ccac7
+def images_of_files(
+    names:dict,        # annotation file → name or stem of its image
+    folder:Path,       # where to look for images that are not next to their file
+    moved:bool=False,  # look only there
+)->dict: # file → image, for those that were found
+    "Find the images that belong to annotation files by their names"
+    found = {}
+    beside = {d:images_in(d) for d in {f.parent for f in names}} if not moved else {}
+    for f,name in names.items():
+        imgs = [o for o in beside.get(f.parent, ()) if name in (o.name, o.stem)]
+        if len(imgs)>1: raise same_name_error(imgs)
+        if imgs: found[f] = imgs[0]
+    missing = {f:o for f,o in names.items() if f not in found and o}
+    if not missing or not folder.is_dir() or not holds_images(folder): return found
+    imgs = find_images(folder, set(missing.values()))
+    return found | {f:imgs[o] for f,o in missing.items() if o in imgs}
+
 # %% ../nbs/08i_drawings.ipynb #n4714af1
 def load_json_file(
     file:Path,
@@ -185,7 +205,7 @@ def collect_drawings(
     bad = keep_bad(lost, len(drawings)+len(alone), 'images', options, root, 'annotations')
     wrong = [e for o in good for e in o.bad]
     bad = bad+keep_bad(wrong, sum(len(o.anns) for o in good), 'shapes', options)+_flat_shapes(good, root, options)
-    if not good: return Items([], options.codes, bad)
+    if not good and len(lost)>len(alone): return Items([], options.codes, bad)
     labels = {a['label'] for o in good for a in o.anns}-{None}
     if not labels: raise DataError('no image has a shape with a class', 'Annotate at least one object', root)
     ids = labelme_ids(labels, options if names is None or options.names else replace(options, names=names))
