@@ -18,8 +18,8 @@ from .layouts import Layout, Part, ReadOptions, folder_split, images_in, one_cla
 from .layouts import subfolders, unused_images
 from .drawings import Shape, collect_drawings, draw_shapes, images_of_files, join_rings, shown_size
 
-# %% ../nbs/08n_imagej.ipynb #nd5d5219
-_AREAS = {0:'polygon', 1:'rect', 2:'oval', 7:'freehand', 8:'traced'}        # roitype
+# %% ../nbs/08n_imagej.ipynb #nafcc64e
+_AREAS = (0, 1, 2, 7, 8) # roitype of polygons, rectangles, ovals, and of freehand and traced outlines
 _FLAT = {3:'line', 4:'freehand line', 5:'polyline', 9:'angle', 10:'point'}
 
 def oval_ring(
@@ -52,10 +52,11 @@ def read_roi(
     if roi.subtype in (1,2,4): return Shape('', flat='text, arrow or picture'),where
     if roi.roitype in _FLAT: return Shape('', flat=_FLAT[roi.roitype]),where
     box = [roi.left,roi.top, roi.right,roi.top, roi.right,roi.bottom, roi.left,roi.bottom]
-    fault = None if roi.roitype in _AREAS else ('unknown shape', f'region has the type {int(roi.roitype)}')
-    try: ring = roi_ring(roi)
-    except Exception: ring,fault = box,('unknown shape', 'region has curves or a path that cannot be read')
-    return Shape(f'group {roi.group}', [[ring]], fault=fault),where
+    group = f'group {roi.group}'
+    if roi.roitype not in _AREAS: return Shape(group, [[box]], fault=('unknown shape', 'region is of an unknown type')),where
+    try: return Shape(group, [[roi_ring(roi)]]),where
+    except Exception: fault = 'unknown shape', 'region has curves, or a path that cannot be read'
+    return Shape(group, [[box]], fault=fault),where
 
 # %% ../nbs/08n_imagej.ipynb #na4e4106
 MAX_ROI,MAX_ROIS = 2**24,2**28 # bytes of a region, and of all regions in a file
