@@ -16,7 +16,7 @@ from .faults import data_error
 from .mask_codes import class_names
 from .layouts import Layout, Part, ReadOptions, folder_split, images_in, one_class_name, result_or_error
 from .layouts import subfolders, unused_images
-from .drawings import Shape, collect_drawings, draw_shapes, images_of_files, join_rings, shown_size
+from .outlines import Shape, collect_outlined, draw_shapes, images_of_files, join_rings, shown_size
 
 # %% ../nbs/08n_imagej.ipynb #nafcc64e
 _AREAS = (0, 1, 2, 7, 8) # roitype of polygons, rectangles, ovals, and of freehand and traced outlines
@@ -122,7 +122,7 @@ def read_imagej_file(
     img:Path|None, # its image, if there is one
     first:Path,    # the first file with regions of this image
     split:str='',  # train, valid, test, or empty
-): # Drawing
+): # Outlined
     "Read the regions of one image"
     if img is None: raise data_error('missing file', f'there is no image called {image_stem(file)}', file, fix='Put it next to the file')
     if first!=file: raise data_error('tool file', f'{first.name} also has regions of {img.name}', file, fix='Keep one')
@@ -160,6 +160,6 @@ def read_imagej(
     for f,img in imgs.items(): first.setdefault(img, f)
     drawings = [result_or_error(read_imagej_file, f, imgs.get(f), first.get(imgs.get(f)), folder_split(f, root)) for f in part.files]
     names,notes = _name_groups(drawings, options)
-    return collect_drawings(drawings, root, ReadOptions(**{**vars(options), 'names':names}), None, unused_images(list(imgs.values())), notes)
+    return collect_outlined(drawings, root, ReadOptions(**{**vars(options), 'names':names}), None, unused_images(list(imgs.values())), notes)
 
 IMAGEJ = Layout('imagej', find_imagej, read_imagej, "ImageJ's .roi files or zips of them next to the images", per_image=True)

@@ -21,6 +21,11 @@ from .runlength import RUN_LENGTHS
 from .object_folders import OBJECT_FOLDERS
 from .labelme import LABELME
 from .coco_sets import COCO, coco_parts
+from .yolo import YOLO
+from .supervisely import SUPERVISELY
+from .labelbox import LABELBOX
+from .qupath import QUPATH
+from .imagej import IMAGEJ
 
 # %% ../nbs/09_items.ipynb #c008
 def item2mask(
@@ -37,6 +42,9 @@ def item2mask(
 
 # %% ../nbs/09_items.ipynb #nc50a1bc
 LAYOUTS = [COCO, VOC, MASKS, LABELME, OBJECT_FOLDERS, RUN_LENGTHS] # asked in this order
+
+# %% ../nbs/09_items.ipynb #nt2tools1
+LAYOUTS += [YOLO, SUPERVISELY, LABELBOX, QUPATH, IMAGEJ]
 
 # %% ../nbs/09_items.ipynb #ndb1f16d
 def layout_named(name:str)->Layout:

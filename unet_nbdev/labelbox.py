@@ -18,7 +18,7 @@ from .shapes import is_image_size, is_real
 from .large import grep_file, parse_json
 from .layouts import Layout, Part, ReadOptions, find_images, folder_split, holds_images, result_or_error
 from .layouts import unused_images
-from .drawings import Shape, collect_drawings, draw_shapes, flat_ring, shown_size
+from .outlines import Shape, collect_outlined, draw_shapes, flat_ring, shown_size
 
 # %% ../nbs/08l_labelbox.ipynb #n77c7d12
 def inside(
@@ -101,7 +101,7 @@ def read_labelbox_row(
     img:Path|None, # its image, if there is one
     file:Path,     # the export
     split:str='',  # train, valid, test, or empty
-): # Drawing
+): # Outlined
     "Read the first label of one image"
     if img is None:
         raise data_error('missing file', f'there is no image called {brief(image_name(row))}', file, fix='Download the images')
@@ -134,7 +134,7 @@ def read_labelbox(
     _check_masks(drawings, rows, file)
     several = sum(len(labels_of(o))>1 for o,_ in done)
     notes = [f'{several} images have several labels; the first of each is used'] if several else []
-    return collect_drawings(drawings, folder, options, alone=alone, notes=notes)
+    return collect_outlined(drawings, folder, options, alone=alone, notes=notes)
 
 def _check_masks(drawings, rows, file): # raise if there are links to masks and no polygon
     links = grep_file(file, rb'"(mask|composite_mask)"\s*:\s*\{', 1)

@@ -16,8 +16,8 @@ from .large import grep_file
 from .coco import category_ids
 from .layouts import Layout, Part, ReadOptions, folder_split, result_or_error, same_name_error
 from .layouts import subfolders, unused_images
-from .drawings import Shape, ann_polys, collect_drawings, draw_shapes, flat_ring, load_json_file, plain_anns
-from .drawings import images_of_files, shown_size, write_folder
+from .outlines import Shape, ann_polys, collect_outlined, draw_shapes, flat_ring, load_json_file, plain_anns
+from .outlines import images_of_files, shown_size, write_folder
 
 # %% ../nbs/08m_qupath.ipynb #n61f789c
 def class_of_feature(
@@ -94,7 +94,7 @@ def read_qupath_file(
     file:Path,
     img:Path|None, # its image, if there is one
     split:str='',  # train, valid, test, or empty
-): # Drawing
+): # Outlined
     "Read one file and the size of its image"
     if img is None: raise data_error('missing file', f'there is no image called {file.stem}', file, fix='Put it next to the file')
     shapes = [read_feature(o) for o in load_features(file)]
@@ -119,7 +119,7 @@ def read_qupath(
     labels = {a['label'] for o in good for a in o.anns}
     if 'object' in labels and len(labels-{None})>1:
         notes.append("features without a classification have the class 'object'; choose others with classes")
-    return collect_drawings(drawings, root, options, alone=alone, notes=notes)
+    return collect_outlined(drawings, root, options, alone=alone, notes=notes)
 
 QUPATH = Layout('qupath', find_qupath, read_qupath, "QuPath's GeoJSON files", per_image=True)
 

@@ -18,7 +18,7 @@ from .shapes import is_image_size, mask2rle
 from .large import grep_file
 from .layouts import Layout, Part, ReadOptions, find_images, folder_split, holds_images, images_in, is_image
 from .layouts import result_or_error, subfolders
-from .drawings import Shape, collect_drawings, draw_shapes, flat_ring, load_json_file, shown_size
+from .outlines import Shape, collect_outlined, draw_shapes, flat_ring, load_json_file, shown_size
 
 # %% ../nbs/08k_supervisely.ipynb #ndca108d
 def decode_bitmap(
@@ -123,7 +123,7 @@ def read_supervisely_file(
     file:Path,
     img:Path|DataError, # its image
     split:str='',       # train, valid, test, or empty
-): # Drawing
+): # Outlined
     "Read the annotations of one image"
     if isinstance(img, DataError): raise img
     d = load_json_file(file)
@@ -164,6 +164,6 @@ def read_supervisely(
     alone = [f for folder in sorted({o.parent for o in used}) for f in images_in(folder) if f not in used]
     boxes = sum(len(grep_file(f, rb'"geometryType"\s*:\s*"(rectangle)"', 10**6)) for f in part.files)
     notes = [f'{boxes} rectangles are read as outlines of objects'] if boxes else []
-    return collect_drawings(drawings, root, options, class_titles(root), alone, notes)
+    return collect_outlined(drawings, root, options, class_titles(root), alone, notes)
 
 SUPERVISELY = Layout('supervisely', find_supervisely, read_supervisely, "Supervisely's img/ and ann/ with JSON files")

@@ -19,8 +19,8 @@ from .coco import category_ids
 from .mask_codes import class_names
 from .layouts import Layout, Part, ReadOptions, folder_split, images_in, is_image, list_images
 from .layouts import result_or_error, same_name_error, subfolders
-from .drawings import Shape, collect_drawings, draw_shapes, one_polygon, plain_anns, shown_size
-from .drawings import write_folder
+from .outlines import Shape, collect_outlined, draw_shapes, one_polygon, plain_anns, shown_size
+from .outlines import write_folder
 
 # %% ../nbs/08j_yolo.ipynb #n0f1024c
 class _PlainLoader(yaml.BaseLoader): # every value is a text, a list or a dict
@@ -131,7 +131,7 @@ class YoloImage:
 def read_yolo_image(
     o:YoloImage,
     names:dict, # number → name
-): # Drawing
+): # Outlined
     "Read one image; without a label file it is background"
     sz = shown_size(o.img)
     try: text = o.file.read_text(encoding='utf-8-sig') if o.file.is_file() else ''
@@ -240,7 +240,7 @@ def read_yolo(
     names = _known_names(part, d, options) or _numbers_in([o.file for o in found if o.file.is_file()])
     drawings = [result_or_error(read_yolo_image, o, names) for o in found]
     _check_outlines(drawings, root)
-    return collect_drawings(drawings, root, options, [names[k] for k in sorted(names)], alone, notes)
+    return collect_outlined(drawings, root, options, [names[k] for k in sorted(names)], alone, notes)
 
 YOLO = Layout('yolo', find_yolo, read_yolo, "YOLO's data.yaml, or images/ and labels/ with text files", per_image=True)
 
