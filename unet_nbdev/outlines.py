@@ -253,7 +253,7 @@ def ann_polys(
     rle = ann2rle(ann, sz)
     x,y,w,h = (int(o) for o in _mu.toBbox(rle))
     whole = _mu.decode(rle)[y:y+h,x:x+w]
-    n,lab = cv2.connectedComponents(whole, connectivity=8)
+    n,lab = cv2.connectedComponents(whole, connectivity=4) # so no hole has an island in it
     polys = []
     for k in range(1, n):
         part = lab==k
