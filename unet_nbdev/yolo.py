@@ -7,12 +7,11 @@ __all__ = ['YOLO', 'load_yolo_yaml', 'yolo_names', 'label_file', 'listed_images'
            'read_yolo_image', 'is_label_file', 'yolo_yaml', 'find_yolo', 'yolo_images', 'read_yolo', 'yolo_lines',
            'write_yolo']
 
-# %% ../nbs/08j_yolo.ipynb #nb741300
-import os, re, shutil
+# %% ../nbs/08j_yolo.ipynb #n3f8a1d8
+import json, os, re, shutil
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-import yaml
 from .core import Codes, DataError, Items, brief, part_of
 from .faults import data_error
 from .coco import category_ids
@@ -22,19 +21,23 @@ from .layouts import result_or_error, same_name_error, subfolders
 from .outlines import Shape, collect_outlined, draw_shapes, one_polygon, plain_anns, shown_size
 from .outlines import write_folder
 
-# %% ../nbs/08j_yolo.ipynb #n0f1024c
-class _PlainLoader(yaml.BaseLoader): # every value is a text, a list or a dict
-    def compose_node(self, parent, index):
-        if self.check_event(yaml.AliasEvent): raise yaml.YAMLError('aliases are not allowed')
-        return super().compose_node(parent, index)
+# %% ../nbs/08j_yolo.ipynb #n77f9c07
+def _plain_loader(): # a loader for which every value is a text, a list or a dict
+    import yaml # missing where only an exported model runs
+    class PlainLoader(yaml.BaseLoader):
+        def compose_node(self, parent, index):
+            if self.check_event(yaml.AliasEvent): raise ValueError('aliases are not allowed')
+            return super().compose_node(parent, index)
+    return yaml.load,PlainLoader,yaml.YAMLError
 
 def load_yolo_yaml(file:Path)->dict:
     "Read a data.yaml; every value is a text, a list or a dict"
+    load,plain,yaml_error = _plain_loader()
     try:
         text = file.read_text(encoding='utf-8-sig')
         if len(text)>2**18: raise ValueError('it is too long')
-        d = yaml.load(text, _PlainLoader)
-    except (OSError, ValueError, yaml.YAMLError, RecursionError) as e:
+        d = load(text, plain)
+    except (OSError, ValueError, yaml_error, RecursionError) as e:
         reason = str(e).split('\n')[0]
         raise data_error('tool file', f'the file is not YAML ({reason})', file) from None
     if isinstance(d, dict): return d
@@ -275,7 +278,6 @@ def write_yolo(
         name = Path('labels')/Path(os.path.relpath(o.img.absolute(), root)).with_suffix('.txt')
         if first.setdefault(name, o.img)!=o.img: raise same_name_error([first[name], o.img])
         texts[name] = yolo_lines(o, codes)
-    names = dict(enumerate(codes.names))
-    texts[Path('data.yaml')] = yaml.safe_dump(dict(path='.', train='images', val='images', names=names),
-                                              allow_unicode=True, sort_keys=False)
+    names = json.dumps(codes.names, ensure_ascii=False) # a list in JSON is a list in YAML
+    texts[Path('data.yaml')] = f'path: .\ntrain: images\nval: images\nnames: {names}\n'
     return write_folder(path, texts)
