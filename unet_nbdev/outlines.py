@@ -304,21 +304,18 @@ def write_folder(
     path:str|Path, # folder to write
     texts:dict,    # relative path → content of a file
 )->Path: # path
-    "Write text files into a new folder, whole or not at all; an earlier folder of such files is replaced"
+    "Write text files into a folder, all of them or none"
     path = Path(path)
-    kinds = {Path(o).suffix for o in texts}
-    alien = next((f for f in path.rglob('*') if not f.is_dir() and f.suffix not in kinds), None)
-    if path.is_file() or alien:
-        raise DataError(f'holds another file, {alien.name}' if alien else 'is a file',
-                        'Choose another folder, or move it away', path)
-    new,old = (path.with_name(f'.{path.name}.{o}{os.getpid()}') for o in ('tmp','old'))
+    new = path.with_name(f'.{path.name}.tmp{os.getpid()}')
     try:
         for name,text in texts.items():
             (new/name).parent.mkdir(parents=True, exist_ok=True)
             (new/name).write_text(text, encoding='utf-8')
-        if path.exists(): path.replace(old)
-        new.replace(path)
-    finally:
-        if old.exists() and not path.exists(): old.replace(path)
-        for o in (new, old): shutil.rmtree(o, ignore_errors=True)
+        if not path.exists(): new.replace(path)
+        for name in texts if new.exists() else ():
+            (path/name).parent.mkdir(parents=True, exist_ok=True)
+            (new/name).replace(path/name)
+    except (FileExistsError, NotADirectoryError, IsADirectoryError):
+        raise DataError('a part of this path is a file', 'Choose another folder to write to', path) from None
+    finally: shutil.rmtree(new, ignore_errors=True)
     return path
