@@ -16,6 +16,7 @@ from unet_nbdev.checkpoint import load_unet
 from unet_nbdev.core import write_json
 from unet_nbdev.images import open_image, write_image
 from unet_nbdev.items import item2mask, read_items
+from unet_nbdev.masks import open_raw_mask
 from unet_nbdev.synth import synth_coco, synth_masks
 
 def run(main, *args):
@@ -187,11 +188,11 @@ def predicted(w):
     assert contents('shared')==contents('whole')
     assert '(8 existed already)' in go('cut')[1]
     for more in (['--no_clean'], ['--overwrite']): assert 'existed already' not in go('cut', *more)[1]
-    go('found', '--annotations', '--kaggle', 'objects')
+    go('found', '--annotations', 'coco', '--kaggle', 'objects')
     images = w.folder/'set'/'images'
     for items in (read_items(coco=w.folder/'found'/'annotations.json', images=images), read_items(w.folder/'found'/'kaggle.csv', images=images)):
         same(len(items), 8)
-        for o in items: assert (item2mask(o, items.codes)==open_image(w.folder/'found'/f'{o.img.stem}_mask.png')).all()
+        for o in items: assert (item2mask(o, items.codes)==open_raw_mask(w.folder/'found'/f'{o.img.stem}_mask.png')[0]).all()
 
 def exported(w):
     "An exported model predicts the same masks of a folder"
