@@ -22,7 +22,7 @@ from .faults import Fault, add_faults, data_error
 from .shapes import is_real, segm2rle
 from .coco import drawing_order, ignore_region, split_of_file, visible_anns
 from .mask_codes import class_names
-from .layouts import ReadOptions, collect_items, find_images, fit_size, folder_split, holds_images
+from .layouts import ReadOptions, collect_items, find_images, fit_size, folder_splits, holds_images
 from .layouts import keep_bad, result_or_error, subfolders, unique_ids, unused_images
 
 # %% ../nbs/08da_drawings.ipynb #tdea5c1a
@@ -215,7 +215,8 @@ def read_drawings(
     kept = kept+keep_bad(wrong, sum(len(o.anns) for o in good), 'shapes', options)
     if not good: return Items([], options.codes, kept)
     ids = label_ids({label for o in good for label,a in o.anns if 'unet_role' not in a}, declared, options)
-    splits = [next((d.split for d in by_img[o.img] if d.split), folder_split(o.img, folder)) for o in good]
+    by_folder = folder_splits([o.img for o in good], folder)
+    splits = [next((d.split for d in by_img[o.img] if d.split), place) for o,place in zip(good, by_folder)]
     items = []
     for key,o,split in zip(unique_ids([o.img for o in good], folder), good, splits):
         anns = class_anns(o.anns, ids, options)

@@ -28,6 +28,11 @@ from .groups import group_items
 from .cvat import CVAT
 from .labelstudio import LABELSTUDIO
 from .via import VIA
+from .yolo import YOLO
+from .supervisely import SUPERVISELY
+from .labelbox import LABELBOX
+from .qupath import QUPATH
+from .imagej import IMAGEJ
 
 # %% ../nbs/09_items.ipynb #nmkroi1
 def open_roi(
@@ -82,6 +87,9 @@ def with_objects(items:Items)->Items:
 # %% ../nbs/09_items.ipynb #nc50a1bc
 LAYOUTS = [ # asked in this order
     COCO, CVAT, LABELSTUDIO, VIA, VOC, MASKS, LABELME, OBJECT_FOLDERS, RUN_LENGTHS, FOUND_MASKS]
+
+# %% ../nbs/09_items.ipynb #nt2tools1
+LAYOUTS += [YOLO, SUPERVISELY, LABELBOX, QUPATH, IMAGEJ]
 
 # %% ../nbs/09_items.ipynb #ndb1f16d
 def layout_named(name:str)->Layout:

@@ -26,7 +26,7 @@ from .large import grep_file
 from .coco import ann2mask, ignore_region
 from .mask_codes import class_names
 from .layouts import Layout, Part, ReadOptions, collect_items, find_images, fit_size
-from .layouts import folder_split, folder_splits, holds_images, keep_bad, result_or_error
+from .layouts import folder_splits, holds_images, keep_bad, result_or_error
 from .layouts import same_name_error, subfolders, unique_ids, unused_images
 from .drawings import RESERVED_LABELS, Shape, as_number, class_anns, encoding_notes, label_ids
 from .drawings import labelled_anns, load_json, one_polygon, path_tails, relative_names

@@ -21,7 +21,7 @@ from .masks import NODATA, MaskFile, has_colour_ids, label_values, list_values, 
 from .masks import open_mask, open_raw_mask, scan_mask, value_table
 from .mask_codes import MaskSet, class_names, infer_codes, mask_kind, name_values, void_values
 from .name_tables import infer_set_codes
-from .layouts import fit_size, folder_split, folder_splits
+from .layouts import fit_size, folder_splits
 from .image_checks import CheckedPart, file_digest
 
 # %% ../nbs/12c_mask_checks.ipynb #c036
