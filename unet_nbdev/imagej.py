@@ -14,7 +14,7 @@ import numpy as np
 from .core import DataError, Items
 from .faults import data_error
 from .mask_codes import class_names
-from .layouts import Layout, Part, ReadOptions, folder_split, images_in, one_class_name, result_or_error
+from .layouts import Layout, Part, ReadOptions, folder_splits, images_in, one_class_name, result_or_error
 from .layouts import subfolders, unused_images
 from .outlines import Shape, collect_outlined, draw_shapes, images_of_files, join_rings, shown_size
 
@@ -158,7 +158,8 @@ def read_imagej(
     imgs = roi_images(part)
     first = {}
     for f,img in imgs.items(): first.setdefault(img, f)
-    drawings = [result_or_error(read_imagej_file, f, imgs.get(f), first.get(imgs.get(f)), folder_split(f, root)) for f in part.files]
+    def read_one(f, split): return result_or_error(read_imagej_file, f, imgs.get(f), first.get(imgs.get(f)), split)
+    drawings = list(map(read_one, part.files, folder_splits(part.files, root)))
     names,notes = _name_groups(drawings, options)
     return collect_outlined(drawings, root, ReadOptions(**{**vars(options), 'names':names}), None, unused_images(list(imgs.values())), notes)
 

@@ -17,7 +17,7 @@ from .shapes import mask2rle, nearest_resize
 from .coco import anns2mask, category_ids
 from .masks import has_colour_ids, label_values, mask_size_error, open_mask, open_raw_mask
 from .layouts import Layout, Part, ReadOptions, place_pattern, split_pattern
-from .mask_folders import MASKS, pair_files
+from .mask_folders import pair_files
 from .voc import VOC
 from .runlength import RUN_LENGTHS
 from .object_folders import OBJECT_FOLDERS

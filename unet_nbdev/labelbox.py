@@ -16,7 +16,7 @@ from .core import DataError, Items, brief, is_file_name
 from .faults import data_error
 from .shapes import is_image_size, is_real
 from .large import grep_file, parse_json
-from .layouts import Layout, Part, ReadOptions, find_images, folder_split, holds_images, result_or_error
+from .layouts import Layout, Part, ReadOptions, find_images, folder_splits, holds_images, result_or_error
 from .layouts import unused_images
 from .outlines import Shape, collect_outlined, draw_shapes, flat_ring, shown_size
 
@@ -126,7 +126,8 @@ def read_labelbox(
     times = Counter(img for _,img in done)
     alone = [imgs[image_name(o)] for o in rows if not labels_of(o) and image_name(o) in imgs]
     alone += [f for f in unused_images(list(imgs.values())) if f not in alone]
-    splits = {img:folder_split(img, folder) for _,img in done if img is not None}
+    found = [img for _,img in done if img is not None]
+    splits = dict(zip(found, folder_splits(found, folder)))
     single = [(o, img) for o,img in done if img is None or times[img]==1]
     drawings = [result_or_error(read_labelbox_row, o, img, file, splits.get(img, '')) for o,img in single]
     drawings += [data_error('tool file', f'{n} entries belong to {img.name}', file, fix='Keep one')

@@ -21,7 +21,7 @@ from .shapes import ignore_region, is_real, mask2polys, mask2rle, poly2mask, run
 from .large import parse_json
 from .coco import ann2rle, ann_ids, anns2mask, anns2objects, category_ids, masks2anns
 from .masks import open_mask
-from .labelme import labelme_ids
+from .drawings import label_ids
 from .layouts import ReadOptions, collect_items, find_images, fit_size, holds_images, images_in, keep_bad
 from .layouts import same_name_error, unique_ids
 
@@ -208,7 +208,7 @@ def collect_outlined(
     if not good and len(lost)>len(alone): return Items([], options.codes, bad)
     labels = {a['label'] for o in good for a in o.anns}-{None}
     if not labels: raise DataError('no image has a shape with a class', 'Annotate at least one object', root)
-    ids = labelme_ids(labels, options if names is None or options.names else replace(options, names=names))
+    ids = label_ids(labels, names or [], options)
     keys = unique_ids([o.img for o in good], root)
     items = [Item(o.img, k, tuple(o.sz), anns=_with_ids(o.anns, ids), split=o.split) for k,o in zip(keys, good)]
     return collect_items(items, list(ids), list(ids.values()), options, bad, notes, no_mask=list(alone))

@@ -14,7 +14,7 @@ from .core import Codes, DataError, Items, brief
 from .faults import data_error
 from .large import grep_file
 from .coco import category_ids
-from .layouts import Layout, Part, ReadOptions, folder_split, result_or_error, same_name_error
+from .layouts import Layout, Part, ReadOptions, folder_splits, result_or_error, same_name_error
 from .layouts import subfolders, unused_images
 from .outlines import Shape, ann_polys, collect_outlined, draw_shapes, flat_ring, load_json_file, plain_anns
 from .outlines import images_of_files, shown_size, write_folder
@@ -112,7 +112,8 @@ def read_qupath(
     if not folder.is_dir(): raise DataError('no such folder', 'Check the path', folder)
     imgs = images_of_files({f:f.stem for f in part.files}, folder, moved)
     root = Path(part.source)
-    drawings = [result_or_error(read_qupath_file, f, imgs.get(f), folder_split(f, root)) for f in part.files]
+    def read_one(f, split): return result_or_error(read_qupath_file, f, imgs.get(f), split)
+    drawings = list(map(read_one, part.files, folder_splits(part.files, root)))
     good = [o for o in drawings if not isinstance(o, DataError)]
     alone = unused_images(list(imgs.values()))
     notes = []

@@ -16,7 +16,7 @@ from .core import DataError, Items, brief, is_file_name
 from .faults import data_error
 from .shapes import is_image_size, mask2rle
 from .large import grep_file
-from .layouts import Layout, Part, ReadOptions, find_images, folder_split, holds_images, images_in, is_image
+from .layouts import Layout, Part, ReadOptions, find_images, folder_splits, holds_images, images_in, is_image
 from .layouts import result_or_error, subfolders
 from .outlines import Shape, collect_outlined, draw_shapes, flat_ring, load_json_file, shown_size
 
@@ -159,7 +159,8 @@ def read_supervisely(
     root = Path(part.source)
     images = None if part.images is None else Path(part.images)
     imgs = {f:result_or_error(image_of_file, f, images) for f in part.files}
-    drawings = [result_or_error(read_supervisely_file, f, img, folder_split(f, root)) for f,img in imgs.items()]
+    def read_one(f, split): return result_or_error(read_supervisely_file, f, imgs[f], split)
+    drawings = list(map(read_one, imgs, folder_splits(list(imgs), root)))
     used = {o for o in imgs.values() if not isinstance(o, DataError)}
     alone = [f for folder in sorted({o.parent for o in used}) for f in images_in(folder) if f not in used]
     boxes = sum(len(grep_file(f, rb'"geometryType"\s*:\s*"(rectangle)"', 10**6)) for f in part.files)

@@ -16,7 +16,7 @@ from .core import Codes, DataError, Items, brief, part_of
 from .faults import data_error
 from .coco import category_ids
 from .mask_codes import class_names
-from .layouts import Layout, Part, ReadOptions, folder_split, images_in, is_image, list_images
+from .layouts import Layout, Part, ReadOptions, folder_splits, images_in, is_image, list_images
 from .layouts import result_or_error, same_name_error, subfolders
 from .outlines import Shape, collect_outlined, draw_shapes, one_polygon, plain_anns, shown_size
 from .outlines import write_folder
@@ -183,11 +183,14 @@ def yolo_images(
     if part.images is not None:
         folder = Path(part.images)
         labels = root/'labels' if (root/'labels').is_dir() else root
-        return [YoloImage(f, label_file(f, labels, folder), folder_split(f, folder)) for f in list_images(folder)]
+        files = list_images(folder)
+        return [YoloImage(f, label_file(f, labels, folder), o) for f,o in zip(files, folder_splits(files, folder))]
     found = []
     for key,split in dict(train='train', val='valid', test='test').items():
         found += [YoloImage(f, label_file(f), split) for f in listed_images(d, key, root)]
-    if not found: found = [YoloImage(f, label_file(f), folder_split(f, root)) for f in list_images(root)]
+    if not found:
+        files = list_images(root)
+        found = [YoloImage(f, label_file(f), o) for f,o in zip(files, folder_splits(files, root))]
     if len({o.split for o in found})==1: found = [YoloImage(o.img, o.file) for o in found]
     first = {}
     for o in found: first.setdefault(o.img.resolve(), o) # train and val may be the same
