@@ -99,7 +99,8 @@ def unreadable_image(
     else: kind,what = 'unreadable image', f'cannot be read as an image ({n} bytes)'
     return DataError(what, 'Replace the file or leave it out', path, kind=kind)
 
-def _has_header(path): # bool: Pillow knows what the file is
+def _has_header(path): # bool: it begins as an image does
+    if is_tiff(path): return True
     try:
         with lift_pillow_limit, Image.open(path): return True
     except Exception: return False

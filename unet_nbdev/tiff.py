@@ -174,10 +174,13 @@ _PILLOW_MODES |= {'I;16':(np.uint16,1), 'I;16B':(np.uint16,1)}
 
 def _by_pillow(path, page, key): # array as stored; None if Pillow would change its type or values
     if key.photometric not in (1, 2, 6) or key.planarconfig!=1 or not isinstance(page.index, int) or _orientation(key)!=1: return
-    with Image.open(path) as im:
-        im.seek(page.index)
-        same = _PILLOW_MODES.get(im.mode)==(key.dtype, key.samplesperpixel) and im.size==(key.imagewidth, key.imagelength)
-        return np.array(im) if same else None
+    if (key.dtype, key.samplesperpixel) not in _PILLOW_MODES.values(): return
+    try:
+        with Image.open(path) as im:
+            im.seek(page.index)
+            same = _PILLOW_MODES.get(im.mode)==(key.dtype, key.samplesperpixel) and im.size==(key.imagewidth, key.imagelength)
+            return np.array(im) if same else None
+    except Exception: return # as too large, or damaged
 
 def _needs_imagecodecs(key, path): # the error
     names = [getattr(o, 'name', str(o)) for o in (key.compression, key.predictor)]
@@ -192,7 +195,8 @@ def _decode_page(path, tif, page, key): # array of a page of the file as tifffil
     try: return page.asarray(maxworkers=1).reshape(key.shape)
     except Exception as e:
         reason = str(e).splitlines()[0][:120] if str(e) else type(e).__name__
-    if 'imagecodecs' in reason and not has_imagecodecs():
+    packed = key.bitspersample not in (8, 16, 32, 64)
+    if ('imagecodecs' in reason or packed) and not has_imagecodecs():
         img = _by_pillow(path, page, key)
         if img is None: raise _needs_imagecodecs(key, path)
         return img.reshape(key.shape)
