@@ -16,6 +16,7 @@ import numpy as np, cv2
 from pycocotools import mask as _mu
 from .core import IGNORE, Codes, DataError, Item, Items
 from .core import atomic, brief, check_bad, gc_paused, is_file_name, part_of
+from .images import page_path, split_page
 from .faults import data_error
 from .shapes import is_image_size, is_real, mask2rle, mask2segm, nearest_resize, polys2rle
 from .shapes import run_lengths, segm2rle, segm_fault
@@ -316,7 +317,11 @@ def locate_images(
             if folder not in folders: folders[folder] = Path(folder), _list_names(folder)
             path,inside = folders[folder]
             if base in inside: return path/base
-    return [find(n) for n in names]
+    def find_page(name): # of a stack, as in stack.tif[3]
+        file,page = split_page(name)
+        found = None if page is None else find(file.as_posix())
+        return found and page_path(found, page)
+    return [find(n) or find_page(n) for n in names]
 
 # %% ../nbs/06_coco.ipynb #n20c17f4
 def split_of_file(
