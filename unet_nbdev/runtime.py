@@ -14,7 +14,7 @@ from copy import copy
 from dataclasses import dataclass, replace
 from itertools import chain, product
 from pathlib import Path
-import numpy as np
+import numpy as np, tifffile
 from PIL import ImageOps
 from fastcore.basics import patch
 from .core import Codes, DataError, atomic
@@ -302,14 +302,14 @@ def _write_npy(path, rows, sz): # label maps of some rows each
 
 def _write_tiff(path, rows, sz):
     h,w = sz
-    need_package('tifffile', 'tiff').imwrite(path, _cut_into_tiles(rows, w, 256), shape=sz, dtype=np.uint8, tile=(256,256),
-                                             compression='zlib', photometric='minisblack', bigtiff=h*w>2**31)
+    tifffile.imwrite(path, _cut_into_tiles(rows, w, 256), shape=sz, dtype=np.uint8, tile=(256,256), compression='zlib',
+                     photometric='minisblack', bigtiff=h*w>2**31)
 
 # %% ../nbs/29_runtime.ipynb #n1700042
 @patch
 def write_mask(self:Predictor,
     img,             # path, PIL image or array; an image from `open_large` stays on disk
-    path:str|Path,   # .npy, or .tif for a tiled TIFF (needs tifffile)
+    path:str|Path,   # .npy, or .tif for a tiled TIFF
     clean:bool=True, # apply the model's threshold
 )->Path: # the file
     "Write the label map of an image of any size, some rows at a time"

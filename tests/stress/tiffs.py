@@ -1,5 +1,5 @@
 # purpose: every TIFF is read as it was written, or refused in one line; damaged ones end in pixels or a DataError
-# minutes: 3, 1 with --quick
+# minutes: 3, 1.5 with --quick
 # ci: yes
 """Writes TIFF files of every type of number, number of bands, arrangement, compression and number of pages, and reads them: `python tests/stress/tiffs.py [--quick]`
 
