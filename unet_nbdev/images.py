@@ -145,6 +145,7 @@ class ImageInfo(NamedTuple):
     dtype: np.dtype|None=None
     pages: int=1         # pictures of this kind in the file
     orientation: int=1   # EXIF orientation: 1 (upright) to 8
+    others: int=0        # pictures of other sizes in the file, which are not read
 
     @property
     def sz(self): return self.height,self.width
@@ -182,7 +183,7 @@ def _pillow_orientation(f): # 1 where it is missing or no number from 1 to 8
 # %% ../nbs/02_images.ipynb #n2im0042
 def _jpeg_frame(f): # height, width, components and where the frame starts; None if there is none
     end = 2
-    while True:
+    for _ in range(10**4):
         f.seek(end)
         code = f.read(10)
         if len(code)<10 or code[0]!=0xFF: return None
@@ -210,10 +211,10 @@ def _png_info(f): # ImageInfo, None if the header is broken
     if kind not in _PNG_BANDS: return None
     end = 33
     extra,turn,text = 0,None,False
-    while True: # from chunk to chunk
+    for _ in range(10**6): # from chunk to chunk
         f.seek(end)
         code = f.read(8)
-        if len(code)<8: break
+        if len(code)<8 or not code[4:].isalpha(): break
         end += 12+int.from_bytes(code[:4], 'big')
         if code[4:]==b'tRNS' and kind<4: extra = 1
         if code[4:]==b'eXIf': turn = _exif_value(f.read(int.from_bytes(code[:4], 'big')))
@@ -439,6 +440,7 @@ def image_info(
     with data_errors(path):
         info = ImageInfo(*reader_of(file).size(file))
         check_page(path, page or 0, info.pages)
+        if info.pages>10**6: raise ValueError('no file has so many pages')
         return info
 
 def image_size(

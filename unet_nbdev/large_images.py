@@ -37,7 +37,7 @@ def _why_not_tiled(page): # why a page cannot be read tile by tile; empty if it 
     return ''
 
 def _why_not_alone(path, page): # why a page is not all of the picture; empty if it is
-    h,w,bands,_,pages,_ = tiff_info(path)
+    h,w,bands,_,pages,*_ = tiff_info(path)
     if pages>1: return 'several pages'
     return '' if (h, w, bands)==(page.imagelength, page.imagewidth, page.samplesperpixel) else 'bands in pages of their own'
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from .core import Codes, DataError, Item, Items, check_bad
 from .settings import parse_pages
-from .images import page_paths, page_stem, split_page
+from .images import PAGED_SUFFIXES, image_info, page_paths, page_stem, split_page
 from .faults import data_error
 from .masks import MaskFile, scan_mask
 from .mask_codes import add_void, check_values, infer_codes, subset_codes, void_values
@@ -133,9 +133,19 @@ def page_pairs(
         ks = sorted({k for o in chosen for k in range(len(a))[o]}) if len(a)>1 else [0]
         if not ks: raise DataError(f'pages {pages!r} are none of its {_count_pages(a)}', 'Count from 0', img)
         res += [(a[k], b[k]) for k in ks]
-    return res,bad,[_stacks_note(stacks, pages)] if stacks else []
+    notes = [_stacks_note(stacks, pages)] if stacks else []
+    return res,bad,notes+_other_sizes_note([img for img,_ in pairs])
 
 def _count_pages(pages): return f'{len(pages)} page{"s"*(len(pages)>1)}'
+
+def _other_sizes_note(imgs): # lines for Items.notes
+    imgs = [o for o in imgs if o.suffix.lower() in PAGED_SUFFIXES]
+    with ThreadPoolExecutor(8) as ex: infos = ex.map(lambda o: result_or_error(image_info, o), imgs)
+    found = [(img, o.others) for img,o in zip(imgs, infos) if not isinstance(o, DataError) and o.others]
+    if not found: return []
+    img,n = found[0]
+    more = f' (and {len(found)-1} other files)' if len(found)>1 else ''
+    return [f'{img.name}{more} holds {n} pictures of other sizes: the largest is read; save the others as files to use them']
 
 def _stacks_note(stacks, pages): # a line for Items.notes
     img,n = stacks[0]

@@ -81,8 +81,10 @@ def main_series(
     tif:tifffile.TiffFile, # from `open_tiff`
 )->tifffile.TiffPageSeries:
     "Find the pages with the picture in full size"
-    full = [s for s in tif.series if not s.keyframe.subfiletype&5] or list(tif.series) # 1: smaller copy, 4: mask
-    return max(full, key=lambda s: s.keyframe.imagelength*s.keyframe.imagewidth) # the first of equals
+    return max(_full_series(tif), key=lambda s: s.keyframe.imagelength*s.keyframe.imagewidth) # the first of equals
+
+def _full_series(tif): # those that are neither smaller copies (1) nor masks of transparency (4)
+    return [s for s in tif.series if not s.keyframe.subfiletype&5] or list(tif.series)
 
 # %% ../nbs/01a_tiff.ipynb #n1a00014
 def axis_roles(
@@ -102,18 +104,32 @@ def axis_roles(
 def _sizes(roles, shape): # bands, pages
     return tuple(prod(n for n,role in zip(shape, roles) if role==kind) for kind in 'BP')
 
+def _one_page_each(series): # has each part of a series its own directory?
+    inner = series.keyframe.shape
+    n = len(series.shape)-len(inner)
+    return series.shape[n:]==inner and prod(series.shape[:n])==len(series.pages)
+
+def _check_extent(path, tif, series): # raise if a stack with one directory is larger than its file, or than the limit
+    n = prod(series.shape)*series.dtype.itemsize
+    if series.dataoffset is None: check_pixels(1, prod(series.shape), series.dtype.itemsize, path)
+    elif series.dataoffset+n>tif.filehandle.size:
+        raise DataError('image is truncated: its pages lie beyond the end of the file', 'Replace the file or leave it out',
+                        path, kind='truncated image')
+
 def tiff_info(
     path, # TIFF file
-)->tuple: # height, width, bands, dtype, pages, orientation (1 upright to 8)
+)->tuple: # height, width, bands, dtype, pages, orientation (1 upright to 8), pages of other sizes
     "Read from the header of a TIFF what its pages are, without decoding them"
     with open_tiff(path) as tif:
         series = main_series(tif)
         roles = axis_roles(series.axes, series.shape)
         h,w = (series.shape[roles.index(o)] for o in 'YX')
         bands,pages = _sizes(roles, series.shape)
+        if not _one_page_each(series): _check_extent(path, tif, series)
+        others = sum(len(s.pages) for s in _full_series(tif) if s is not series)
         key = series.keyframe
         if tiff_colours(tif, key) is not None or _is_cmyk(key): bands = 3
-        return h,w,bands,key.dtype and key.dtype.newbyteorder('='),pages,_orientation(key)
+        return h,w,bands,key.dtype and key.dtype.newbyteorder('='),pages,_orientation(key),others
 
 def _orientation(key): # EXIF number; 1 where the tag is missing or odd
     value = key.tags.valueof(274, 1)
@@ -207,17 +223,12 @@ def _decode_page(path, tif, page, key): # array of a page of the file as tifffil
 def _part_of_series(path, tif, series, chosen): # array of the chosen index, or all (slice), along each axis
     key = series.keyframe
     n = len(series.shape)-len(key.shape)
-    one_page_each = series.shape[n:]==key.shape and prod(series.shape[:n])==len(series.pages)
-    if one_page_each:
+    if _one_page_each(series):
         numbers = np.arange(len(series.pages)).reshape(series.shape[:n])[tuple(chosen[:n])]
         pages = [_decode_page(path, tif, series.pages[int(i)], key) for i in np.ravel(numbers)]
         return np.reshape(pages, np.shape(numbers)+key.shape)[(..., *chosen[n:])]
-    if series.dataoffset is None:
-        check_pixels(1, prod(series.shape), series.dtype.itemsize, path)
-        return series.asarray(maxworkers=1).reshape(series.shape)[tuple(chosen)]
-    if series.dataoffset+prod(series.shape)*series.dtype.itemsize>tif.filehandle.size:
-        raise DataError('image is truncated: its pages lie beyond the end of the file', 'Replace the file or leave it out',
-                        path, kind='truncated image')
+    _check_extent(path, tif, series)
+    if series.dataoffset is None: return series.asarray(maxworkers=1).reshape(series.shape)[tuple(chosen)]
     dtype = series.dtype.newbyteorder(tif.byteorder)
     return np.memmap(path, dtype, 'r', series.dataoffset, series.shape)[tuple(chosen)]
 

@@ -90,7 +90,7 @@ def read_all(folder, without):
         for img,t in zip(imgs, true):
             bands = img.shape[2] if img.ndim==3 else 1
             assert img.dtype==t.dtype and np.array_equal(img, t, equal_nan=t.dtype.kind=='f'), path.name
-            assert image_info(path)==(H, W, bands, img.dtype, len(true), 1), (path.name, image_info(path))
+            assert image_info(path)[:6]==(H, W, bands, img.dtype, len(true), 1), (path.name, image_info(path))
         read += 1
     print(f'{"without" if without else "with"} imagecodecs: {read} files as they were written, {refused} refused')
 
