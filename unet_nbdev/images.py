@@ -22,7 +22,7 @@ from zipfile import ZipFile
 import numpy as np, cv2
 from PIL import Image, UnidentifiedImageError
 from .core import DataError, atomic
-from .tiff import TIFF_STARTS, check_page, check_pixels, is_tiff, read_tiff, tiff_info, tiff_nodata, tiff_pixels
+from .tiff import TIFF_STARTS, check_page, check_pixels, check_ratio, is_tiff, read_tiff, tiff_info, tiff_nodata, tiff_pixels
 
 # %% ../nbs/02_images.ipynb #n2im0031
 _PAGE = re.compile(r'(?<=.)\[(\d{1,9})\]$') # at the end of a name
@@ -334,7 +334,9 @@ def _picture_pixels(path, page=None): # array in RGB order, and its EXIF orienta
     file = io.BytesIO(raw)
     info = _file_info(file)
     check_page(path, page, info.pages)
-    check_pixels(*info.sz, info.bands*info.dtype.itemsize, path)
+    each = info.bands*info.dtype.itemsize
+    check_pixels(*info.sz, each, path)
+    if raw.startswith((_PNG, _JPEG, b'BM', b'GIF', *_PNM)): check_ratio(info.height*info.width*each, len(raw), path)
     photo = raw.startswith((_PNG, _JPEG)) # OpenCV's word is final
     if raw.startswith(_JPEG) and _jpeg_frame(file)[2]==4: photo = False # ink
     elif info.pages==1 and raw.startswith((_PNG, _JPEG, b'BM', b'RIFF', *_JP2, *_PNM)):
@@ -530,6 +532,7 @@ def _palette_pixels(path, page): # indices, upright, and colours; None if the fi
     info = image_info(path)
     check_page(path, page, info.pages)
     check_pixels(*info.sz, 1, path)
+    check_ratio(info.height*info.width, os.path.getsize(path), path)
     with open_picture(path) as im:
         im.seek(page or 0)
         if im.mode!='P': return None
