@@ -205,20 +205,25 @@ def _jpeg_info(f): # ImageInfo, None if there is no frame
 # %% ../nbs/02_images.ipynb #n2im0012
 _PNG_BANDS = {0:1, 2:3, 3:3, 4:2, 6:4} # colour type: grey, RGB, palette, grey and alpha, RGBA
 
+def _png_chunks(f): # yield name and length of the chunks after the header; f stands at the content
+    end = 33
+    for _ in range(10**6):
+        f.seek(end)
+        code = f.read(8)
+        if len(code)<8 or not code[4:].isalpha(): break
+        n = int.from_bytes(code[:4], 'big')
+        yield code[4:],n
+        end += 12+n
+
 def _png_info(f): # ImageInfo, None if the header is broken
     f.seek(8)
     w,h,bits,kind = struct.unpack('>8xIIBB', f.read(18))
     if kind not in _PNG_BANDS: return None
-    end = 33
     extra,turn,text = 0,None,False
-    for _ in range(10**6): # from chunk to chunk
-        f.seek(end)
-        code = f.read(8)
-        if len(code)<8 or not code[4:].isalpha(): break
-        end += 12+int.from_bytes(code[:4], 'big')
-        if code[4:]==b'tRNS' and kind<4: extra = 1
-        if code[4:]==b'eXIf': turn = _exif_value(f.read(int.from_bytes(code[:4], 'big')))
-        if code[4:] in (b'iTXt',b'tEXt',b'zTXt'): text |= any(o in f.read(32) for o in (b'XML:com', b'exif'))
+    for name,n in _png_chunks(f):
+        if name==b'tRNS' and kind<4: extra = 1
+        if name==b'eXIf': turn = _exif_value(f.read(n))
+        if name in (b'iTXt',b'tEXt',b'zTXt'): text |= any(o in f.read(32) for o in (b'XML:com', b'exif'))
     if turn is None: turn = _pillow_orientation(f) if text else 1
     return ImageInfo(h, w, _PNG_BANDS[kind]+extra, np.dtype(np.uint16 if bits==16 else np.uint8), 1, turn)
 
@@ -337,6 +342,7 @@ def _picture_pixels(path, page=None): # array in RGB order, and its EXIF orienta
     each = info.bands*info.dtype.itemsize
     check_pixels(*info.sz, each, path)
     if raw.startswith((_PNG, _JPEG, b'BM', b'GIF', *_PNM)): check_ratio(info.height*info.width*each, len(raw), path)
+    if raw.startswith(_PNG) and max((k for _,k in _png_chunks(file)), default=0)>len(raw): raise unreadable_image(path)
     photo = raw.startswith((_PNG, _JPEG)) # OpenCV's word is final
     if raw.startswith(_JPEG) and _jpeg_frame(file)[2]==4: photo = False # ink
     elif info.pages==1 and raw.startswith((_PNG, _JPEG, b'BM', b'RIFF', *_JP2, *_PNM)):
