@@ -76,11 +76,11 @@ def has_alpha(
 )->bool:
     "Tell whether the last of two or four channels is transparency rather than a band"
     if img.ndim==2 or img.shape[2] not in (2,4): return False
-    suffix = Path(path).suffix.lower()
-    if suffix not in ('.npy','.tif','.tiff'): return True # such formats know no other fourth channel
+    name = Path(path).name.lower()
+    if '.tif' not in name and '.npy' not in name: return True # such formats know no other fourth channel
     top = np.iinfo(img.dtype).max if img.dtype.kind in 'iu' else 1
     last = img[::2,::2,-1]
-    says_so = suffix!='.npy' and _extra_sample(path) in (1,2)
+    says_so = _extra_sample(path) in (1,2)
     return bool(((last==0)|(last==top)).mean()>.9) if says_so else bool((last==top).all())
 
 
