@@ -89,14 +89,13 @@ class Segmenter(Predictor):
 
 # %% ../nbs/30_inference.ipynb #n0h30a03
 @patch
-def _to_input(self:Segmenter, prep, img): # (H,W,n_in) from prep.pixels → (1,n_in,H,W) float32 on the device
-    if self.device.type=='cpu' or img.dtype!=np.uint8:
-        return torch.from_numpy(prep.normalise(img.transpose(2,0,1)))[None].to(self.device)
+def _to_input(self:Segmenter, prep, img): # (H,W,n_in) uint8 → (1,n_in,H,W) float32 on the device
+    if self.device.type=='cpu': return torch.from_numpy(prep.normalise(img.transpose(2,0,1)))[None]
     x = torch.from_numpy(np.require(img, None, 'CW')).to(self.device)
     return prep.normalise(x.permute(2,0,1)[None])
 
 @patch
-def _forward(self:Segmenter, net, prep, img): # (H,W,n_in) from prep.pixels, padded → (n_cls,H,W): mean over the views
+def _forward(self:Segmenter, net, prep, img): # (H,W,n_in) uint8, padded → (n_cls,H,W): mean over the views
     def one(k):
         view = flip_view(img.transpose(2,0,1), k).transpose(1,2,0) if k else img
         probs = net(self._to_input(prep, view))
