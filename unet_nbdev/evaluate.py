@@ -19,7 +19,7 @@ from .core import Codes, DataError, Items, check_bad
 from .images import open_image
 from .settings import DataSettings
 from .coco import anns2objects
-from .items import item2mask, read_items
+from .items import item2mask, read_items, with_objects
 from .pages import html_table, img_tag, write_page
 from .show import plot_confusion, save_fig, show_masks
 from .postprocessing import PostProcess, to_coco, tune_postprocess
@@ -270,14 +270,15 @@ def evaluate(
     items:Items,              # images with annotations
     clean:bool=True,          # apply the model's post-processing
     boundary:float|None=None, # score outlines too: distance in pixels within which two outlines agree
-    objects:bool=False,       # score objects too, by average precision; needs COCO annotations
+    objects:bool=False,       # score objects too, by average precision; needs COCO annotations or masks with a number for each object
     progress:bool=True,       # show a bar in a terminal
 )->Evaluation:
     "Score a model on images: Dice and IoU, their intervals, calibration, and objects"
     from unet_nbdev.metrics import Calibration, instance_ap
-    if objects and not any(o.anns for o in items):
+    truth = with_objects(items) if objects else items
+    if objects and not any(o.anns for o in truth):
         raise DataError('--objects needs annotations that say which pixels are one object',
-                        'Give COCO annotations')
+                        'Give COCO annotations, or masks that number the objects of one class (instances=True)')
     codes,cal = seg.codes,calibration_of(seg)
     calibration,found = Calibration(),[]
     split = seg.post.split if clean else 0
@@ -288,7 +289,7 @@ def evaluate(
     scores,bad = score_items(seg, items, clean, progress, boundary, _count)
     values = scores.to_dict(codes.outputs)
     if not codes.multilabel: values['calibration_error'] = calibration.ece
-    if objects: values['objects'] = instance_ap(items, found)
+    if objects: values['objects'] = instance_ap(truth, found)
     return Evaluation(seg, items, scores, values, bad, clean)
 
 # %% ../nbs/34_evaluate.ipynb #nc2c2c79
@@ -372,6 +373,7 @@ def calibrate_segmenter(
 )->FittedModel:
     "Fit a model's calibration, and its post-processing, to images with annotations"
     held,bad,room = [],[],max_bytes
+    if tune: items = with_objects(items)
     single = any(o.anns for o in items) and not seg.codes.multilabel # which pixels are one object is known
     def _pairs():
         nonlocal room

@@ -55,10 +55,11 @@ def item2anns(
     item:Item,   # with a mask that numbers its objects
     codes:Codes, # what its values mean
 )->list: # COCO annotations, one per object
-    "Take the objects of a mask apart that have a number each"
+    "Take the objects of a mask apart that have a number each; what is not scored is a crowd"
     a,_ = open_raw_mask(item.msk, has_colour_ids(codes))
     values = np.unique(a)
-    objects = values[label_values(values, codes)[0]==1]
+    labels = label_values(values, codes)[0]
+    objects = values[labels==1]
     category, = category_ids(codes)
     anns = []
     for k,v in enumerate(objects, 1):
@@ -66,12 +67,17 @@ def item2anns(
         ys,xs = np.flatnonzero(on.any(1)),np.flatnonzero(on.any(0))
         box = [int(xs[0]), int(ys[0]), int(np.ptp(xs)+1), int(np.ptp(ys)+1)]
         anns.append(dict(id=k, category_id=category, iscrowd=0, segmentation=mask2rle(on), bbox=box, area=int(on.sum())))
+    ignored = np.isin(a, values[labels==IGNORE])
+    if ignored.any(): anns.append(dict(id=len(anns)+1, category_id=category, iscrowd=1, segmentation=mask2rle(ignored),
+                                       bbox=[0, 0, a.shape[1], a.shape[0]], area=int(ignored.sum())))
     return anns
 
+
+# %% ../nbs/09_items.ipynb #nmkobj1b
 def with_objects(items:Items)->Items:
     "The same items with annotations, where their masks number the objects of one class"
     if items.codes is None or items.codes.unlisted!='object': return items
-    return items.new([replace(o, anns=item2anns(o, items.codes), msk=None) if o.msk else o for o in items])
+    return items.new([replace(o, anns=item2anns(o, items.codes)) if o.msk else o for o in items])
 
 
 # %% ../nbs/09_items.ipynb #nc50a1bc
