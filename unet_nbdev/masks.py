@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['NODATA', 'SHARP_ADVICE', 'pack_colours', 'colour_key', 'key_colour', 'file_palette', 'mark_nodata', 'drop_alpha',
-           'open_raw_mask', 'has_colour_ids', 'value_table', 'label_values', 'map_values', 'nearest_labels',
+           'is_lossy', 'open_raw_mask', 'has_colour_ids', 'value_table', 'label_values', 'map_values', 'nearest_labels',
            'list_values', 'unknown_values_error', 'mask_size_error', 'open_mask', 'MaskFile', 'inner_values',
            'scan_mask', 'soft_edges_error', 'mask_values']
 
@@ -93,6 +93,12 @@ def drop_alpha(
     raise data_error('mask values', what, path, fix='Save the mask without transparency')
 
 
+# %% ../nbs/07_masks.ipynb #nmklossy
+def is_lossy(path)->bool:
+    "Is it a JPEG or WebP, by its name? Their pixels are not those that were saved"
+    return Path(path).suffix.lower() in ('.jpg','.jpeg','.webp')
+
+
 # %% ../nbs/07_masks.ipynb #c007
 def open_raw_mask(
     path:Path,      # mask file
@@ -107,6 +113,7 @@ def open_raw_mask(
         a,is_alpha = drop_alpha(a, path)
         if is_alpha: kind = 'alpha'
     if a.ndim==3 and a.shape[2] in (1,3) and a.dtype==np.uint8:
+        if is_lossy(path) and np.ptp(a, -1).max(initial=0)<=24: a = a[...,1:2].repeat(3, 2) # grey, but for noise
         if rgb or (a[...,:1]!=a[...,1:3]).any(): return pack_colours(a),'rgb'
         a = a[...,0]
     if a.ndim==2 and a.dtype.kind in 'uif': a = mark_nodata(a, path)
@@ -262,6 +269,9 @@ class MaskFile:
 def inner_values(a:np.ndarray)->np.ndarray: # (H,W) values → (N,)
     "The values of the pixels that look like their four neighbours"
     c = a[1:-1,1:-1]
+    if a.dtype in (np.uint8, np.uint16):
+        cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3,3))
+        return c[(cv2.dilate(a, cross)==cv2.erode(a, cross))[1:-1,1:-1]]
     return c[(c==a[:-2,1:-1])&(c==a[2:,1:-1])&(c==a[1:-1,:-2])&(c==a[1:-1,2:])]
 
 
@@ -286,13 +296,16 @@ def scan_mask(
 def _count_values(a): # sorted values and how often each occurs: as np.unique, faster
     flat = a.ravel()
     if a.dtype.itemsize<=2:
-        counts = np.bincount(flat)
+        if a.dtype==np.uint8 and 0<a.size<2**24: # OpenCV counts in single precision
+            counts = cv2.calcHist([np.ascontiguousarray(flat)], [0], None, [256], [0,256]).ravel().astype(np.int64)
+        else: counts = np.bincount(flat)
         vals = np.flatnonzero(counts)
         return vals,counts[vals]
     starts = np.flatnonzero(np.r_[True, flat[1:]!=flat[:-1]][:len(flat)]) # masks have long runs
-    vals,which = np.unique(flat[starts], return_inverse=True)
-    lengths = np.diff(np.r_[starts, len(flat)])
-    return vals,np.bincount(which.ravel(), lengths, len(vals)).astype(np.int64)
+    runs = flat[starts]
+    vals = np.unique(runs)
+    lengths = np.diff(starts, append=len(flat))
+    return vals,np.bincount(np.searchsorted(vals, runs), lengths, len(vals)).astype(np.int64)
 
 def _find_counts(a, vals): # how often each of `vals`, which are all of its values, occurs
     found,counts = _count_values(a)
