@@ -83,7 +83,9 @@ def read_data(
 )->Items:
     "Read a data set in terms of a model's classes"
     args,codes = where.read_args(),seg.codes
-    if args['void'] is not None: codes = add_void(codes, args['void'])
+    void = args['void'] if isinstance(args['void'], list) else [args['void']]
+    for v in void:
+        if v is not None: codes = add_void(codes, v)
     return read_items(**dict(args, void=None), codes=codes)
 
 # %% ../nbs/34_evaluate.ipynb #n57f5613

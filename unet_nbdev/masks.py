@@ -108,7 +108,8 @@ def open_raw_mask(
     try: a,pal = _read_pixels(path)
     except Exception: raise unreadable_image(path) from None
     kind = 'grey' if pal is None else 'palette'
-    if a.ndim==3 and 1 in (a.shape[0], a.shape[2]): a = a[0] if a.shape[0]==1 and a.shape[2]>4 else a[...,0]
+    if a.ndim==3 and a.shape[2]==1: a = a[...,0]
+    if a.ndim==3 and a.shape[0]==1 and a.shape[2]>4: a = a[0]
     if a.ndim==3 and a.shape[2] in (2,4) and a.dtype==np.uint8 and Path(path).suffix.lower()!='.npy':
         a,is_alpha = drop_alpha(a, path)
         if is_alpha: kind = 'alpha'

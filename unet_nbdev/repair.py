@@ -17,6 +17,7 @@ from PIL import Image
 from .core import DataError, write_json, write_text
 from .images import open_image, write_image
 from .faults import Report, printable
+from .name_tables import find_name_table
 from .coco import read_coco
 from .image_checks import FORMAT_SUFFIXES
 from .coco_checks import CocoPart, depends_on_lost, entry_ids, repair_annotation
@@ -271,6 +272,8 @@ def repair_pairs(
         copy_mask(p, k, msk_dir/sub/path.stem, safe_kinds(on_masks.get(k, [])))
         names.append(path.stem)
     if not names: raise nothing_left(p.dir)
+    table = find_name_table(os.path.commonpath([msk.absolute().parent for _,msk in p.pairs]))
+    if table: shutil.copyfile(table.path, root/table.path.name)
     if p.given:
         file = root/'ImageSets'/'Segmentation'/f'{split or "train"}.txt'
         write_text(file, '\n'.join(names)+'\n')
