@@ -470,7 +470,9 @@ def name_classes(self:MaskSet,
 )->tuple:       # value of the background, values of the classes, their names
     "Decide which name is which value; raise if that is not clear"
     bg = (0,0,0) if isinstance(ids[0], tuple) else 0
-    if not names: return bg,ids,default_names(ids)
+    if not names:
+        self.note_no_background(ids)
+        return bg,ids,default_names(ids)
     n,last = len(ids),0 if bg else max(ids)
     said = names[0].lower() in BACKGROUND_NAMES
     if said and len(names)==n>1 and not bg and not any(0 in f.vals for f in self.files):
@@ -488,6 +490,14 @@ def name_classes(self:MaskSet,
         raise DataError(f'{n} names were given for {n} colours, and their order says nothing',
                         'Give each its colour: names=, --names NAME=R,G,B,…', self.files[0].path.parent)
     return bg,ids,names
+
+@patch
+def note_no_background(self:MaskSet, ids:list):
+    "Say so if every pixel belongs to a class, as far as the masks say"
+    if len(ids)<2 or any(0 in mask_values(f, self.in_colours) for f in self.files): return
+    first = ','.join(map(str, ids[0])) if self.in_colours else ids[0]
+    self.notes.append(f'no mask has {"black" if self.in_colours else "the value 0"}: there is no background, all {len(ids)} '
+                      f'{"colours" if self.in_colours else "values"} are classes (names=, --names background={first},… says what is what)')
 
 @patch
 def with_unseen(self:MaskSet, ids:list, names:list)->list: # values from 1 to the number of names

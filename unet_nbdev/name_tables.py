@@ -88,12 +88,16 @@ def read_name_table(path:Path)->NameTable|None:
     if not right or not alike or not all(names) or len(set(names))<len(names) or len(set(values))<len(values): return None
     return NameTable(path, dict(pairs))
 
-def find_name_table(folder:Path)->NameTable|None: # folder of masks
-    "Look for a table in a folder, and in the two above it"
-    folder = Path(folder).absolute()
-    for place in [folder, *folder.parents][:3]:
+def find_name_table(
+    masks:list, # mask files
+)->NameTable|None:
+    "Look for a table in the folder of the masks, in the folder that all have in common, and in the two above it"
+    folders = [Path(o).absolute().parent for o in masks]
+    common = Path(os.path.commonpath(folders))
+    n = len(folders[0].relative_to(common).parts)+3
+    for place in [folders[0], *folders[0].parents][:n]:
         try: found = [o for o in sorted(place.iterdir()) if o.name.lower() in TABLES and o.is_file()]
-        except OSError: return None
+        except OSError: continue
         for path in found:
             if table := read_name_table(path): return table
 
@@ -167,7 +171,7 @@ def infer_set_codes(
     "Infer what mask values mean from the masks and from a table that lies beside them"
     notes = [] if notes is None else notes
     if name_values(names) or instances: return infer_codes(files, names, void, instances, notes)
-    table = find_name_table(os.path.commonpath([f.path.absolute().parent for f in files]))
+    table = find_name_table([f.path for f in files])
     if table is None: return infer_codes(files, names, void, instances, notes)
     masks = MaskSet(files, list(void), notes)
     chosen = table.choose_names(masks, names)

@@ -272,7 +272,7 @@ def repair_pairs(
         copy_mask(p, k, msk_dir/sub/path.stem, safe_kinds(on_masks.get(k, [])))
         names.append(path.stem)
     if not names: raise nothing_left(p.dir)
-    table = find_name_table(os.path.commonpath([msk.absolute().parent for _,msk in p.pairs]))
+    table = find_name_table([msk for _,msk in p.pairs])
     if table: shutil.copyfile(table.path, root/table.path.name)
     if p.given:
         file = root/'ImageSets'/'Segmentation'/f'{split or "train"}.txt'
