@@ -66,10 +66,12 @@ def item2anns(
         on = a==v
         ys,xs = np.flatnonzero(on.any(1)),np.flatnonzero(on.any(0))
         box = [int(xs[0]), int(ys[0]), int(np.ptp(xs)+1), int(np.ptp(ys)+1)]
-        anns.append(dict(id=k, category_id=category, iscrowd=0, segmentation=mask2rle(on), bbox=box, area=int(on.sum())))
+        anns.append(dict(id=k, category_id=category, iscrowd=0, segmentation=mask2rle(on), bbox=box,
+                         area=int(on.sum())))
     ignored = np.isin(a, values[labels==IGNORE])
-    if ignored.any(): anns.append(dict(id=len(anns)+1, category_id=category, iscrowd=1, segmentation=mask2rle(ignored),
-                                       bbox=[0, 0, a.shape[1], a.shape[0]], area=int(ignored.sum())))
+    if ignored.any():
+        anns.append(dict(id=len(anns)+1, category_id=category, iscrowd=1, segmentation=mask2rle(ignored),
+                         bbox=[0, 0, a.shape[1], a.shape[0]], area=int(ignored.sum())))
     return anns
 
 
@@ -139,7 +141,9 @@ def add_roi(
         pairs,_ = pair_files(folder, own if own.is_dir() else roi)
         found.update(pairs)
     lacks = [o.img for o in items if not isinstance(found.get(o.img), Path)]
-    if lacks: raise DataError(f'{len(lacks)} images have no mask, or several, in {roi}', 'Add them, or leave out roi', lacks[0])
+    if lacks:
+        what = f'{len(lacks)} images have no mask, or several, in {roi}'
+        raise DataError(what, 'Add them, or leave out roi', lacks[0])
     for o in items: open_roi(found[o.img], o.sz)
     return items.new([replace(o, roi=found[o.img]) for o in items])
 

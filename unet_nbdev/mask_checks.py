@@ -19,7 +19,7 @@ from .core import Codes, DataError, IGNORE
 from .faults import FAULTS, Place, Report, Symptom
 from .masks import MaskFile, NODATA, has_colour_ids, label_values, list_values, mask_values, open_mask
 from .masks import open_raw_mask, scan_mask, value_table
-from .mask_codes import MaskSet, class_names, infer_codes, mask_kind, name_values, void_values
+from .mask_codes import class_names, infer_codes, mask_kind, void_values
 from .name_tables import infer_set_codes
 from .layouts import fit_size, folder_split
 from .image_checks import CheckedPart, file_digest
@@ -99,6 +99,8 @@ def only_value(codes:Codes)->int|None:
     single = len(codes.ids)==1 and not has_colour_ids(codes) and codes.unlisted!='object'
     return codes.ids[0] if single else None
 
+
+# %% ../nbs/12c_mask_checks.ipynb #nmk12a2
 def settle_codes(
     report:Report, # to add notes to
     scans:list,    # what the mask files hold

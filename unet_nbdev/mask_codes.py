@@ -4,17 +4,16 @@
 
 # %% auto #0
 __all__ = ['BACKGROUND_NAMES', 'MAYBE_BACKGROUND', 'void_values', 'are_even', 'name_list', 'class_names', 'name_values',
-           'brief_names', 'default_names', 'infer_codes', 'subset_codes', 'add_void', 'check_values', 'fit_codes',
-           'mask_kind']
+           'default_names', 'infer_codes', 'subset_codes', 'add_void', 'check_values', 'fit_codes', 'mask_kind']
 
 # %% ../nbs/07b_mask_codes.ipynb #nca14390
 import numpy as np
 from fastcore.basics import patch
-from .core import Codes, DataError, IGNORE
+from .core import Codes, DataError, IGNORE, brief
 from .faults import data_error
 from .masks import MaskFile, NODATA, colour_key, has_colour_ids, is_lossy, key_colour, label_values
 from .masks import list_values, mask_values, unknown_values_error
-from .mask_sets import MaskSet, share
+from .mask_sets import MaskSet, OVERRULE, share
 
 # %% ../nbs/07b_mask_codes.ipynb #n73e1270
 def void_values(
@@ -42,12 +41,13 @@ def stray_error(self:MaskSet,
     if not stray: return
     file = next(f for f,k in zip(self.files, n_other) if k)
     part = share(n_other.sum(), sum(f.counts.sum() for f in self.files))
-    what = (f'values 0 and {top} in {(n_top>0).sum()} files; {list_values(others)} in {(n_other>0).sum()} of {len(self.files)} '
-            f'files ({part} of the pixels) {"is" if len(others)==1 else "are"} neither')
+    verb = 'is' if len(others)==1 else 'are'
+    what = (f'values 0 and {top} in {(n_top>0).sum()} files; {list_values(others)} in {(n_other>0).sum()} of '
+            f'{len(self.files)} files ({part} of the pixels) {verb} neither')
     pairs = ','.join(f'NAME={v}' for v in values[:3])
     listed = ';'.join(map(str, others[:8]))
-    fix = (f"Correct these files; or leave these pixels out, void={others[:8]}, --void '{listed}'; or say that they are "
-           f'classes, names=, --names {pairs}; or that {top} is void, void={top}, --void {top}')
+    fix = (f"Correct these files; or leave these pixels out, void={others[:8]}, --void '{listed}'; or say that they "
+           f'are classes, names=, --names {pairs}; or that {top} is void, void={top}, --void {top}')
     return data_error('mask values', what, file.path, fix=fix)
 
 # %% ../nbs/07b_mask_codes.ipynb #nmq8idx
@@ -59,6 +59,7 @@ def has_indices(self:MaskSet, values:list)->bool:
 def _are_indices(values): # do these values count classes?
     return values[-1]<64 or (values[-1]<250 and 2*len(values)>=values[-1])
 
+# %% ../nbs/07b_mask_codes.ipynb #nmq8idxb
 def are_even(values:list)->bool:
     "Are these greys evenly spaced from 0?"
     step = values[-1]/max(1, round(values[-1]/values[0]))
@@ -87,15 +88,15 @@ def meaning(self:MaskSet,
     if doubt and not settled: raise doubt
     if doubt or values[-1]!=255 or not self.has_indices(values[:-1]): return values,void,'error'
     n = sum(255 in f.vals for f in self.files)
-    self.notes.append(f'255 stands beside class indices in {n} of {len(self.files)} masks: it is not scored '
-                      '(names=, --names NAME=VALUE,… for all values overrides this)')
+    self.notes.append(f'255 stands beside class indices in {n} of {len(self.files)} masks: it is not scored ({OVERRULE})')
     return values[:-1],[*void, 255],'error'
 
+# %% ../nbs/07b_mask_codes.ipynb #n306ffddb
 @patch
 def negative_error(self:MaskSet, value:int)->DataError:
     "The error for a value below 0"
     file = next(f.path for f in self.files if value in f.vals)
-    fix = f'If it means that there is no data, say void={value}, --void {value}; if not, save values from 0 up'
+    fix = f'If it means that there is no data, say void={value}, --void {value}, else save values from 0 up'
     return data_error('mask values', f'the mask has the negative value {value}', file, fix=fix)
 
 # %% ../nbs/07b_mask_codes.ipynb #nmq9nodata
@@ -104,18 +105,19 @@ def take_nodata(self:MaskSet):
     "Take the nodata values of GeoTIFF files for void, and say which pixels have no data"
     n = sum(int(f.counts[f.vals==NODATA].sum()) for f in self.files)
     part = share(n, sum(f.counts.sum() for f in self.files))
-    if n: self.notes.append(f'{part} of the pixels have no data (NaN, or the nodata value of a GeoTIFF): they are not scored')
-    for v in sorted({int(f.nodata) for f in self.files if f.nodata is not None and 0<=f.nodata<2**16 and f.nodata%1==0}):
-        if v==0: self.notes.append('GeoTIFF files name 0 as nodata: it is the background (void=0, --void 0: not scored)')
+    if n: self.notes.append(f'{part} of the pixels have no data (NaN, or nodata of a GeoTIFF): they are not scored')
+    named = {f.nodata for f in self.files if f.nodata is not None}
+    for v in sorted(int(o) for o in named if 0<=o<2**16 and o%1==0):
+        if v==0: self.notes.append('GeoTIFF files name 0 as nodata: it is background (void=0, --void 0: not scored)')
         elif v not in self.void and any(o!=v for o in self.values()):
             self.void = [*self.void, v]
-            self.notes.append(f'GeoTIFF files name {v} as nodata: it is not scored '
-                              '(names=, --names NAME=VALUE,… for all values overrides this)')
+            self.notes.append(f'GeoTIFF files name {v} as nodata: it is not scored ({OVERRULE})')
 
 # %% ../nbs/07b_mask_codes.ipynb #n2f16c66
 BACKGROUND_NAMES = ('background','bg','_background_','__background__')
-MAYBE_BACKGROUND = ('unlabeled','unlabelled','unlabel','other','others','void','none','nothing','unknown','ignore','no-data')
+MAYBE_BACKGROUND = ('unlabeled','unlabelled','other','others','void','none','nothing','unknown','ignore','no-data')
 
+# %% ../nbs/07b_mask_codes.ipynb #n2f16c66b
 def name_list(
     names:list|str|dict|None, # a list, or one string with commas
 )->list:                      # of str
@@ -124,6 +126,7 @@ def name_list(
     if isinstance(names, str): return [o.strip() for o in names.split(',')]
     return [str(o) for o in names]
 
+# %% ../nbs/07b_mask_codes.ipynb #n2f16c66c
 def class_names(
     names:list|str|dict, # a list, one string with commas, or names with values
 )->list:                 # of str
@@ -144,15 +147,12 @@ def name_values(
         name,eq,value = o.rpartition('=')
         if eq: found[name.strip()] = last = []
         if not found or not value.strip().lstrip('-').isdecimal() or len(last)==3 or name.strip()=='' and eq:
-            raise DataError(f'names {brief_names(parts)} cannot be read',
-                            "Give a value to each, as in 'cell=1,nucleus=2', or a colour, as in 'car=0,0,142'")
+            fix = "Give a value to each, as in 'cell=1,nucleus=2', or a colour, as in 'car=0,0,142'"
+            raise DataError(f'names {brief(parts)} cannot be read', fix)
         last.append(int(value))
-    if any(len(v)==2 for v in found.values()): raise DataError('a colour has two numbers', 'Give three: NAME=R,G,B')
+    if any(len(v)==2 for v in found.values()):
+        raise DataError('a colour has two numbers', 'Give three: NAME=R,G,B')
     return {k:tuple(v) if len(v)==3 else v[0] for k,v in found.items()}
-
-def brief_names(names:list)->str:
-    "The first names, for a message"
-    return repr(','.join(names[:6])+', …'*(len(names)>6))
 
 # %% ../nbs/07b_mask_codes.ipynb #nmq11names
 @patch
@@ -168,13 +168,15 @@ def name_classes(self:MaskSet,
     n,last = len(ids),0 if bg else max(ids)
     said = names[0].lower() in BACKGROUND_NAMES
     if said and len(names)==n>1 and not bg and not any(0 in f.vals for f in self.files):
-        self.notes.append(f'the masks have no 0: {names[0]!r} is {ids[0]} (names=, --names NAME=VALUE,… says what is what)')
+        self.notes.append(f'the masks have no 0: {names[0]!r} is {ids[0]} ({OVERRULE})')
         return ids[0],ids[1:],names[1:]
-    extra = len(names) in (n+1, last+1) and not (len(names)==last and names[0].lower() not in MAYBE_BACKGROUND)
-    if said or len(names)>n and (extra or names[0].lower() in MAYBE_BACKGROUND):
+    likely = names[0].lower() in MAYBE_BACKGROUND
+    one_more = len(names) in (n+1, last+1) and len(names)!=last
+    if said or len(names)>n and (one_more or likely):
         if not said:
-            self.notes.append(f'{len(names)} names for the values {list_values(map(colour_key, ids), bool(bg))}: the first, '
-                              f'{names[0]!r}, is the background (names=, --names NAME=VALUE,… says what is what)')
+            shown = list_values(map(colour_key, ids), bool(bg))
+            self.notes.append(f'{len(names)} names for the values {shown}: the first, {names[0]!r}, is the background '
+                              f'({OVERRULE})')
         names = names[1:]
     if not bg and n<len(names)>=last: ids = self.with_unseen(ids, names)
     if len(names)!=n and len(names)!=len(ids): raise self.names_error(ids, names)
@@ -183,28 +185,33 @@ def name_classes(self:MaskSet,
                         'Give each its colour: names=, --names NAME=R,G,B,…', self.files[0].path.parent)
     return bg,ids,names
 
+# %% ../nbs/07b_mask_codes.ipynb #nmq11namesb
 @patch
 def note_no_background(self:MaskSet, ids:list):
     "Say so if every pixel belongs to a class, as far as the masks say"
     if len(ids)<2 or any(0 in mask_values(f, self.in_colours) for f in self.files): return
     first = ','.join(map(str, ids[0])) if self.in_colours else ids[0]
-    self.notes.append(f'no mask has {"black" if self.in_colours else "the value 0"}: there is no background, all {len(ids)} '
-                      f'{"colours" if self.in_colours else "values"} are classes (names=, --names background={first},… says what is what)')
+    black,kinds = ('black','colours') if self.in_colours else ('the value 0','values')
+    self.notes.append(f'no mask has {black}: there is no background, all {len(ids)} {kinds} are classes '
+                      f'(names=, --names background={first},NAME=… overrules this)')
 
+# %% ../nbs/07b_mask_codes.ipynb #nmq11namesc
 @patch
 def with_unseen(self:MaskSet, ids:list, names:list)->list: # values from 1 to the number of names
     "Say which classes are in no file"
     unseen = [f'{name!r} ({k})' for k,name in enumerate(names, 1) if k not in ids]
     shown = ', '.join(unseen[:4])+', …'*(len(unseen)>4)
-    self.notes.append(f'{len(names)} names count the values from 1; {shown} {"is" if len(unseen)==1 else "are"} in no mask '
-                      '(names=, --names NAME=VALUE,… says what is what)')
+    verb = 'is' if len(unseen)==1 else 'are'
+    self.notes.append(f'{len(names)} names count the values from 1; {shown} {verb} in no mask ({OVERRULE})')
     return list(range(1, len(names)+1))
 
+# %% ../nbs/07b_mask_codes.ipynb #nmq11namesd
 @patch
 def names_error(self:MaskSet, ids:list, names:list)->DataError:
     "The error for names that do not fit the values"
-    what = f'{len(names)} names were given for {len(ids)} classes with the values {", ".join(map(str, ids[:12]))}'
-    fix = 'Give one name per class, in the order of their values, or names with values: names=, --names NAME=VALUE,…'
+    shown = ', '.join(map(str, ids[:12]))
+    what = f'{len(names)} names were given for {len(ids)} classes with the values {shown}'
+    fix = 'Give one name per class, in the order of their values, or with values: names=, --names NAME=VALUE,…'
     return DataError(what, fix, self.files[0].path.parent)
 
 # %% ../nbs/07b_mask_codes.ipynb #ne519e61
@@ -234,6 +241,7 @@ def named_codes(self:MaskSet,
     classes = {k:v for k,v in named.items() if v!=bg}
     return Codes(list(classes), list(classes.values()), void, bg)
 
+# %% ../nbs/07b_mask_codes.ipynb #nmq12namedb
 @patch
 def unnamed_value(self:MaskSet, named:dict, void:list, colours:bool): # a value; -1: there is none
     "The value that the files hold beside those that are named or void, where it is one: the background"
@@ -260,7 +268,8 @@ def infer_codes(
     names = name_list(names)
     if instances or instances is None and masks.looks_numbered(names): return masks.numbered_codes(names)
     ids,void,unlisted = masks.meaning(len(class_names(names)))
-    if not ids: raise DataError('no mask contains anything but background', 'Check that these are the masks', folder)
+    if not ids:
+        raise DataError('no mask contains anything but background', 'Check that these are the masks', folder)
     if len(ids)>=IGNORE:
         raise DataError(f'masks have {len(ids)} different values, there is room for {IGNORE-1} classes',
                         'If they number single objects, say instances=True, --instances yes', folder)
@@ -272,9 +281,10 @@ def infer_codes(
 def note_alpha(self:MaskSet):
     "Say which masks are read from their transparency"
     n = sum(f.alpha for f in self.files)
-    if n: self.notes.append(f'{n} of {len(self.files)} masks are read from their transparency: their colours are the same '
-                            'everywhere (masks without transparency are read by their colours)')
+    if n: self.notes.append(f'{n} of {len(self.files)} masks are read from their transparency, as their colours are the '
+                            'same everywhere (without transparency, colours would count)')
 
+# %% ../nbs/07b_mask_codes.ipynb #nmq13b
 @patch
 def looks_numbered(self:MaskSet,
     names:list, # as given
@@ -284,10 +294,10 @@ def looks_numbered(self:MaskSet,
     most = max(len(self.objects_of(f)) for f in self.files)
     if not self.are_numbered():
         if not names and most<4 and self.are_numbered(2):
-            self.notes.append(f'{len(self.values())} values are read as classes; if they number objects of one class, '
-                              'say instances=True, --instances yes')
+            self.notes.append(f'{len(self.values())} values are read as classes (if they number objects of one '
+                              'class: instances=True, --instances yes)')
         return False
-    self.notes.append(f'the values of the masks number objects, up to {most} in one mask and each in one piece: they are one '
+    self.notes.append(f'the masks number their objects, up to {most} in one mask and each in one piece: all are one '
                       'class, objects are kept apart (instances=False, --instances no: each value is a class)')
     return True
 
@@ -320,7 +330,7 @@ def check_values(
         vals = np.asarray(mask_values(f, rgb))
         labels,unknown = label_values(vals, codes)
         if codes.unlisted=='nearest': # one value that would vanish, such as 1 beside 255
-            unknown = (labels==0)&(vals>0)&(len(vals)==2)&(vals!=colour_key(codes.bg))&~np.isin(vals, codes.rest)
+            unknown = (labels==0)&(vals>0)&(len(vals)==2)&~np.isin(vals, [codes.bg, *codes.rest])
         if unknown.any(): raise unknown_values_error(f.path, f.kind, vals[unknown], vals, codes)
 
 # %% ../nbs/07b_mask_codes.ipynb #nmq15fit

@@ -103,7 +103,7 @@ def is_lossy(path)->bool:
 def open_raw_mask(
     path:Path,      # mask file
     rgb:bool=False, # give packed colours, whatever is stored
-)->tuple:           # (H,W) array of stored values or packed colours; grey, alpha (transparency), palette or rgb
+)->tuple:           # (H,W) array of stored values or packed colours; grey, alpha, palette or rgb
     "Open a mask file without changing its values; raise if it cannot be a mask"
     try: a,pal = _read_pixels(path)
     except Exception: raise unreadable_image(path) from None
@@ -114,7 +114,8 @@ def open_raw_mask(
         a,is_alpha = drop_alpha(a, path)
         if is_alpha: kind = 'alpha'
     if a.ndim==3 and a.shape[2] in (1,3) and a.dtype==np.uint8:
-        if is_lossy(path) and np.ptp(a, -1).max(initial=0)<=24: a = a[...,1:2].repeat(3, 2) # grey, but for noise
+        noise = is_lossy(path) and np.ptp(a, -1).max(initial=0)<=24 # grey, but for its noise
+        if noise: a = a[...,1:2].repeat(3, 2)
         if rgb or (a[...,:1]!=a[...,1:3]).any(): return pack_colours(a),'rgb'
         a = a[...,0]
     if a.ndim==2 and a.dtype.kind in 'uif': a = mark_nodata(a, path)
@@ -159,6 +160,8 @@ def label_values(
     res[no_data] = IGNORE
     return res,~known & ~no_data & (codes.unlisted=='error')
 
+
+# %% ../nbs/07_masks.ipynb #nmkmap
 def map_values(
     a:np.ndarray, # (H,W) values, as open_raw_mask gives them
     codes:Codes,
@@ -260,7 +263,7 @@ class MaskFile:
     vals:np.ndarray  # sorted values, or packed colours
     counts:np.ndarray # pixels of each
     colours:dict     # of a palette file: index in use → colour
-    solid:np.ndarray|None=None # of a grey file with several values: pixels of each that look like their four neighbours
+    solid:np.ndarray|None=None # of a grey file with several values: pixels of each that look like their neighbours
     frame:np.ndarray|None=None # of a palette file: pixels of each value along the four borders
     alpha:bool=False # are the values those of its transparency?
     nodata:float|None=None     # value that a GeoTIFF names as that of pixels without data
@@ -295,10 +298,10 @@ def scan_mask(
     return res
 
 def _count_values(a): # sorted values and how often each occurs: as np.unique, faster
-    flat = a.ravel()
+    flat = np.ascontiguousarray(a).ravel()
     if a.dtype.itemsize<=2:
         if a.dtype==np.uint8 and 0<a.size<2**24: # OpenCV counts in single precision
-            counts = cv2.calcHist([np.ascontiguousarray(flat)], [0], None, [256], [0,256]).ravel().astype(np.int64)
+            counts = cv2.calcHist([flat], [0], None, [256], [0,256]).ravel().astype(np.int64)
         else: counts = np.bincount(flat)
         vals = np.flatnonzero(counts)
         return vals,counts[vals]
