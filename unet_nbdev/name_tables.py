@@ -8,14 +8,14 @@ __all__ = ['TABLES', 'read_labelmap', 'read_class_csv', 'read_colour_lines', 're
 
 # %% ../nbs/07c_name_tables.ipynb #nt03
 import csv, json, os, re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 import numpy as np
 from fastcore.basics import patch
 from .core import Codes, DataError
 from .masks import NODATA, colour_key, mask_values
-from .mask_codes import BACKGROUND_NAMES, MaskSet, infer_codes, name_list, name_values
+from .mask_sets import MaskSet, OVERRULE
+from .mask_codes import BACKGROUND_NAMES, infer_codes, name_list, name_values
 
 # %% ../nbs/07c_name_tables.ipynb #nt08
 def read_labelmap(text:str)->list|None: # of (name, value or colour)
@@ -46,9 +46,11 @@ def read_class_csv(text:str)->list|None: # of (name, value or colour)
 # %% ../nbs/07c_name_tables.ipynb #nt10
 def read_colour_lines(text:str)->list|None: # of (name, colour)
     "Read r g b name, one line per class"
-    found = [re.fullmatch(r'\s*(\d{1,3})\s+(\d{1,3})\s+(\d{1,3})\s+(\S.*?)\s*', o) for o in text.splitlines() if o.strip()]
+    lines = [o.strip() for o in text.splitlines() if o.strip()]
+    found = [re.fullmatch(r'(\d{1,3})\s+(\d{1,3})\s+(\d{1,3})\s+(\S.*)', o) for o in lines]
     return [(o[4], (int(o[1]), int(o[2]), int(o[3]))) for o in found] if all(found) else None
 
+# %% ../nbs/07c_name_tables.ipynb #nt10b
 def read_name_lines(text:str)->list: # of (name, value)
     "Read names in the order of their values from 0; labelme puts __ignore__ before them"
     names = [o.strip() for o in text.splitlines() if o.strip()]
@@ -61,7 +63,8 @@ def read_nnunet(text:str)->list|None: # of (name, value)
     try: labels = json.loads(text)['labels']
     except (ValueError, KeyError, TypeError, RecursionError): return None
     if not isinstance(labels, dict): return None
-    if all(isinstance(v, str) for v in labels.values()): labels = {v:_read_numbers([k]) for k,v in labels.items()}
+    by_value = all(isinstance(v, str) for v in labels.values())
+    if by_value: labels = {v:_read_numbers([k]) for k,v in labels.items()}
     return [(k, v if type(v) is int else None) for k,v in labels.items()]
 
 # %% ../nbs/07c_name_tables.ipynb #nt12
@@ -83,17 +86,23 @@ def read_name_table(path:Path)->NameTable|None:
     pairs = TABLES[path.name.lower()](path.read_text('utf-8-sig', errors='replace'))
     if not pairs or len(pairs)>300: return None
     names,values = zip(*pairs)
-    right = all(o is not None and 0<=np.min(o) and np.max(o)<(256 if isinstance(o, tuple) else 2**16) for o in values)
+    def right(o): return o is not None and 0<=np.min(o) and np.max(o)<(256 if isinstance(o, tuple) else 2**16)
     alike = len({type(o) for o in values})==1
-    if not right or not alike or not all(names) or len(set(names))<len(names) or len(set(values))<len(values): return None
+    if not alike or not all(names) or not all(map(right, values)): return None
+    if len(set(names))<len(names) or len(set(values))<len(values): return None
     return NameTable(path, dict(pairs))
 
-def find_name_table(folder:Path)->NameTable|None: # folder of masks
-    "Look for a table in a folder, and in the two above it"
-    folder = Path(folder).absolute()
-    for place in [folder, *folder.parents][:3]:
+# %% ../nbs/07c_name_tables.ipynb #nt16b
+def find_name_table(
+    masks:list, # mask files
+)->NameTable|None:
+    "Look for a table in the folder of the masks, and up to two above the folder that all have in common"
+    folders = [Path(o).absolute().parent for o in masks]
+    common = Path(os.path.commonpath(folders))
+    n = len(folders[0].relative_to(common).parts)+3
+    for place in [folders[0], *folders[0].parents][:n]:
         try: found = [o for o in sorted(place.iterdir()) if o.name.lower() in TABLES and o.is_file()]
-        except OSError: return None
+        except OSError: continue
         for path in found:
             if table := read_name_table(path): return table
 
@@ -105,7 +114,7 @@ def unknown_values(self:NameTable,
     "List the values of masks that a table does not have; 0 and 255 need no name"
     colours = isinstance(next(iter(self.values.values())), tuple)
     if masks.in_colours>colours: return [0]
-    void = [colour_key((v,v,v)) if colours and not isinstance(v, tuple) else colour_key(v) for v in masks.void]
+    void = map(colour_key, masks.void_colours() if colours else masks.void)
     known = {0, NODATA, *void, *map(colour_key, self.values.values())} | (set() if colours else {255})
     return sorted({int(v) for f in masks.files for v in mask_values(f, colours)}-known)
 
@@ -118,10 +127,11 @@ def choose_names(self:NameTable,
     "Say which value each name has, with a note; names that the table does not have go without it"
     given = name_list(names)
     known = {k.casefold():k for k in self.values}
-    override = 'names=, --names NAME=VALUE,… overrides this'
-    if self.unknown_values(masks) or not all(o.casefold() in known or o.lower() in BACKGROUND_NAMES for o in given):
-        reason = 'these names' if given and not self.unknown_values(masks) else 'all values of the masks'
-        masks.notes.append(f'{self.path.name} is not used: it does not have {reason} ({override})')
+    other_names = not all(o.casefold() in known or o.lower() in BACKGROUND_NAMES for o in given)
+    unknown = self.unknown_values(masks)
+    if unknown or other_names:
+        reason = 'all values of the masks' if unknown else 'these names'
+        masks.notes.append(f'{self.path.name} is not used: it does not have {reason} ({OVERRULE})')
         return names
     values = {o:self.values[known[o.casefold()]] for o in given if o.casefold() in known} or self.values
     self.check_left_out(masks, values)
@@ -133,8 +143,9 @@ def choose_names(self:NameTable,
     if zero and zero.lower() not in BACKGROUND_NAMES:
         said.append(f'{zero!r} is {"not scored" if elsewhere else "the background"}')
     unseen = [repr(k) for k,v in values.items() if k not in seen and colour_key(v)!=0]
-    if unseen: said.append(f'{", ".join(unseen[:4])}{", …"*(len(unseen)>4)} {"is" if len(unseen)==1 else "are"} in no mask')
-    masks.notes.append(f'{"; ".join(said)} ({override})')
+    verb = 'is' if len(unseen)==1 else 'are'
+    if unseen: said.append(f'{", ".join(unseen[:4])}{", …"*(len(unseen)>4)} {verb} in no mask')
+    masks.notes.append(f'{"; ".join(said)} ({OVERRULE})')
     return {k:v for k,v in values.items() if colour_key(v)}
 
 # %% ../nbs/07c_name_tables.ipynb #nt21
@@ -145,13 +156,15 @@ def seen_names(self:NameTable, masks:MaskSet)->list:
     keys = {int(v) for f in masks.files for v in mask_values(f, colours)}
     return [k for k,v in self.values.items() if colour_key(v) in keys]
 
+# %% ../nbs/07c_name_tables.ipynb #nt21b
 @patch
 def check_left_out(self:NameTable,
     masks:MaskSet,
     values:dict, # name → value, of those asked for
 ):
     "Raise if the names given leave out a class that the masks show"
-    lacks = [k for k in self.seen_names(masks) if colour_key(self.values[k]) and self.values[k] not in values.values()]
+    seen = {k:self.values[k] for k in self.seen_names(masks)}
+    lacks = [k for k,v in seen.items() if colour_key(v) and v not in values.values()]
     if not lacks: return
     what = f'the names given leave out {", ".join(map(repr, lacks[:4]))}, which the masks show'
     raise DataError(what, 'Name all, and choose some with classes=, --classes', self.path)
@@ -167,7 +180,7 @@ def infer_set_codes(
     "Infer what mask values mean from the masks and from a table that lies beside them"
     notes = [] if notes is None else notes
     if name_values(names) or instances: return infer_codes(files, names, void, instances, notes)
-    table = find_name_table(os.path.commonpath([f.path.absolute().parent for f in files]))
+    table = find_name_table([f.path for f in files])
     if table is None: return infer_codes(files, names, void, instances, notes)
     masks = MaskSet(files, list(void), notes)
     chosen = table.choose_names(masks, names)
@@ -175,5 +188,5 @@ def infer_set_codes(
     if isinstance(chosen, dict) and not masks.in_colours and 255 not in (*chosen.values(), *void):
         if any(255 in f.vals for f in files) and not isinstance(next(iter(chosen.values())), tuple):
             void = [*void, 255]
-            notes.append(f'255 is not in {table.path.name}: it is not scored (names=, --names NAME=VALUE,… overrides this)')
+            notes.append(f'255 is not in {table.path.name}: it is not scored ({OVERRULE})')
     return infer_codes(files, chosen, void, instances, notes)
