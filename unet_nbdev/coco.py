@@ -415,13 +415,16 @@ def locate_images(
     names:list, # file names as a COCO file writes them, with folders or without
 )->list: # a path for each name, None where there is no such file
     "Find the files that a COCO file names, also under another suffix, case or folder if only one file fits"
+    return _locate_and_count(img_dir, names)[0]
+
+def _locate_and_count(img_dir, names): # (paths as of locate_images, how many were found under another name or folder)
     paths = _locate_exactly(img_dir, names)
     missing = {n for n,path in zip(names, paths) if n and path is None}
-    if not missing: return paths
+    if not missing: return paths,0
     most_are_there = 2*sum(path is not None for path in paths)>len(names)
     rules = [_path_stem] if most_are_there else _LIKENESS       # then a file of another folder is another picture
     alike = _locate_alike(img_dir, sorted(missing), set(paths), rules)
-    return [path or alike.get(n) for n,path in zip(names, paths)]
+    return [path or alike.get(n) for n,path in zip(names, paths)],len(alike)
 
 
 # %% ../nbs/06_coco.ipynb #n20c17f4
@@ -799,7 +802,7 @@ def _read_entries(d, file, img_dir, split): # (_CocoPart without annotations, im
     if img_dir is None and any(names): img_dir = find_image_dir(file, [n for n in names if n])
     if img_dir and not Path(img_dir).is_dir():
         raise DataError('no such folder of images', 'Check the path', img_dir)
-    paths = locate_images(img_dir, names) if img_dir else [None]*len(names)
+    paths,renamed = _locate_and_count(img_dir, names) if img_dir else ([None]*len(names), 0)
     faults = _image_faults(images)
     part = _CocoPart(Path(file), [], [], len(images))
     if any(faults):
@@ -813,9 +816,7 @@ def _read_entries(d, file, img_dir, split): # (_CocoPart without annotations, im
     good = [(o, path) for o,path,f in zip(images, paths, faults) if not f]
     part.items,lost = _make_items(*zip(*good), img_dir, split) if good else ([],[])
     part.bad += lost
-    renamed = sum(not str(o.img).endswith(o.extra['file_name']) for o in part.items)
-    if renamed: renamed = sum(o.img.name!=re.split(r'[\\/]', o.extra['file_name'])[-1] for o in part.items)
-    if renamed: part.read_as['images with another name than file_name says'] += renamed
+    if renamed: part.read_as['images with another name or in another folder than file_name says'] += renamed
     return part, _sizes_by_id(images, faults)
 
 def _read(d, file, img_dir, split, codes, cats): # _CocoPart of a parsed file

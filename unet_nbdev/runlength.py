@@ -221,10 +221,10 @@ def run_style(
     by_rows = RunStyle(style.relative, style.zero, True)
     down,along = (_outline_length(o, sample) for o in (style, by_rows))
     start = 'the end of the run before' if style.relative else 'pixel 0' if style.zero else 'pixel 1'
-    how = f'run lengths are read {{}}, starts counted from {start}'
+    how = f'run lengths: starts count from {start}, {{}}'
     if along<.8*down: return by_rows,[how.format('along the rows, because objects fall apart down the columns')]
     if down<.8*along: return style,[how.format('down the columns, because objects fall apart along the rows')]
-    return style,[how.format("down the columns, Kaggle's way; these objects don't show which way is right")]
+    return style,[how.format("down the columns as Kaggle does (these objects don't show which way is right)")]
 
 
 # %% ../nbs/08c_runlength.ipynb #na24569f
