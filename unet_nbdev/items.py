@@ -47,7 +47,7 @@ def layout_named(name:str)->Layout:
     raise DataError(f'no layout is called {name!r}', f'Choose one of {known}, or add it to LAYOUTS')
 
 # %% ../nbs/09_items.ipynb #ni1crowd
-def _crowd_of(codes): # how a model's crowds are read: 'ignore' may have been decided by its data, so new data decides again
+def _crowd_of(codes): # how crowds are read for a model: what its data decided, new data decides again
     return 'auto' if codes.crowd=='ignore' else codes.crowd
 
 

@@ -253,7 +253,7 @@ def map_forked(
     finally: _shared.clear()
 
 # %% ../nbs/05_large.ipynb #n52184d9
-def _digest(text, index, far, row, want, check): # (broken ones, rows of items, (n,2) spans, how many, 2 counts) of a piece
+def _digest(text, index, far, row, want, check): # (broken, rows of items, (n,2) spans, how many, 2 counts)
     broken,rows,spans,total,crowds = [],[],[],Counter(),Counter()
     for anns,at in text.parts():
         ok = plain_polygons(anns, index, far, want)

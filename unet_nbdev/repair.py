@@ -262,7 +262,8 @@ def repair_coco(
     file = root/'annotations'/f'instances_{tag}.json'
     write_text(file, json.dumps(d))
     read_coco(file, root/tag, strict=True, learn=False) # what cannot be read back is no repair
-    return Counter(p.cats[a['category_id']]['name'] for a in anns if not a.get('unet_role') and a['category_id'] in p.cats)
+    objects = [a['category_id'] for a in anns if not a.get('unet_role')]
+    return Counter(p.cats[k]['name'] for k in objects if k in p.cats)
 
 # %% ../nbs/14_repair.ipynb #n2bd789f
 def nothing_left(
@@ -285,7 +286,8 @@ def lost_classes(
             if is_among(k, p.cats): had.setdefault(p.cats[k]['name'], p.file.name)
     def entry(what, file): return dict(kind='lost class', done='left out', what=what, file=printable(file), ids={})
     if had and not kept.total(): return [entry('no object is left after repair', next(iter(had.values())))]
-    return [entry(f'no object of {name!r} is left after repair', file) for name,file in had.items() if not kept[name]]
+    lost = [o for o in had.items() if not kept[o[0]]]
+    return [entry(f'no object of {name!r} is left after repair', file) for name,file in lost]
 
 
 # %% ../nbs/14_repair.ipynb #nb1a6b62
