@@ -21,7 +21,8 @@ from .images import IMAGE_SUFFIXES
 from .faults import Report, Symptom
 from .shapes import mask2segm
 from .large import count_crowds
-from .coco import ann2mask, ann2rle, ann_ids, annotation_fault, category_fault, crowds_that_are_objects, drop_root_category
+from .coco import ann2mask, ann2rle, ann_ids, annotation_fault, category_fault
+from .coco import crowds_that_are_objects, drop_root_category
 from .coco import find_image_dir, image_entry_fault, join_categories, known_id, locate_images, printable_id
 from .coco import readable_annotation, readable_categories, readable_entry, region_left_out, scale_normalised
 from .image_checks import CheckedPart
@@ -119,7 +120,7 @@ def open_coco(
     renamed = sum(path is not None and path.name!=re.split(r'[\\/]', n)[-1] for n,path in zip(names, paths))
     if renamed: reworded.append(f'images with another name than file_name says: {renamed}')
     return CocoPart(d=d, file=Path(file), dir=Path(img_dir), split=split, paths=paths, reworded=reworded)
-def _reword_ids(d): # what was changed: ids of images and categories that are floats or text are read as whole numbers
+def _reword_ids(d): # lines on the ids that are read as whole numbers
     cats,images = readable_categories(d['categories']),[readable_entry(o) for o in d['images']]
     n_cats,n_images = (sum(a is not b for a,b in zip(*o)) for o in ((cats, d['categories']), (images, d['images'])))
     d.update(categories=cats, images=images)
@@ -241,7 +242,7 @@ def check_annotations(
             report.add_at(p, 'annotations', k, 'duplicate annotation', what, ann_text(a)==ann_text(first))
 
 # %% ../nbs/12b_coco_checks.ipynb #n2region
-def _check_region(report, p, a): # an annotation that cannot be used takes its image with it, unless there is something to ignore
+def _check_region(report, p, a): # an unusable annotation takes its image with it, unless it has a box
     image_id = known_id(a.get('image_id'), p.place) if isinstance(a, dict) else None
     if not is_among(image_id, p.place) or region_left_out(dict(a, image_id=image_id), p.szs[image_id]): return
     what = 'one of its annotations cannot be used and has no box that could be ignored'
@@ -395,7 +396,8 @@ def note_objects(
     "Note crowds, gaps in the ids, empty images, and classes that are rare or missing"
     good = [a if not p.fault(a) else readable_annotation(a, p.szs, p.known, p.known) for a in p.d['annotations']]
     good = p.good = [a for a in good if a and not a.get('unet_role')]
-    said = {known_id(a.get('image_id'), p.place) for a in p.d['annotations'] if isinstance(a, dict) and is_id(a.get('image_id'))}
+    named = [a['image_id'] for a in p.d['annotations'] if isinstance(a, dict) and is_id(a.get('image_id'))]
+    said = {known_id(i, p.place) for i in named}
     empty = len(p.place.keys()-said)
     pairs = {(p.same.get(a['category_id'], a['category_id']), a['image_id']) for a in good}
     images = Counter(category for category,_ in pairs)
@@ -444,10 +446,13 @@ def note_crowds(
     objects = crowds_that_are_objects(total, crowds)
     def note(kind, what): report.add(kind, what, file=parts[0].file)
     n = sum(crowds[k] for k in objects)
-    if n: note('crowd objects', name_few(f'iscrowd: 1 is read as a single object ({n}), in classes', [names.get(k, k) for k in objects]))
-    if crowds.total()>n: note('crowd', f'crowd regions: {crowds.total()-n}; they are neither learned nor scored by default')
+    shown = [names.get(k, k) for k in objects]
+    if n: note('crowd objects', name_few(f'iscrowd: 1 is read as a single object ({n}), in classes', shown))
+    regions = crowds.total()-n
+    if regions: note('crowd', f'crowd regions: {regions}; they are neither learned nor scored by default')
     if not total: note('nothing annotated', 'no annotation can be used: every image would be background only')
-    named = Counter(a['category_id'] for p in parts for a in p.d['annotations'] if isinstance(a, dict) and is_among(a.get('category_id'), names))
+    listed = [a.get('category_id') for p in parts for a in p.d['annotations'] if isinstance(a, dict)]
+    named = Counter(k for k in listed if is_among(k, names))
     for k in named.keys()-total.keys():
         if total: note('nothing annotated', f'none of the {named[k]} annotations of {names[k]!r} can be used')
 

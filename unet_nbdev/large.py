@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from itertools import chain, compress, islice
+from operator import itemgetter
 import numpy as np
 from fastcore.basics import patch
 from .shapes import MAX_OUTLINE
@@ -151,8 +152,9 @@ def count_crowds(
     crowds:Counter,  # category id → annotations with iscrowd: 1; added to
 ):
     "Count annotations and crowds of each category; what has a role belongs to none"
-    total.update(a['category_id'] for a in anns if not a.get('unet_role'))
-    crowds.update(a['category_id'] for a in anns if a.get('iscrowd') and not a.get('unet_role'))
+    if any('unet_role' in a for a in anns): anns = [a for a in anns if not a.get('unet_role')]
+    total.update(map(itemgetter('category_id'), anns))
+    crowds.update([a['category_id'] for a in anns if a.get('iscrowd')])
 
 
 # %% ../nbs/05_large.ipynb #nl2obj
@@ -218,7 +220,7 @@ def plain_polygons(
         segms = [a['segmentation'] for a in anns]
         if set(map(type, ids)) | set(map(type, cats)) != {int}: return none
         if not {a.get('iscrowd') for a in anns} <= {0,1,None}: return none
-        if any('unet_role' in a or 'unet_layer' in a for a in anns): return none
+        if any('unet_layer' in a or 'unet_role' in a for a in anns): return none
         far = far[np.fromiter(map(index.__getitem__, ids), int, len(ids))]
         ok = np.array([t is list for t in map(type, segms)])
         if not want.issuperset(cats): ok &= [c in want for c in cats]
@@ -251,7 +253,7 @@ def map_forked(
     finally: _shared.clear()
 
 # %% ../nbs/05_large.ipynb #n52184d9
-def _digest(text, index, far, row, want, check): # (broken ones, rows of items, (n,2) spans, how many, 2 counts) of a piece
+def _digest(text, index, far, row, want, check): # (broken, rows of items, (n,2) spans, how many, 2 counts)
     broken,rows,spans,total,crowds = [],[],[],Counter(),Counter()
     for anns,at in text.parts():
         ok = plain_polygons(anns, index, far, want)
