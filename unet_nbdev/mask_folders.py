@@ -12,7 +12,7 @@ __all__ = ['IMAGE_TAG', 'IMAGE_NAME', 'NUMBERED_TAG', 'MASK_WORDS', 'group_by_na
            'read_masks']
 
 # %% ../nbs/08a_mask_folders.ipynb #na8b635d
-import os, re
+import math, os, re
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -23,7 +23,7 @@ from .faults import data_error
 from .shapes import mask2rle
 from .masks import MaskFile, open_mask, open_raw_mask, scan_mask
 from .mask_codes import add_void, check_values, class_names, infer_codes, subset_codes, void_values
-from .names import MOST, learn_rule, longest_start, name_tokens, plain_name, role_words
+from .names import MOST, learn_rule, longest_start, name_tokens, places_and_stems, plain_name, role_words
 from .layouts import MASK_TAG, Part, ReadOptions, collect_items, fit_size, folder_splits
 from .layouts import group_lone_files, is_image, keep_bad, list_images, no_mask_error, result_or_error
 from .layouts import same_name_error, split_pattern, unique_ids, without_test
@@ -40,9 +40,9 @@ def group_by_name(
 )->dict:             # name → list of files
     "Group files by the part of their name that image and mask share"
     groups = {}
-    for f in files:
-        folder = f.relative_to(root).parent.as_posix() if in_folder else ''
-        groups.setdefault(plain_name(f'{folder}/{tag.sub("", f.stem)}'), []).append(f)
+    for f,(folder,stem) in zip(files, places_and_stems(files, root)):
+        name = tag.sub('', stem)
+        groups.setdefault(plain_name(f'{folder}/{name}' if in_folder else name), []).append(f)
     return groups
 
 # %% ../nbs/08a_mask_folders.ipynb #n7e932b4
@@ -54,32 +54,31 @@ def match_names(
 )->tuple:         # {name: [image]}, {name: [mask]}
     "Read names in the way that matches most images with masks"
     nothing = re.compile('$^')
-    tags = (nothing,nothing),(nothing,MASK_TAG),(IMAGE_TAG,MASK_TAG)
-    readings = []
+    best,most = None,-math.inf
     for in_folder in (True, False):
-        for img_tag,msk_tag in tags:
+        for img_tag,msk_tag in ((nothing,nothing), (nothing,MASK_TAG), (IMAGE_TAG,MASK_TAG)):
             a = group_by_name(imgs, img_dir, in_folder, img_tag)
             b = group_by_name(msks, msk_dir, in_folder, msk_tag)
-            readings.append((a, b))
-    def score(reading): # one point per pair, none or less for names that repeat
-        a,b = reading
-        return sum(3-len(a[k])-len(b[k]) for k in a.keys()&b.keys())
-    return max(readings, key=score)
+            score = sum(3-len(a[k])-len(b[k]) for k in a.keys()&b.keys()) # one per pair, none or less for repeated names
+            if score>most: best,most = (a, b),score
+            if most==min(len(imgs), len(msks)): return best
+    return best
 
 # %% ../nbs/08a_mask_folders.ipynb #npair002
 def name_readings(
-    imgs:list, # paths of images, below their common folder
-    msks:list, # paths of masks, below theirs
+    imgs:list, # (folder, name) of each image, below their common folder
+    msks:list, # the same of each mask
 )->list:       # of (list of (place, tokens) of the images, that of the masks)
     "The ways to read paths: as a place and a name, as a name alone, or as one long name"
-    def read(paths, place): return [(place(f), name_tokens(f.stem)) for f in paths]
-    def folder(f): return name_tokens(f.parent.as_posix())
-    readings = [(read(imgs, folder), read(msks, folder))]
-    img_folders,msk_folders = ([('', o) for o in {folder(f) for f in paths}] for paths in (imgs, msks))
+    def read(paths, place): return [(place(folder), name_tokens(name)) for folder,name in paths]
+    yield read(imgs, name_tokens),read(msks, name_tokens)
+    img_folders,msk_folders = ([('', name_tokens(o)) for o in {folder for folder,_ in paths}] for paths in (imgs, msks))
     rule = learn_rule(img_folders, msk_folders) # A/1.png and A_masks/1.png
-    if rule: readings.append((read(imgs, lambda f:rule.core(folder(f), False)), read(msks, lambda f:rule.core(folder(f), True))))
-    readings.append((read(imgs, lambda f:''), read(msks, lambda f:'')))
-    return [*readings, tuple([('', name_tokens(f.with_suffix('').as_posix())) for f in paths] for paths in (imgs, msks))]
+    def place(is_mask): return lambda folder:rule.core(name_tokens(folder), is_mask)
+    if rule: yield read(imgs, place(False)),read(msks, place(True))
+    if len(img_folders)==len(msk_folders)==1: return # the rest would say the same
+    yield read(imgs, lambda folder:''),read(msks, lambda folder:'')
+    yield tuple([('', name_tokens(f'{folder}/{name}')) for folder,name in paths] for paths in (imgs, msks))
 
 # %% ../nbs/08a_mask_folders.ipynb #npair0021
 def match_by_rule(
@@ -89,8 +88,7 @@ def match_by_rule(
     msk_dir:Path,
 )->dict:       # image → [mask]; empty if there is no rule
     "Match images and masks by what differs between their names"
-    readings = name_readings([f.relative_to(img_dir) for f in imgs], [f.relative_to(msk_dir) for f in msks])
-    for img_names,msk_names in readings:
+    for img_names,msk_names in name_readings(places_and_stems(imgs, img_dir), places_and_stems(msks, msk_dir)):
         rule = learn_rule(img_names, msk_names)
         if rule is None: continue
         by_key = {(place, rule.core(o, True)):f for (place,o),f in zip(msk_names, msks) if rule.core(o, True)}
@@ -106,15 +104,16 @@ def match_by_start(
     msk_dir:Path,
 )->dict:       # image → list of masks; empty if that does not explain nearly all masks
     "Match masks with the image whose name begins theirs"
-    def name_of(f, root, in_folder, tag=None):
-        folder = f.relative_to(root).parent.as_posix() if in_folder else ''
-        return (folder,*name_tokens(tag.sub('', f.stem) if tag else f.stem))
+    img_names,msk_names = places_and_stems(imgs, img_dir),places_and_stems(msks, msk_dir)
     for in_folder in (True, False):
-        for tag in (None, IMAGE_TAG):
-            known = {name_of(f, img_dir, in_folder, tag):f for f in imgs}
+        for tag in (re.compile('$^'), IMAGE_TAG):
+            def key(folder, name): return (folder if in_folder else '', *name_tokens(name))
+            known = {key(folder, tag.sub('', name)):f for f,(folder,name) in zip(imgs, img_names)}
+            starts = [longest_start(key(*o), known) for o in msk_names[:20]]
+            if len(known)<len(imgs) or not any(starts): continue
             found = {}
-            for f in msks if len(known)==len(imgs) else ():
-                start = longest_start(name_of(f, msk_dir, in_folder), known)
+            for f,name in zip(msks, msk_names):
+                start = longest_start(key(*name), known)
                 if start: found.setdefault(known[start[0]], []).append(f)
             n = sum(map(len, found.values()))
             if n and n>=MOST*len(msks) and 2*len(found)>=min(len(imgs), len(msks)): return found
