@@ -58,6 +58,9 @@ def split_items(
     res = items.new(replace(o, split='valid' if is_valid(o) else 'train') for o in items)
     n = sum(o.split=='valid' for o in res)
     if 0<n<len(res): return res
+    if len(res)==1:
+        raise DataError('there is only one image, and it cannot be both for training and for validation',
+                        'Cut it and its mask into blocks, each an image of its own', items[0].img)
     raise DataError(f'{n} of {len(res)} images are for validation with valid={valid!r}',
                     f"Both parts need some; files are named like {items[0].img.name!r}" if items else 'There are no images')
 
