@@ -125,14 +125,15 @@ def match_one_to_one(
     msks:list, # mask files
     img_dir:Path,
     msk_dir:Path,
+    least:float=.5, # share of the shorter list that must match
 )->tuple:      # {image: [mask]}; was the rule learned?
-    "Match each image with one mask, by equal names or by a rule; empty if fewer than half of them match"
+    "Match each image with one mask, by equal names or by a rule; empty if too few of them match"
     a,b = match_names(imgs, msks, img_dir, msk_dir)
     for k in a.keys()&b.keys():
-        if len(a[k])>1 and {f.parent for f in a[k]}=={a[k][0].parent}: raise same_name_error(a[k])
+        if len(a[k])>1 and len({f.parent for f in a[k]})==1: raise same_name_error(a[k])
     found = {a[k][0]:b[k] for k in a if len(a[k])==len(b.get(k, ()))==1}
     repeated = any(len(b[k])>1 for k in a.keys()&b.keys())
-    if found and not repeated and 2*len(found)>=min(len(imgs), len(msks)): return found,False
+    if found and not repeated and len(found)>=least*min(len(imgs), len(msks)): return found,False
     if len(imgs)==len(msks)==1: return {imgs[0]:msks},True
     found = match_by_rule(imgs, msks, img_dir, msk_dir)
     return found,bool(found)
@@ -200,6 +201,7 @@ def match_files(
     where = img_dir,msk_dir
     found,learned = match_one_to_one(imgs, msks, *where)
     if not found: found = match_class_folders(imgs, msks, *where) or match_by_start(imgs, msks, *where)
+    if not found: found,learned = match_one_to_one(imgs, msks, *where, least=0) # the lone ones are reported
     if not found: raise unmatched_error(imgs, msks, *where)
     if learned:
         img,(msk,*_) = next(iter(found.items()))

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['IMAGE_WORDS', 'MASK_WORDS', 'MASKS', 'FOUND_MASKS', 'folder_rank', 'image_rank', 'mask_rank', 'is_pair', 'first_mask',
            'is_always_same', 'is_same_set', 'masks_of', 'choose_masks', 'usual_place', 'fits_size', 'choose_pair',
-           'usual_pair', 'find_mask_folders', 'parts_by_split', 'any_pair', 'search_folders', 'search_mask_folders',
+           'usual_pair', 'any_pair', 'find_mask_folders', 'parts_by_split', 'search_folders', 'search_mask_folders',
            'read_mask_folders']
 
 # %% ../nbs/08g_mask_search.ipynb #ms002
@@ -24,7 +24,7 @@ from .mask_folders import look_like_masks, pair_files, read_parts, roughness, sp
 # %% ../nbs/08g_mask_search.ipynb #ms008
 IMAGE_WORDS = set('image images img imgs photo photos picture pictures input inputs original originals raw x'.split())
 MASK_WORDS = set('mask masks label labels lbl gt truth groundtruth ann anns annot annots annotation annotations seg '
-                 'segmentation segmentations target targets manual trimaps matte mattes y'.split())
+                 'segmentation segmentations target targets manual trimaps matte mattes semantic y'.split())
 
 # %% ../nbs/08g_mask_search.ipynb #ms008a
 def folder_rank(
@@ -166,6 +166,17 @@ def usual_pair(folder:Path)->Part|None:
     if len(inside)>2 and (part := choose_pair(inside)): return part
     return Part('masks', msks[0], imgs[0]) # if their names don't match, reading will say so
 
+# %% ../nbs/08g_mask_search.ipynb #ms025
+def any_pair(folder:Path)->list: # of Part
+    "The pairs of folders of any name in a folder, one per purpose"
+    inside = [o for o in sorted(subfolders(folder)) if holds_images(o)]
+    words = sibling_splits([o.name for o in inside])
+    groups = {}
+    for o in inside: groups.setdefault(words.get(o.name, ''), []).append(o)
+    parts = [choose_pair(some) for split,some in groups.items() if split]
+    parts = list(filter(None, parts)) or [choose_pair(inside)]
+    return list(filter(None, parts))
+
 # %% ../nbs/08g_mask_search.ipynb #ms021a
 def find_mask_folders(
     source:Path,           # the folder of a data set
@@ -173,9 +184,11 @@ def find_mask_folders(
 )->list: # of Part, whose source is the folder of masks
     "Find folders of images and masks in the usual places"
     if images is not None or not source.is_dir(): return []
-    if part := usual_pair(source): return [part]
     inside = {o.name:o for o in sorted(subfolders(source))}
-    parts = [usual_pair(inside[name]) for name in sibling_splits(list(inside)) if not split_word(name)[1]]
+    words = sibling_splits(list(inside))
+    if {*words.values()}>={'train','valid'} and (parts := any_pair(source)): return parts_by_split(parts, source)
+    if part := usual_pair(source): return [part]
+    parts = [usual_pair(inside[name]) for name in words if not split_word(name)[1]]
     if parts := list(filter(None, parts)): return parts_by_split(parts, source)
     together = any(MASK_TAG.search(f.stem) for f in images_in(source))
     return [Part('masks', source, source)] if together else []
@@ -203,17 +216,6 @@ def parts_by_split(
             res.append(Part('masks', msk_dir, img_dir, split, pairs, said))
     res[0] = replace(res[0], notes=(*res[0].notes, *notes))
     return res
-
-# %% ../nbs/08g_mask_search.ipynb #ms025
-def any_pair(folder:Path)->list: # of Part
-    "The pairs of folders of any name in a folder, one per purpose"
-    inside = [o for o in sorted(subfolders(folder)) if holds_images(o)]
-    words = sibling_splits([o.name for o in inside])
-    groups = {}
-    for o in inside: groups.setdefault(words.get(o.name, ''), []).append(o)
-    parts = [choose_pair(some) for split,some in groups.items() if split]
-    parts = list(filter(None, parts)) or [choose_pair(inside)]
-    return list(filter(None, parts))
 
 # %% ../nbs/08g_mask_search.ipynb #ms025a
 def search_folders(folder:Path, depth:int=4)->list: # of Part
