@@ -14,6 +14,7 @@ __all__ = ['IMAGE_TAG', 'IMAGE_NAME', 'NUMBERED_TAG', 'MASK_WORDS', 'group_by_na
 # %% ../nbs/08a_mask_folders.ipynb #na8b635d
 import math, os, re
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -59,7 +60,7 @@ def match_names(
         for img_tag,msk_tag in ((nothing,nothing), (nothing,MASK_TAG), (IMAGE_TAG,MASK_TAG)):
             a = group_by_name(imgs, img_dir, in_folder, img_tag)
             b = group_by_name(msks, msk_dir, in_folder, msk_tag)
-            score = sum(3-len(a[k])-len(b[k]) for k in a.keys()&b.keys()) # one per pair, none or less for repeated names
+            score = sum(3-len(a[k])-len(b[k]) for k in a.keys()&b.keys()) # 1 per pair, 0 or less if repeated
             if score>most: best,most = (a, b),score
             if most==min(len(imgs), len(msks)): return best
     return best
@@ -68,11 +69,12 @@ def match_names(
 def name_readings(
     imgs:list, # (folder, name) of each image, below their common folder
     msks:list, # the same of each mask
-)->list:       # of (list of (place, tokens) of the images, that of the masks)
+)->Iterator:   # of (list of (place, tokens) of the images, that of the masks)
     "The ways to read paths: as a place and a name, as a name alone, or as one long name"
     def read(paths, place): return [(place(folder), name_tokens(name)) for folder,name in paths]
     yield read(imgs, name_tokens),read(msks, name_tokens)
-    img_folders,msk_folders = ([('', name_tokens(o)) for o in {folder for folder,_ in paths}] for paths in (imgs, msks))
+    def folders(paths): return [('', name_tokens(o)) for o in {folder for folder,_ in paths}]
+    img_folders,msk_folders = folders(imgs),folders(msks)
     rule = learn_rule(img_folders, msk_folders) # A/1.png and A_masks/1.png
     def place(is_mask): return lambda folder:rule.core(name_tokens(folder), is_mask)
     if rule: yield read(imgs, place(False)),read(msks, place(True))
@@ -88,7 +90,8 @@ def match_by_rule(
     msk_dir:Path,
 )->dict:       # image → [mask]; empty if there is no rule
     "Match images and masks by what differs between their names"
-    for img_names,msk_names in name_readings(places_and_stems(imgs, img_dir), places_and_stems(msks, msk_dir)):
+    readings = name_readings(places_and_stems(imgs, img_dir), places_and_stems(msks, msk_dir))
+    for img_names,msk_names in readings:
         rule = learn_rule(img_names, msk_names)
         if rule is None: continue
         by_key = {(place, rule.core(o, True)):f for (place,o),f in zip(msk_names, msks) if rule.core(o, True)}
@@ -169,7 +172,8 @@ def attach_numbered(
     lone:list,  # other masks
 ):
     "Add masks such as 0001_mask_1.png to those of the image that has 0001_mask.png"
-    by_name = {(f.parent, *name_tokens(f.stem)):img for img,(f,*_) in found.items() if MASK_TAG.search(f.stem)}
+    tagged = [(img, msks[0]) for img,msks in found.items() if MASK_TAG.search(msks[0].stem)]
+    by_name = {(f.parent, *name_tokens(f.stem)):img for img,f in tagged}
     for f in lone:
         start = longest_start((f.parent, *name_tokens(f.stem)), by_name)
         if start and not role_words(start[1]): found[by_name[start[0]]].append(f)
@@ -186,7 +190,7 @@ def drop_unreadable(
     broken = {k for k,f in first.items() if isinstance(result_or_error(open_raw_mask, f), DataError)}
     left = {img:[f for f in msks if name_kind(f)[1:] not in broken] for img,msks in found.items()}
     if not broken or not all(left.values()): return found
-    notes.extend(f'{first[k].name} and others like it cannot be read as masks and are passed over' for k in sorted(broken))
+    for k in sorted(broken): notes.append(f'{first[k].name} and others like it are no masks that can be read: passed over')
     return left
 
 # %% ../nbs/08a_mask_folders.ipynb #npair0081
@@ -228,11 +232,12 @@ def unmatched_error(
     for msk,some in match_by_start(msks, imgs, msk_dir, img_dir).items():
         if len(some)<2: continue
         what = f'{msk.name} is the mask of several images: {some[0].name}, {some[1].name}'
-        fix = f'Put the channels of an image into one file, or choose one: images (--images) {img_dir}/*{some[0].name[-8:]}'
+        fix = ('Put the channels of an image into one file, or choose one: '
+               f'images, --images \'{img_dir}/*{some[0].name[-8:]}\'')
         return DataError(what, fix, img_dir)
     what = f'no image matches a mask: images are {imgs[0].name}, …, masks in {msk_dir} are {msks[0].name}, …'
-    fix = ("Give an image and its mask the same name, or say how masks are named: mask_name, --mask_name '{stem}_mask.png'; "
-           "or which of the files are masks: masks, --masks '*_mask.png'")
+    fix = ('Give an image and its mask the same name, or say how masks are named: mask_name, '
+           "--mask_name '{stem}_mask.png'; or which of the files are masks: masks, --masks '*_mask.png'")
     return DataError(what, fix, img_dir)
 
 # %% ../nbs/08a_mask_folders.ipynb #npair010
@@ -245,7 +250,8 @@ def match_by_template(
 )->dict:          # image → [mask]
     "Find the mask of each image by the name that the user has given"
     if '{stem}' not in template:
-        raise DataError(f'mask_name {template!r} does not contain {{stem}}', "Write it like '{stem}_mask.png'")
+        what = f'mask_name {template!r} does not contain {{stem}}'
+        raise DataError(what, "Write it like '{stem}_mask.png'")
     with_suffix = is_image(Path(template.replace('{stem}', 'x')))
     by_name = {}
     for f in msks: by_name.setdefault(plain_name(f.name if with_suffix else f.stem), []).append(f)
@@ -256,7 +262,8 @@ def match_by_template(
         if len(here or some)>1: raise same_name_error(here or some)
         if some and some[0]!=img: found[img] = here or some
     if found: return found
-    what = f'no mask is called {template.replace("{stem}", imgs[0].stem)!r}, as mask_name says of {imgs[0].name}'
+    name = template.replace('{stem}', imgs[0].stem)
+    what = f'no mask is called {name!r}, as mask_name says of {imgs[0].name}'
     raise DataError(what, f'Correct mask_name (--mask_name); there is {msks[0].name}', msk_dir)
 
 # %% ../nbs/08a_mask_folders.ipynb #npair012
@@ -318,12 +325,12 @@ def split_together(
 
 # %% ../nbs/08a_mask_folders.ipynb #nb2b6589
 def pair_files(
-    img_dir:Path,           # folder of images, searched through its subfolders; or a pattern such as img/*_rgb.png
+    img_dir:Path,           # folder of images, searched through its subfolders; or a pattern, img/*_rgb.png
     msk_dir:Path|None=None, # folder or pattern of masks; None: they lie among the images
     options:ReadOptions|None=None, # mask_name is used
     notes:list|None=None,   # lines are added that say what was learned from the names
 )->tuple:                   # list of (image, mask), list of DataError for files without partner
-    "Pair images and masks by name; raise if none match. An image with several masks is paired with a tuple of files"
+    "Pair images and masks by name; raise if none match. An image with several masks has a tuple of them"
     template = options.mask_name if options else None
     if notes is None: notes = []
     together = msk_dir is None or Path(img_dir).resolve()==Path(msk_dir).resolve()
@@ -333,13 +340,15 @@ def pair_files(
     if not together: imgs,msks = list_images(img_dir, msk_dir),list_images(msk_dir, img_dir)
     elif not template: imgs,msks = split_together(imgs, where[0])
     if not msks: raise no_masks_error(imgs, img_dir)
-    if not imgs: raise DataError(f'all files look like masks ({msks[0].name}, …)', 'Give both folders', img_dir)
+    if not imgs: raise DataError(f'all files are named like masks ({msks[0].name})', 'Give both folders', img_dir)
     if template: found = match_by_template(imgs, msks, *where, template)
     else: found = match_files(imgs, msks, *where, notes)
     used = {f for some in found.values() for f in some}
     found = drop_unreadable(found, notes)
+    shown = set(imgs)
     bad = [no_mask_error(f) for f in imgs if f not in found and f not in used]
-    bad += [data_error('no image', 'mask without an image', f) for f in msks if f not in used and f not in imgs]
+    spare = [f for f in msks if f not in used and f not in shown]
+    bad += [data_error('no image', 'mask without an image', f) for f in spare]
     return [(f, some[0] if len(some)==1 else tuple(some)) for f,some in found.items()],bad
 
 # %% ../nbs/08a_mask_folders.ipynb #nb2b6589a
@@ -420,7 +429,9 @@ def mask_kinds(pairs:list)->dict: # of (image, tuple of masks) → mask: kind
     for img,msks in pairs:
         top = os.path.commonpath([f.parent for f in msks])
         in_folders = len({f.parent for f in msks})>1
-        for f in msks: kinds[f] = (*f.relative_to(top).parts[:-1], '')[0] if in_folders else added_words(img, f)
+        for f in msks:
+            folders = f.relative_to(top).parts[:-1]
+            kinds[f] = (*folders, '')[0] if in_folders else added_words(img, f)
     known = {kinds[f] for _,msks in pairs if len(msks)>1 for f in msks}
     for img,msks in pairs:
         if len(msks)>1: continue
@@ -503,7 +514,9 @@ def several_codes(
 )->tuple:                # {kind: Codes of its files}, {kind: id of its first class}, names
     "What the values mean where images have several masks"
     kinds = sorted({roles[f] for f in scans})
-    def infer(kind, names): return infer_codes([s for f,s in scans.items() if roles[f]==kind], names, void_values(options.void))
+    def infer(kind, names):
+        files = [s for f,s in scans.items() if roles[f]==kind]
+        return infer_codes(files, names, void_values(options.void))
     if len(kinds)==1:
         names = options.names
         if names is None and options.codes is not None: names = options.codes.names
@@ -561,10 +574,12 @@ def read_several(
     with ThreadPoolExecutor(8) as ex: scans = dict(zip(roles, ex.map(scan_mask, roles)))
     def size_of(pair): return [pair_size(pair[0], scans[f]) for f in pair[1]][0]
     szs = [result_or_error(size_of, o) for o in pairs]
-    bad = keep_bad(alone+[o for o in szs if isinstance(o, DataError)], len(alone)+len(pairs), 'images', options, root)
+    wrong = [o for o in szs if isinstance(o, DataError)]
+    bad = keep_bad(alone+wrong, len(alone)+len(pairs), 'images', options, root)
     good = [(*pair, sz) for pair,sz in zip(pairs, szs) if not isinstance(sz, DataError)]
     codes,first,names = several_codes({f:scans[f] for _,msks,_ in good for f in msks}, roles, pairs, options)
-    with ThreadPoolExecutor(8) as ex: made = list(ex.map(lambda o:mask_annotations(o[1], o[2], roles, codes, first), good))
+    def annotate(o): return mask_annotations(o[1], o[2], roles, codes, first)
+    with ThreadPoolExecutor(8) as ex: made = list(ex.map(annotate, good))
     items = [Item(img, '', sz, anns=anns) for (img,_,sz),(anns,_) in zip(good, made)]
     no_mask = [e.file for e in alone if e.kind=='no mask']
     items = Items(items, bad=bad, meta=dict(no_mask=no_mask))
@@ -586,7 +601,9 @@ def several_items(
     said = f'the kinds of masks are classes: {", ".join(names)}' if is_class else 'their objects are joined'
     notes = [f"images have several masks each; {said}; masks (--masks '*_mask.png') chooses one kind"]
     some = [o for o in items if is_class and len({a['category_id'] for a in o.anns})<len(names)]
-    if some: notes.append(f'{len(some)} images, such as {some[0].img.name}, lack a mask of some class, which counts as absent')
+    if some:
+        notes.append(f'{len(some)} images, such as {some[0].img.name}, show no object of some class, '
+                     'or have no mask of it')
     res = collect_items(named, names, list(range(1, len(names)+1)), options, items.bad, notes, **items.meta)
     if overlap and options.codes is None:
         res.codes = res.codes.as_multilabel()
@@ -598,7 +615,7 @@ def pair_part(
     part:Part,           # of folders of masks
     options:ReadOptions,
     notes:list,          # lines are added that say what was learned from the names
-)->tuple:                # list of (image, mask or tuple of masks), list of DataError for files without partner
+)->tuple:                # list of (image, mask or tuple of masks), list of DataError for lone files
     "Pair the images and masks of one part"
     notes.extend(part.notes)
     pairs,alone = [],[]
