@@ -61,12 +61,13 @@ def scan(
     if root is None and images is None: raise DataError('no data was given', f'Give a folder, {_WAYS}')
     source = root if masks is None else masks
     if images is not None: images = place_pattern(images, [root])
-    if source is None: return MASKS.find(images) or FOUND_MASKS.find(images) or [Part('masks', images, images)]
+    if source is None: # one folder for both
+        return MASKS.find(images) or FOUND_MASKS.find(images) or [Part('masks', images, images)]
     source = place_pattern(source, [root, images, images and images.parent])
-    if not split_pattern(source)[0].exists(): raise DataError('no such file or folder', 'Check the path', source)
+    top,pattern = split_pattern(source)
+    if not top.exists(): raise DataError('no such file or folder', 'Check the path', source)
     only_masks = masks is not None and not source.is_file()
-    is_pattern = bool(split_pattern(source)[1])
-    for layout in LAYOUTS if not is_pattern else ():
+    for layout in LAYOUTS if not pattern else ():
         if only_masks and not layout.per_image: continue
         if parts := layout.find(source, images): return parts
     if source.is_file(): return coco_parts(source, images) # reading it says what is wrong with it

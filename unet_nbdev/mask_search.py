@@ -22,9 +22,10 @@ from .layouts import result_or_error, sibling_splits, split_word, subfolders
 from .mask_folders import look_like_masks, pair_files, read_parts, roughness, split_together
 
 # %% ../nbs/08g_mask_search.ipynb #ms008
-IMAGE_WORDS = set('image images img imgs photo photos picture pictures input inputs original originals raw x'.split())
-MASK_WORDS = set('mask masks label labels lbl gt truth groundtruth ann anns annot annots annotation annotations seg '
-                 'segmentation segmentations target targets manual trimaps matte mattes semantic y'.split())
+IMAGE_WORDS = set('image images img imgs photo photos picture pictures input inputs original originals raw '
+                  'x'.split())
+MASK_WORDS = set('mask masks label labels lbl gt truth groundtruth ann anns annot annots annotation '
+                 'annotations seg segmentation segmentations target targets manual trimaps matte mattes semantic y'.split())
 
 # %% ../nbs/08g_mask_search.ipynb #ms008a
 def folder_rank(
@@ -110,7 +111,8 @@ def choose_masks(
     left = [o for o in left if mask_rank(o)==min(map(mask_rank, left))]
     left.sort(key=lambda o:usual_place(o, MASK_FOLDER_NAMES))
     if any(not is_same_set(left[0], o) for o in left[1:]):
-        raise DataError(f'several folders match the images in {img_dir.name}/: {", ".join(o.name for o in rivals)}',
+        names = ', '.join(o.name for o in rivals)
+        raise DataError(f'several folders match the images in {img_dir.name}/: {names}',
                         f'Choose one: images (--images) {img_dir}, masks (--masks) {left[0]}', img_dir.parent)
     others = ', '.join(f'{o.name}/' for o in rivals if o!=left[0])
     notes = [f'masks are read from {left[0]}; {others} would match as well: masks (--masks DIR) chooses']
@@ -146,12 +148,15 @@ def choose_pair(
     if len(found)>1: found = {a:bs for a,bs in found.items() if any(fits_size(a, b) for b in bs)} or found
     best = [a for a in found if image_rank(a)==min(map(image_rank, found))]
     best.sort(key=lambda o:usual_place(o, IMAGE_FOLDER_NAMES))
+    msk_dir = found[best[0]][0]
     if len(best)>1 and image_rank(best[0])>0:
-        raise DataError(f'several folders match the masks in {found[best[0]][0].name}/: {", ".join(o.name for o in best)}',
-                        f'Choose one: images (--images) {best[0]}, masks (--masks) {found[best[0]][0]}', best[0].parent)
+        names = ', '.join(o.name for o in best)
+        raise DataError(f'several folders match the masks in {msk_dir.name}/: {names}',
+                        f'Choose one: images (--images) {best[0]}, masks (--masks) {msk_dir}', best[0].parent)
     msk_dir,notes = choose_masks(best[0], found[best[0]])
-    others = [f'{a.name}/' for a in found if a!=best[0] and a!=msk_dir]
-    if others: notes.append(f'images are read from {best[0]}; {", ".join(others)} would match as well: images (--images DIR) chooses')
+    others = ', '.join(f'{a.name}/' for a in found if a not in (best[0], msk_dir))
+    if others:
+        notes.append(f'images are read from {best[0]}; {others} would match as well: images (--images DIR) chooses')
     return Part('masks', msk_dir, best[0], notes=tuple(notes))
 
 # %% ../nbs/08g_mask_search.ipynb #ms021
@@ -186,7 +191,8 @@ def find_mask_folders(
     if images is not None or not source.is_dir(): return []
     inside = {o.name:o for o in sorted(subfolders(source))}
     words = sibling_splits(list(inside))
-    if {*words.values()}>={'train','valid'} and (parts := any_pair(source)): return parts_by_split(parts, source)
+    if {*words.values()}>={'train','valid'} and (parts := any_pair(source)): # train_images, val_images
+        return parts_by_split(parts, source)
     if part := usual_pair(source): return [part]
     parts = [usual_pair(inside[name]) for name in words if not split_word(name)[1]]
     if parts := list(filter(None, parts)): return parts_by_split(parts, source)
@@ -210,9 +216,9 @@ def parts_by_split(
     for split,same in by_split.items():
         if len(same)==1: res.append(replace(same[0], split=split))
         else:
-            img_dir,msk_dir = (Path(os.path.commonpath(o)) for o in zip(*((p.images, p.source) for p in same)))
-            said = tuple(line for p in same for line in p.notes)
             pairs = [(p.images, p.source) for p in same]
+            img_dir,msk_dir = (Path(os.path.commonpath(o)) for o in zip(*pairs))
+            said = tuple(line for p in same for line in p.notes)
             res.append(Part('masks', msk_dir, img_dir, split, pairs, said))
     res[0] = replace(res[0], notes=(*res[0].notes, *notes))
     return res
@@ -235,7 +241,8 @@ def search_mask_folders(
     if images is not None or not source.is_dir(): return []
     parts = search_folders(source)
     files = [] if parts else [f for f in walk_files(source) if is_image(f)]
-    if files and split_together(sorted(files), source)[1]: parts = [Part('masks', source, source)] # 1/image.png, 1/mask.png
+    if files and split_together(sorted(files), source)[1]: # 1/image.png and 1/mask.png
+        parts = [Part('masks', source, source)]
     return parts_by_split(parts, source) if parts else []
 
 # %% ../nbs/08g_mask_search.ipynb #ms028
