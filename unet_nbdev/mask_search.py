@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['IMAGE_WORDS', 'MASK_WORDS', 'MASKS', 'FOUND_MASKS', 'folder_rank', 'image_rank', 'mask_rank', 'is_pair', 'first_mask',
            'is_always_same', 'is_same_set', 'masks_of', 'choose_masks', 'usual_place', 'fits_size', 'choose_pair',
-           'usual_pair', 'find_mask_folders', 'parts_by_split', 'any_pair', 'search_folders', 'search_mask_folders',
+           'usual_pair', 'any_pair', 'find_mask_folders', 'parts_by_split', 'search_folders', 'search_mask_folders',
            'read_mask_folders']
 
 # %% ../nbs/08g_mask_search.ipynb #ms002
@@ -22,9 +22,10 @@ from .layouts import result_or_error, sibling_splits, split_word, subfolders
 from .mask_folders import look_like_masks, pair_files, read_parts, roughness, split_together
 
 # %% ../nbs/08g_mask_search.ipynb #ms008
-IMAGE_WORDS = set('image images img imgs photo photos picture pictures input inputs original originals raw x'.split())
-MASK_WORDS = set('mask masks label labels lbl gt truth groundtruth ann anns annot annots annotation annotations seg '
-                 'segmentation segmentations target targets manual trimaps matte mattes y'.split())
+IMAGE_WORDS = set('image images img imgs photo photos picture pictures input inputs original originals raw '
+                  'x'.split())
+MASK_WORDS = set('mask masks label labels lbl gt truth groundtruth ann anns annot annots annotation '
+                 'annotations seg segmentation segmentations target targets manual trimaps matte mattes semantic y'.split())
 
 # %% ../nbs/08g_mask_search.ipynb #ms008a
 def folder_rank(
@@ -110,7 +111,8 @@ def choose_masks(
     left = [o for o in left if mask_rank(o)==min(map(mask_rank, left))]
     left.sort(key=lambda o:usual_place(o, MASK_FOLDER_NAMES))
     if any(not is_same_set(left[0], o) for o in left[1:]):
-        raise DataError(f'several folders match the images in {img_dir.name}/: {", ".join(o.name for o in rivals)}',
+        names = ', '.join(o.name for o in rivals)
+        raise DataError(f'several folders match the images in {img_dir.name}/: {names}',
                         f'Choose one: images (--images) {img_dir}, masks (--masks) {left[0]}', img_dir.parent)
     others = ', '.join(f'{o.name}/' for o in rivals if o!=left[0])
     notes = [f'masks are read from {left[0]}; {others} would match as well: masks (--masks DIR) chooses']
@@ -146,12 +148,15 @@ def choose_pair(
     if len(found)>1: found = {a:bs for a,bs in found.items() if any(fits_size(a, b) for b in bs)} or found
     best = [a for a in found if image_rank(a)==min(map(image_rank, found))]
     best.sort(key=lambda o:usual_place(o, IMAGE_FOLDER_NAMES))
+    msk_dir = found[best[0]][0]
     if len(best)>1 and image_rank(best[0])>0:
-        raise DataError(f'several folders match the masks in {found[best[0]][0].name}/: {", ".join(o.name for o in best)}',
-                        f'Choose one: images (--images) {best[0]}, masks (--masks) {found[best[0]][0]}', best[0].parent)
+        names = ', '.join(o.name for o in best)
+        raise DataError(f'several folders match the masks in {msk_dir.name}/: {names}',
+                        f'Choose one: images (--images) {best[0]}, masks (--masks) {msk_dir}', best[0].parent)
     msk_dir,notes = choose_masks(best[0], found[best[0]])
-    others = [f'{a.name}/' for a in found if a!=best[0] and a!=msk_dir]
-    if others: notes.append(f'images are read from {best[0]}; {", ".join(others)} would match as well: images (--images DIR) chooses')
+    others = ', '.join(f'{a.name}/' for a in found if a not in (best[0], msk_dir))
+    if others:
+        notes.append(f'images are read from {best[0]}; {others} would match as well: images (--images DIR) chooses')
     return Part('masks', msk_dir, best[0], notes=tuple(notes))
 
 # %% ../nbs/08g_mask_search.ipynb #ms021
@@ -166,6 +171,17 @@ def usual_pair(folder:Path)->Part|None:
     if len(inside)>2 and (part := choose_pair(inside)): return part
     return Part('masks', msks[0], imgs[0]) # if their names don't match, reading will say so
 
+# %% ../nbs/08g_mask_search.ipynb #ms025
+def any_pair(folder:Path)->list: # of Part
+    "The pairs of folders of any name in a folder, one per purpose"
+    inside = [o for o in sorted(subfolders(folder)) if holds_images(o)]
+    words = sibling_splits([o.name for o in inside])
+    groups = {}
+    for o in inside: groups.setdefault(words.get(o.name, ''), []).append(o)
+    parts = [choose_pair(some) for split,some in groups.items() if split]
+    parts = list(filter(None, parts)) or [choose_pair(inside)]
+    return list(filter(None, parts))
+
 # %% ../nbs/08g_mask_search.ipynb #ms021a
 def find_mask_folders(
     source:Path,           # the folder of a data set
@@ -173,9 +189,12 @@ def find_mask_folders(
 )->list: # of Part, whose source is the folder of masks
     "Find folders of images and masks in the usual places"
     if images is not None or not source.is_dir(): return []
-    if part := usual_pair(source): return [part]
     inside = {o.name:o for o in sorted(subfolders(source))}
-    parts = [usual_pair(inside[name]) for name in sibling_splits(list(inside)) if not split_word(name)[1]]
+    words = sibling_splits(list(inside))
+    if {*words.values()}>={'train','valid'} and (parts := any_pair(source)): # train_images, val_images
+        return parts_by_split(parts, source)
+    if part := usual_pair(source): return [part]
+    parts = [usual_pair(inside[name]) for name in words if not split_word(name)[1]]
     if parts := list(filter(None, parts)): return parts_by_split(parts, source)
     together = any(MASK_TAG.search(f.stem) for f in images_in(source))
     return [Part('masks', source, source)] if together else []
@@ -197,23 +216,12 @@ def parts_by_split(
     for split,same in by_split.items():
         if len(same)==1: res.append(replace(same[0], split=split))
         else:
-            img_dir,msk_dir = (Path(os.path.commonpath(o)) for o in zip(*((p.images, p.source) for p in same)))
-            said = tuple(line for p in same for line in p.notes)
             pairs = [(p.images, p.source) for p in same]
+            img_dir,msk_dir = (Path(os.path.commonpath(o)) for o in zip(*pairs))
+            said = tuple(line for p in same for line in p.notes)
             res.append(Part('masks', msk_dir, img_dir, split, pairs, said))
     res[0] = replace(res[0], notes=(*res[0].notes, *notes))
     return res
-
-# %% ../nbs/08g_mask_search.ipynb #ms025
-def any_pair(folder:Path)->list: # of Part
-    "The pairs of folders of any name in a folder, one per purpose"
-    inside = [o for o in sorted(subfolders(folder)) if holds_images(o)]
-    words = sibling_splits([o.name for o in inside])
-    groups = {}
-    for o in inside: groups.setdefault(words.get(o.name, ''), []).append(o)
-    parts = [choose_pair(some) for split,some in groups.items() if split]
-    parts = list(filter(None, parts)) or [choose_pair(inside)]
-    return list(filter(None, parts))
 
 # %% ../nbs/08g_mask_search.ipynb #ms025a
 def search_folders(folder:Path, depth:int=4)->list: # of Part
@@ -233,7 +241,8 @@ def search_mask_folders(
     if images is not None or not source.is_dir(): return []
     parts = search_folders(source)
     files = [] if parts else [f for f in walk_files(source) if is_image(f)]
-    if files and split_together(sorted(files), source)[1]: parts = [Part('masks', source, source)] # 1/image.png, 1/mask.png
+    if files and split_together(sorted(files), source)[1]: # 1/image.png and 1/mask.png
+        parts = [Part('masks', source, source)]
     return parts_by_split(parts, source) if parts else []
 
 # %% ../nbs/08g_mask_search.ipynb #ms028
