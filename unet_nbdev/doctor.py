@@ -331,25 +331,32 @@ def _list(lines): # → HTML
 
 
 # %% ../nbs/13_doctor.ipynb #n6html
-@patch
-def to_html(self:Report,
-    n_pics:int=8,   # findings of a kind that are drawn
-    n_text:int=200, # findings of a kind that are listed
-    data:bool=False,# show what the data is, too
-)->str: # pictures are inside
-    "Write the report as one piece of HTML"
-    rows = ''.join(_summary_row(*o) for o in self.kinds.items())
+def _findings_html(report, n_pics, n_text): # a heading for each kind, and a card for each finding
     body = ''
-    for kind,found in self.kinds.items():
+    for kind,found in report.kinds.items():
         severity = found[0].severity
         body += f'<h2 id="{_anchor(kind)}" class="{severity}">{kind} ({len(found)})</h2>'
         for j,f in enumerate(found[:n_text]):
             draw = j<n_pics and severity!='info'
-            body += _card(f, self.pictures(f) if draw else [])
+            body += _card(f, report.pictures(f) if draw else [])
         if len(found)>n_text: body += f'<p>… and {len(found)-n_text} more</p>'
-    if data and self.items: body += f'<h2>What the data holds</h2>{overview_html(self.items)}'
-    if data: body += f'<h2>What was checked</h2>{_list(self.checked())}'
-    return f'<p><b>{html.escape(repr(self))}</b></p>{_list(self.notes)}<table>{rows}</table>{body}'
+    return body
+
+@patch
+def to_html(self:Report,
+    n_pics:int=8,   # findings of a kind that are drawn
+    n_text:int=200, # findings of a kind that are listed
+    data:bool=False,# show what the data is, too: first, if there is no error and no warning
+)->str: # pictures are inside
+    "Write the report as one piece of HTML"
+    rows = ''.join(_summary_row(*o) for o in self.kinds.items())
+    head = f'<p><b>{html.escape(repr(self))}</b></p>{_list(self.notes)}<table>{rows}</table>'
+    body = _findings_html(self, n_pics, n_text)
+    if not data: return head+body
+    shown = f'<h2>What the data holds</h2>{overview_html(self.items)}' if self.items else ''
+    clean = not self.count('error')+self.count('warning')
+    checked = f'<h2>What was checked</h2>{_list(self.checked())}'
+    return head+(shown+body if clean else body+shown)+checked
 
 
 # %% ../nbs/13_doctor.ipynb #n6write
@@ -361,4 +368,5 @@ def write_html(self:Report,
     path:str|Path, # .html file to write
 ):
     "Write the report as a page that opens in any browser"
-    write_page(path, 'What the doctor found', self.to_html(data=True))
+    title = 'What the doctor found'
+    write_page(path, title, f'<h1>{title}</h1>{self.to_html(data=True)}')

@@ -199,6 +199,8 @@ def suggest_groups(items:Items)->tuple: # (group of each image, what says so); (
     "Find groups by the fields and names of images, and by their looks"
     if len(items)<4: return None,''
     names = [plain_name(o) for o in relative_paths(items)]
+    start = os.path.commonprefix(names).rfind('/')+1 # once the names of splits are gone
+    names = [o[start:] for o in names]
     sure = dict(fields=groups_by_field(items), names=groups_by_word(names) or groups_by_source(names))
     for why,keys in sure.items():
         if keys: return keys,why
