@@ -125,6 +125,8 @@ def check_items(
     report.roots = [Path(o) for o in (root, coco, images, masks) if o is not None]
     parts = scan(root, coco, images, masks)
     report.parts = open_parts(report, parts, source, options)
+    report.roots += [p.images for p in parts if p.images]
+    if parts[0].layout in ('coco','masks'): report.roots += [p.dir for p in report.parts]
     for i,p in enumerate(report.parts): p.i = i
     scan_masks(report)
     for p in report.parts:
