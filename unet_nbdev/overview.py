@@ -87,7 +87,7 @@ def describe_labels(
     rows = []
     for k,name in enumerate(items.codes.vocab):
         images = sum(o['counts'][k]>0 for o in seen)
-        row = {'class':name, 'of pixels':f'{total[k]/scored:.2%}', 'in images':f'{images} of {len(seen)}'}
+        row = {'class':name, 'pixel share':f'{total[k]/scored:.2%}', 'in images':f'{images} of {len(seen)}'}
         areas = [o['areas'][k-1] for o in seen] if k else []
         if drawn: row['objects'] = str(objects[items.codes.ids[k-1]]) if k else ''
         else: row['areas per image'] = f'{np.mean(areas):.1f}' if k else ''
