@@ -95,14 +95,14 @@ def file_digest(
 # %% ../nbs/12a_image_checks.ipynb #n1look
 def _grey_thumb(img, side): # (side,side) float32
     step = max(1, min(img.shape[:2])//(8*side)) # enough pixels for a mean
-    img = np.ascontiguousarray(img[::step,::step,:3] if img.ndim==3 else img[::step,::step])
-    small = cv2.resize(img, (side,side), interpolation=cv2.INTER_AREA).astype(np.float32)
+    img = (img[...,:3] if img.ndim==3 else img)[::step,::step].astype(np.float32) # of whatever type it was
+    small = cv2.resize(img, (side,side), interpolation=cv2.INTER_AREA)
     return small if small.ndim==2 else small.mean(2)
 
 def _standardise(x): # → (N,) float32, or None for a surface without contrast
-    x = x.ravel()-x.mean()
-    length = np.linalg.norm(x)
-    return x/length if length>len(x)**.5 else None
+    contrast = x.std()
+    if not contrast>.01*np.abs(x).max(): return None
+    return (x.ravel()-x.mean())/(contrast*x.size**.5)
 
 def picture_look(
     img:np.ndarray, # (H,W) or (H,W,C)
