@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['FIELDS', 'relative_paths', 'plain_name', 'is_grouping', 'groups_by_word', 'groups_by_field', 'groups_by_source',
            'NameGroups', 'cut_at_number', 'counters_run', 'is_grid', 'thumb', 'more_alike', 'sample_pairs',
-           'look_alike', 'suggest_groups', 'groups_by_pattern', 'groups_by_table', 'group_members', 'parted_groups',
-           'name_groups', 'leak_text', 'group_text', 'group_items', 'group_folds', 'fold_parts']
+           'look_alike', 'counted_groups', 'suggest_groups', 'groups_by_pattern', 'groups_by_table', 'group_members',
+           'parted_groups', 'name_groups', 'leak_text', 'group_text', 'group_items', 'group_folds', 'fold_parts']
 
 # %% ../nbs/08z_groups.ipynb #g002
 import math, os, re
@@ -23,10 +23,10 @@ from .images import open_image
 # %% ../nbs/08z_groups.ipynb #g010
 def relative_paths(items:Items)->list: # of str
     "Path of each image below the deepest folder that they share"
-    paths = [Path(o.img) if isinstance(o.img, (str,Path)) else Path(str(o.id)) for o in items]
-    if len({o.is_absolute() for o in paths})!=1: return [o.as_posix() for o in paths]
-    root = os.path.commonpath([o.parent for o in paths])
-    return [Path(os.path.relpath(o, root)).as_posix() for o in paths]
+    paths = [(str(o.img) if isinstance(o.img, (str,Path)) else str(o.id)).replace(os.sep, '/') for o in items]
+    folders = {o[:o.rfind('/')+1] for o in paths}
+    start = os.path.commonprefix([*folders]).rfind('/')+1
+    return [o[start:] for o in paths]
 
 _SPLIT = re.compile(r'(train|valid|val|test)(ing|ation)?[0-9]*([ _.-]|$)', re.I)
 
@@ -34,9 +34,11 @@ def plain_name(
     path:str, # from `relative_paths`
 )->str:
     "A path without its suffix and without the names of splits"
-    *folders,name = path.split('/')
-    stem = _SPLIT.sub('', Path(name).stem, count=1) if _SPLIT.match(name) else Path(name).stem
-    return '/'.join([*(o for o in folders if not _SPLIT.fullmatch(o)), stem])
+    folder,_,name = path.rpartition('/')
+    stem = _SPLIT.sub('', os.path.splitext(name)[0], count=1) if _SPLIT.match(name) else os.path.splitext(name)[0]
+    folders = [o for o in folder.split('/') if o and not _SPLIT.fullmatch(o)]
+    return '/'.join([*folders, stem])
+
 
 # %% ../nbs/08z_groups.ipynb #g013
 def is_grouping(
@@ -67,7 +69,8 @@ FIELDS = 'patient subject donor case animal specimen slide scene video clip sequ
 
 def groups_by_field(items:Items)->list|None: # group of each image
     "Group by a field of the COCO entry, such as patient_id or video_id"
-    for name in [o+end for o in FIELDS for end in ('_id','')]:
+    first = (items[0].extra or {}) if items else {}
+    for name in [o+end for o in FIELDS for end in ('_id','') if o+end in first]:
         keys = [(o.extra or {}).get(name) for o in items]
         if all(type(k) in (int,str) for k in keys) and is_grouping(keys): return [f'{name} {k}' for k in keys]
 
@@ -163,10 +166,11 @@ def sample_pairs(
     rng = np.random.default_rng(0)
     large = [g for g in groups if len(g)>1]
     near,far = [],[]
+    most = max(3, 48//max(1, len(large))) # of each group
     for j in rng.permutation(len(large))[:16]:
         g = large[j]
         across = [i for i in range(len(g)-1) if items[g[i]].split!=items[g[i+1]].split] # what a leak would be
-        for i in rng.permutation(across or len(g)-1)[:3]:
+        for i in rng.permutation(across or len(g)-1)[:most]:
             near.append((g[i], g[i+1]))
             if len(g)>3: far.append((g[i], g[(i+len(g)//2)%len(g)]))
     group_of = {i:j for j,g in enumerate(groups) for i in g}
@@ -195,19 +199,33 @@ def look_alike(
     return p>.85 and more_alike(near, far)[1]>2.5
 
 # %% ../nbs/08z_groups.ipynb #g041
+def _common_part(names): # names without the folders that all share
+    start = os.path.commonprefix(names).rfind('/')+1
+    return [o[start:] for o in names]
+
+def counted_groups(
+    items:Items,
+    names:list, # from `plain_name`
+)->list|None: # group of each image
+    "Group by names that end in counters, if looks agree; the widest groups that are convincing"
+    for k in (3,2,1):
+        few = cut_at_number(names[:5000], k) # enough to see that there is nothing
+        if few is None or not is_grouping(few.keys, 3): continue
+        cut = few if len(names)<=5000 else cut_at_number(names, k)
+        if cut is None or not is_grouping(cut.keys, 3) or not counters_run(cut): continue
+        if look_alike(items, cut.groups, k>1 and is_grid(cut)): return cut.keys
+
 def suggest_groups(items:Items)->tuple: # (group of each image, what says so); (None, '') if nothing is convincing
     "Find groups by the fields and names of images, and by their looks"
     if len(items)<4: return None,''
-    names = [plain_name(o) for o in relative_paths(items)]
-    sure = dict(fields=groups_by_field(items), names=groups_by_word(names) or groups_by_source(names))
-    for why,keys in sure.items():
-        if keys: return keys,why
+    names = _common_part([plain_name(o) for o in relative_paths(items)])
+    if keys := groups_by_field(items): return keys,'fields'
+    for find in (groups_by_word, groups_by_source):
+        if find(names[:5000]) and (keys := find(names)): return keys,'names'
     if any(o.group for o in items): return None,'' # the reader knows better than a guess
-    for k in (3,2,1):
-        cut = cut_at_number(names, k)
-        if cut is None or not is_grouping(cut.keys, 3) or not counters_run(cut): continue
-        if look_alike(items, cut.groups, k>1 and is_grid(cut)): return cut.keys,'names and looks'
-    return None,''
+    keys = counted_groups(items, names)
+    return (keys,'names and looks') if keys else (None,'')
+
 
 # %% ../nbs/08z_groups.ipynb #g044
 def groups_by_pattern(
@@ -251,7 +269,7 @@ def name_groups(
     groups:list, # of str
 )->str:
     "Name the first two or three"
-    shown = [o.strip(' _./-') or o for o in map(str, groups[:2])]
+    shown = ['/'.join(Path(o).parts[-2:]).strip(' _./-') or o for o in groups[:2]]
     return ', '.join([*shown, *['…']*(len(groups)>2)])
 
 # %% ../nbs/08z_groups.ipynb #g048
@@ -271,7 +289,8 @@ def group_text(
     groups = list(dict.fromkeys(o.group for o in items if o.group))
     if not groups: return ''
     by = f' by {why}' if why else ''
-    return f'{len(groups)} groups of images{by} ({name_groups(groups)}), each kept on one side of a split'
+    n = '1 group' if len(groups)==1 else f'{len(groups)} groups'
+    return f'{n} of images{by} ({name_groups(groups)}), each kept on one side of a split'
 
 # %% ../nbs/08z_groups.ipynb #g050
 def _given_groups(items, group): # group of each image, as the option `group` says

@@ -83,13 +83,14 @@ def describe_labels(
     total = np.sum([o['counts'] for o in seen], 0)
     scored = max(1, int(total.sum()-total[IGNORE]))
     objects = Counter(a['category_id'] for o in items for a in o.anns or ())
+    drawn = any(o.anns for o in items)
     rows = []
     for k,name in enumerate(items.codes.vocab):
         images = sum(o['counts'][k]>0 for o in seen)
-        row = {'class':name, '% of pixels':round(100*float(total[k])/scored, 2), 'in images':f'{images} of {len(seen)}'}
+        row = {'class':name, 'pixel share':f'{total[k]/scored:.2%}', 'in images':f'{images} of {len(seen)}'}
         areas = [o['areas'][k-1] for o in seen] if k else []
-        if any(o.anns for o in items): row['objects'] = objects[items.codes.ids[k-1]] if k else None
-        else: row['areas per image'] = round(float(np.mean(areas)), 1) if k else None
+        if drawn: row['objects'] = str(objects[items.codes.ids[k-1]]) if k else ''
+        else: row['areas per image'] = f'{np.mean(areas):.1f}' if k else ''
         rows.append(row)
     return rows
 
@@ -98,23 +99,30 @@ def choose_samples(
     seen:list, # from `look_at_some`
     n:int=8,   # how many
 )->list: # of the same
-    "Choose images that show all classes, and then others"
-    rest,chosen,shown = list(seen),[],set()
-    def new(o): return len(set(np.flatnonzero(o['counts'][1:IGNORE]))-shown)
-    while rest and len(chosen)<n:
-        best = max(rest, key=new) if any(map(new, rest)) else rest[len(rest)//2]
-        shown |= set(np.flatnonzero(best['counts'][1:IGNORE]))
-        chosen.append(best)
-        rest = [o for o in rest if o is not best]
-    return chosen
+    "Choose images that show all classes, and others spread over the set"
+    chosen,shown = [],set()
+    classes = [set(np.flatnonzero(o['counts'][1:IGNORE])) for o in seen]
+    while len(chosen)<min(n, len(seen)):
+        new,best = max((len(c-shown), -i) for i,c in enumerate(classes))
+        if not new: break
+        shown |= classes[-best]
+        chosen.append(-best)
+    rest = [i for i in range(len(seen)) if i not in chosen]
+    spread = np.linspace(0, len(rest)-1, max(0, min(n-len(chosen), len(rest)))).round().astype(int)
+    return [seen[i] for i in sorted(chosen+[rest[i] for i in spread])]
+
 
 # %% ../nbs/12d_overview.ipynb #o016
+def _fact_table(facts): # HTML
+    rows = ''.join(f'<tr><th>{html.escape(k)}</th><td>{html.escape(v)}</td></tr>' for k,v in facts.items())
+    return f'<table>{rows}</table>'
+
 def _class_table(rows, codes): # HTML, with the colour of each class
     table = html_table(rows)
     for name,color in zip(codes.vocab, codes.colors):
         cell = f'<td>{html.escape(name)}</td>'
         dot = f'<span style="display:inline-block;width:.8em;height:.8em;margin-right:.5em;background:rgb{tuple(map(int, color))}"></span>'
-        table = table.replace(cell, cell.replace('<td>', f'<td>{dot}'), 1)
+        table = table.replace(cell, cell.replace('<td>', f'<td style="white-space:nowrap">{dot}'), 1)
     return table
 
 def overview_html(
@@ -124,10 +132,10 @@ def overview_html(
     "Show what a data set holds"
     if not items or items.codes is None: return ''
     seen = look_at_some(items)
-    facts = html_table([{'':k, 'value':v} for k,v in describe_data(items, seen).items()])
+    facts = _fact_table(describe_data(items, seen))
     if not seen: return facts
     classes = _class_table(describe_labels(items, seen), items.codes)
     part = f'<p>Measured on {len(seen)} of {len(items)} images, scaled to {SIDE} pixels.</p>' if len(seen)<len(items) else ''
-    def picture(o): return overlay(o['img'], o['msk'], items.codes, legend=False)
+    def picture(o): return overlay(o['img'], o['msk'], items.codes, alpha=.3, legend=False)
     pics = ''.join(img_tag(picture(o), o['item'].img.name) for o in choose_samples(seen, n))
-    return f'{facts}{classes}{part}<div class="card">{pics}</div>'
+    return f'{facts}<div class="card">{pics}</div>{classes}{part}'
