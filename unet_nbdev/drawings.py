@@ -247,13 +247,13 @@ def _drawing_notes(good, by_img, ids, options): # lines for Items.notes
     n_points = total.pop('point', 0)
     n_unlabelled = total.pop('shape without a label', 0)
     counts = ', '.join(f'{n} {kind}' for kind,n in sorted(total.items()))
-    if n_unlabelled: notes.append(f'{n_unlabelled} shapes have no label: they are ignored (neither learned nor scored)')
-    if counts: notes.append(f'shapes whose area is not known ({counts}): their boxes are ignored')
-    if n_points: notes.append(f'{n_points} points have no area and are left aside')
-    if n_joined: notes.append(f'{n_joined} images have several entries: their shapes are joined')
+    if n_unlabelled: notes.append(f'shapes without a label, neither learned nor scored: {n_unlabelled}')
+    if counts: notes.append(f'shapes whose area is not known, so that their boxes are neither learned nor scored: {counts}')
+    if n_points: notes.append(f'points, which have no area and are left aside: {n_points}')
+    if n_joined: notes.append(f'images with several entries, whose shapes are joined: {n_joined}')
     if unused and options.classes is None and options.codes is None:
         names = ', '.join(unused[:5])+', …'*(len(unused)>5)
-        notes.append(f'no shape has the class {names}; choose classes with classes= or --classes')
+        notes.append(f'classes without any shape: {names}; --classes chooses among them')
     return notes
 
 # %% ../nbs/08da_drawings.ipynb #tdcac6cb
@@ -328,7 +328,7 @@ def encoding_notes(
 )->list: # of lines for Items.notes
     "Say which files are not in Unicode"
     files = {e:[f for f in encodings if encodings[f]==e] for e in sorted(set(encodings.values())-{''})}
-    return [f'{len(fs)} files such as {fs[0].name} are not in Unicode: read as {e}; save them as UTF-8 if names look wrong'
+    return [f'files that are not in Unicode, read as {e}: {len(fs)}, such as {fs[0].name}; save them as UTF-8 if names look wrong'
             for e,fs in files.items()]
 
 # %% ../nbs/08da_drawings.ipynb #tdebaeff

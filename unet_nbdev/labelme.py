@@ -392,11 +392,11 @@ def _labelme_notes(content, good, unpacked, declared, options): # lines for Item
     notes = encoding_notes({f:o.encoding for f,o in content.items()})
     flat = _count_flat(content)
     roles = Counter(label for o in good.values() for label,_ in o.objects if label in RESERVED_LABELS)
-    if flat: notes.append(f'shapes without an area are left aside: {flat}')
-    if roles['_background_']: notes.append(f'{roles["_background_"]} shapes labelled _background_ are holes')
-    if roles['__ignore__']: notes.append(f'{roles["__ignore__"]} shapes labelled __ignore__ are neither learned nor scored')
-    if unpacked: notes.append(f'{len(unpacked)} images were inside their json files: copied to {picture_cache()}')
-    if declared and options.names is None: notes.append('classes are in the order of labels.txt; names= overrules it')
+    if flat: notes.append(f'shapes without an area, left aside: {flat}')
+    if roles['_background_']: notes.append(f'shapes labelled _background_, which are holes: {roles["_background_"]}')
+    if roles['__ignore__']: notes.append(f'shapes labelled __ignore__, neither learned nor scored: {roles["__ignore__"]}')
+    if unpacked: notes.append(f'images inside their json files, copied to {picture_cache()}: {len(unpacked)}')
+    if declared and options.names is None: notes.append('classes are in the order of labels.txt; --names overrules it')
     return notes
 
 

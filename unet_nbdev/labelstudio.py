@@ -296,9 +296,9 @@ def read_labelstudio(
             d = task_drawing(o, annotation, file, split)
             drawings.append(replace(d, names=d.names+[uploaded[n] for n in d.names[-1:] if n in uploaded]))
     notes = encoding_notes(encodings)
-    if several: notes.append(f'{several} tasks have several annotations: the ground truth or the latest is used')
-    if mixed: notes.append(f'{mixed} regions have several labels; multilabel=True keeps them all')
-    if waiting: notes.append(f'{waiting} tasks have no finished annotation: drafts and predictions are not used')
+    if several: notes.append(f'tasks with several annotations, of which the ground truth or the latest is used: {several}')
+    if mixed: notes.append(f'regions with several labels: {mixed}; --multilabel keeps them all')
+    if waiting: notes.append(f'tasks without a finished annotation, left aside (drafts and predictions are not used): {waiting}')
     return read_drawings(drawings, [], options, folder, bad, notes)
 
 LABELSTUDIO = Layout('labelstudio', find_labelstudio, read_labelstudio, 'exports of Label Studio (JSON)')

@@ -177,15 +177,15 @@ def via_labels(
 
 def class_notes(cls:ViaClass, regions:list)->list:
     "Lines for Items.notes: which attribute is the class, and how many regions lack it"
-    if cls.name is None: return [f'no attribute of the regions is a class: all are {cls.values[0]!r}; names= renames it']
+    if cls.name is None: return [f'no attribute of the regions is a class: all are {cls.values[0]!r}; --names renames it']
     shown = ', '.join(cls.values[:5])+', …'*(len(cls.values)>5)
     others = f', not {", ".join(map(repr, cls.others[:3]))}' if cls.others else ''
-    notes = [f'the class of a region is its attribute {cls.name!r}{others} ({shown}); names= chooses by values']
+    notes = [f'the class of a region is its attribute {cls.name!r}{others} ({shown}); --names chooses by values']
     lacking = sum(not attribute_values(o.get(cls.name)) for o in regions)
     if lacking and len(cls.values)==1:
-        notes.append(f'{lacking} of {len(regions)} regions have no class and are taken for {cls.values[0]!r}')
+        notes.append(f'regions without a class, taken for {cls.values[0]!r}: {lacking} of {len(regions)}')
     mixed = sum(len(attribute_values(o.get(cls.name)))>1 for o in regions)
-    if mixed: notes.append(f'{mixed} regions have several values of {cls.name!r}; multilabel=True keeps them all')
+    if mixed: notes.append(f'regions with several values of {cls.name!r}: {mixed}; --multilabel keeps them all')
     return notes
 
 # %% ../nbs/08i_via.ipynb #tvee69f0
