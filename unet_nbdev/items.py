@@ -91,7 +91,7 @@ def read_items(
     images:Path|None=None,        # folder of images: with masks, or if root or coco has them elsewhere
     masks:Path|None=None,         # folder of masks; or a csv of run lengths, or a folder of labelme files
     classes:list|str|None=None,   # names or ids of the classes wanted, in that order; None: all
-    names:list|str|None=None,     # class names, in the order of their values (labels of tools: in the order wanted)
+    names:list|str|None=None,     # class names, in the order of their values (labels: in the order wanted)
     void:int|tuple|list|None=None,# for masks: value or colour that becomes IGNORE, or a list of them
     crowd:str='ignore',           # for COCO: crowd regions, ignore, keep or drop
     codes:Codes|None=None,        # classes of a trained model, which the data must fit
@@ -105,7 +105,7 @@ def read_items(
     strict:bool=False,            # stop at the first thing that cannot be used instead of leaving it out
     max_bad:float=0.05,           # stop if a larger share cannot be used
 )->Items:                         # the whole data set
-    "Read a data set: COCO, folders of masks, Pascal VOC, labelme, CVAT, Label Studio, VIA, one mask per object, run lengths"
+    "Read a data set in any layout of LAYOUTS: COCO, folders of masks, Pascal VOC, files of annotation tools, …"
     if codes is not None:
         if classes is None: classes,crowd = codes.names,codes.crowd
         multilabel = codes.multilabel
