@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['COCO_PLACES', 'printable_id', 'ann_ids', 'ann2rle', 'ann2mask', 'category_ids', 'anns2mask', 'anns2objects',
-           'ignore_region', 'drawing_order', 'visible_anns', 'plain_anns', 'masks2anns', 'category_fault',
-           'image_entry_fault', 'locate_images', 'split_of_file', 'find_image_dir', 'drop_root_category',
-           'annotation_fault', 'read_coco', 'coco_files', 'find_coco', 'items2coco', 'write_coco']
+           'drawing_order', 'visible_anns', 'plain_anns', 'masks2anns', 'category_fault', 'image_entry_fault',
+           'locate_images', 'split_of_file', 'find_image_dir', 'drop_root_category', 'annotation_fault', 'read_coco',
+           'coco_files', 'find_coco', 'items2coco', 'write_coco']
 
 # %% ../nbs/06_coco.ipynb #c002
 import json, math, os, re
@@ -144,18 +144,6 @@ def anns2objects(
         n += is_object
         _paint(lab.reshape(-1), rle, n if is_object else 0)
     return np.ascontiguousarray(lab.T)
-
-# %% ../nbs/06_coco.ipynb #t06d0001
-def ignore_region(
-    bbox,     # x, y, width, height in pixels
-    sz:tuple, # (height, width) of the image
-)->dict: # annotation
-    "Annotation for the box of something that cannot be used: its pixels are neither learned nor scored"
-    x,y,w,h = bbox
-    x0,x1 = (int(min(max(v, 0), sz[1])) for v in (math.floor(x), math.ceil(x+w)))
-    y0,y1 = (int(min(max(v, 0), sz[0])) for v in (math.floor(y), math.ceil(y+h)))
-    return dict(category_id=None, unet_role='ignore', segmentation=[[x0,y0, x1,y0, x1,y1, x0,y1]])
-
 
 # %% ../nbs/06_coco.ipynb #t06d0004
 def drawing_order(

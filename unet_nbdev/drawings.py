@@ -19,8 +19,9 @@ import numpy as np
 from .core import Codes, DataError, IGNORE, Item, Items, brief, is_file_name
 from .images import exif_orientation, image_size
 from .faults import Fault, add_faults, data_error
-from .shapes import is_real, segm2rle
-from .coco import drawing_order, ignore_region, split_of_file, visible_anns
+from .shapes import ignore_region, is_real, segm2rle
+from .coco import drawing_order, masks2anns, split_of_file, visible_anns
+from .masks import open_mask
 from .mask_codes import class_names
 from .layouts import ReadOptions, collect_items, find_images, fit_size, folder_split, holds_images
 from .layouts import keep_bad, result_or_error, subfolders, unique_ids, unused_images
@@ -77,12 +78,12 @@ def shape_ann(
 # %% ../nbs/08da_drawings.ipynb #td754eac
 def shape_box(
     shape:Shape,
-)->tuple|None: # x, y, width, height; None if no point is known
+)->tuple|None: # x, y, width, height, at least a pixel; None if no point is known
     "Find the box of a shape, even of a broken one"
     points = np.array([p for p in shape.points if all(math.isfinite(c) for c in p)])
     if not len(points): return None
     points = np.clip(points, -1e6, 1e6)
-    return (*points.min(0).tolist(), *np.ptp(points, 0).tolist())
+    return (*points.min(0).tolist(), *np.ptp(points, 0).clip(1).tolist())
 
 # %% ../nbs/08da_drawings.ipynb #td9de360
 @dataclass
@@ -152,7 +153,7 @@ class DrawnImage:
             if box is None and not has_area: return
             if box is None: raise self.bad[-1]
             ann = ignore_region(box, self.sz)
-        if (shape.label, ann) not in self.anns: self.anns.append((shape.label, ann))
+        if ann is not None and (shape.label, ann) not in self.anns: self.anns.append((shape.label, ann))
 
 # %% ../nbs/08da_drawings.ipynb #tdb51faa
 def draw_image(
@@ -343,18 +344,17 @@ def encoding_notes(
 
 # %% ../nbs/08da_drawings.ipynb #tdebaeff
 def labelled_anns(
-    item:Item,    # with annotations
+    item:Item,    # with annotations or a mask file
     codes:Codes,  # its classes
     ordered:bool, # has the format a drawing order?
 )->list: # of (label, annotation)
     "List the shapes of an item with their labels, in drawing order"
-    if item.anns is None:
-        fix = 'Give it anns=masks2anns(mask, codes) in place of msk'
-        raise DataError('has a mask file, not annotations', fix, item.img)
+    anns = item.anns or []
+    if item.msk is not None: anns = masks2anns(open_mask(item.msk, codes, item.sz), codes)
     pick = drawing_order if ordered or codes.multilabel else visible_anns
     names = {0:'_background_', IGNORE:'__ignore__'} | dict(enumerate(codes.names, 1))
     res = []
-    for value,ann in pick(item.anns, item.sz, codes):
+    for value,ann in pick(anns, item.sz, codes):
         same = [a for _,a in res if a['segmentation']==ann['segmentation']]
         if value!=IGNORE or not same: # ignored pixels are a crowd of every class
             res.append((names[value], ann))

@@ -20,9 +20,9 @@ from PIL import Image
 from .core import Codes, DataError, Item, Items, atomic, brief, check_bad, is_file_name, write_json
 from .images import exif_orientation, image_size
 from .faults import Fault, add_faults, data_error
-from .shapes import ellipse_points, is_image_size, mask2keyholes, mask2rle, segm2rle
+from .shapes import ellipse_points, ignore_region, is_image_size, mask2keyholes, mask2rle, segm2rle
 from .large import grep_file
-from .coco import ann2mask, ignore_region
+from .coco import ann2mask
 from .layouts import Layout, Part, ReadOptions, collect_items, find_images, fit_size, folder_split
 from .layouts import holds_images, keep_bad, result_or_error, same_name_error, subfolders, unique_ids
 from .layouts import unused_images
@@ -153,7 +153,7 @@ def lost_region(
     shape,           # whatever stands in the file
     sz:tuple,        # (height, width) of the image
     error:DataError, # why the shape cannot be used; raised if its box is not known
-)->tuple: # label or None, annotation
+)->tuple: # label or None, annotation; None if the box lies outside
     "Ignore the box of a shape that cannot be used"
     points = shape.get('points') if isinstance(shape, dict) else None
     points = [p for p in points if isinstance(p, list) and len(p)==2] if isinstance(points, list) else []
@@ -177,7 +177,8 @@ def read_shapes(
         try: label,group,segm = read_shape(shape, sz)
         except DataError as e:
             bad.append(DataError(e.what, e.fix, file, dict(shape=i), e.kind))
-            drawn.append((*lost_region(shape, sz, bad[-1]), None))
+            label,ann = lost_region(shape, sz, bad[-1])
+            if ann: drawn.append((label, ann, None))
             continue
         ann = dict(category_id=None, segmentation=segm, unet_layer=i)
         if label in RESERVED_LABELS: ann['unet_role'] = RESERVED_LABELS[label]
