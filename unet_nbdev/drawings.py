@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['RESERVED_LABELS', 'ANNOTATION_FOLDERS', 'Shape', 'as_number', 'as_dict', 'has_label', 'shape_ann', 'shape_box',
            'Drawing', 'find_drawing_images', 'path_tails', 'DrawnImage', 'draw_image', 'draw_images', 'label_ids',
-           'read_drawings', 'class_anns', 'annotation_files', 'file_splits', 'head_of', 'image_folder', 'load_json',
-           'guess_encoding', 'encoding_notes', 'labelled_anns', 'one_polygon', 'relative_names']
+           'read_drawings', 'class_anns', 'annotation_files', 'upper_folders', 'file_splits', 'head_of', 'image_folder',
+           'load_json', 'guess_encoding', 'encoding_notes', 'labelled_anns', 'one_polygon', 'relative_names']
 
 # %% ../nbs/08da_drawings.ipynb #tdd4556b
 import json, math, os, re
@@ -215,7 +215,8 @@ def read_drawings(
 )->Items:
     "Read the images of drawings; what cannot be used is named in `bad`"
     if not drawings:
-        raise bad[0] if bad else DataError('the annotations list no image', 'Export them again', folder)
+        what = ': '.join(['no image is annotated', *notes[:1]])
+        raise bad[0] if bad else DataError(what, 'Export the annotations again', folder)
     by_img,drawn = draw_images(drawings, folder)
     good = [o for o in drawn if not isinstance(o, DataError)]
     alone = unused_images(by_img)
@@ -276,14 +277,17 @@ def annotation_files(
 )->list: # sorted paths
     "Find the files of an annotation tool"
     if source.is_file(): return [source] if source.suffix.lower()==suffix and is_mine(source) else []
-    folders = [source, *sorted(subfolders(source, 50))]
-    folders += [d for o in folders[1:] for d in sorted(subfolders(o, 10))]
-    folders = [d for d in folders if not d.name.startswith('.') or d==source]
     def mine(f): return f.is_file() and not f.name.startswith('.') and is_mine(f)
     found = []
-    for d in folders:
+    for d in upper_folders(source):
         if any(map(mine, islice(d.glob(f'*{suffix}'), n))): found += filter(mine, d.glob(f'*{suffix}'))
     return sorted(found)
+
+def upper_folders(source:Path)->list:
+    "List a folder and two levels below it, in which annotation files are looked for"
+    below = sorted(subfolders(source, 50))
+    below += [d for o in below for d in sorted(subfolders(o, 10))]
+    return [source, *(d for d in below if not d.name.startswith('.'))]
 
 def file_splits(files:list)->list: # train, valid, test or '' for each
     "Tell what annotation files are for, by their names; nothing if all are for the same"

@@ -24,10 +24,10 @@ from .shapes import ellipse_points, ignore_region, is_image_size, mask2keyholes,
 from .large import grep_file
 from .coco import ann2mask
 from .layouts import Layout, Part, ReadOptions, collect_items, find_images, fit_size, folder_split
-from .layouts import holds_images, keep_bad, result_or_error, same_name_error, subfolders, unique_ids
-from .layouts import unused_images
+from .layouts import holds_images, keep_bad, result_or_error, same_name_error, unique_ids, unused_images
 from .drawings import RESERVED_LABELS, Shape, as_number, class_anns, encoding_notes, label_ids
 from .drawings import labelled_anns, load_json, one_polygon, path_tails, relative_names, shape_box
+from .drawings import upper_folders
 
 
 # %% ../nbs/08e_labelme.ipynb #n8037cd3
@@ -43,7 +43,7 @@ def find_labelme(
     "Find labelme files in a folder and below it"
     if source.is_file():
         return [Part('labelme', source.parent, images, files=[source])] if is_labelme(source) else []
-    some = [f for d in [source, *subfolders(source, 50)] for f in islice(d.glob('*.json'), 5)]
+    some = [f for d in upper_folders(source) for f in islice(d.glob('*.json'), 5)]
     if not any(map(is_labelme, some[:50])): return []
     files = sorted(f for f in source.rglob('*.json') if not f.name.startswith('.'))
     return [Part('labelme', source, images, files=files)]
