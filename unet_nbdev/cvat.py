@@ -19,8 +19,8 @@ from .faults import data_error
 from .shapes import ellipse_points, is_image_size, mask2rle, run_lengths, turn_points
 from .coco import ann2mask
 from .layouts import Layout, Part, ReadOptions, list_images, result_or_error
-from .drawings import Drawing, Shape, annotation_files, as_number, file_splits, head_of, image_folder
-from .drawings import labelled_anns, one_polygon, read_drawings, relative_names
+from .drawings import Drawing, Shape, annotation_files, as_number, file_splits, head_of
+from .drawings import image_folder, labelled_anns, one_polygon, read_drawings, relative_names
 
 # %% ../nbs/08g_cvat.ipynb #tcec8f30
 MAX_XML = 2**30 # bytes
@@ -113,7 +113,7 @@ def _cvat_mask(shape, rle, xs, sz): # the shape with its run lengths, or with th
     whole = all(v==v and v==int(v) for v in xs)
     inside = whole and w>0 and h>0 and 0<=x and x+w<=sz[1] and 0<=y and y+h<=sz[0]
     if not inside:
-        return replace(shape, fault=('rle size', f'mask of {w:g}×{h:g} at {x:g},{y:g} does not lie in the image'))
+        return replace(shape, fault=('rle size', f'mask of {w:g}×{h:g} at {x:g},{y:g} is not in the image'))
     x,y,w,h = (int(v) for v in xs)
     try: counts = run_lengths([int(o) for o in rle.split(',')])
     except ValueError: return replace(shape, fault=('rle corrupt', f'mask with the run lengths {brief(rle)}'))

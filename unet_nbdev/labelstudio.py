@@ -7,8 +7,9 @@ __all__ = ['RUN_BITS', 'LABELSTUDIO', 'is_labelstudio', 'find_labelstudio', 'Bit
            'region_labels', 'region_shape', 'task_shapes', 'image_names', 'task_image', 'pick_annotation', 'as_task',
            'join_tasks', 'task_drawing', 'uploaded_names', 'read_labelstudio', 'write_labelstudio']
 
-# %% ../nbs/08h_labelstudio.ipynb #tl6065a4
+# %% ../nbs/08h_labelstudio.ipynb #tlce56da
 import base64, binascii, io, re
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import parse_qs, quote, unquote, urlsplit
@@ -20,8 +21,9 @@ from .faults import data_error
 from .shapes import ellipse_points, is_image_size, mask2rle, turn_points
 from .coco import ann2mask
 from .layouts import Layout, Part, ReadOptions, holds_images, list_images, result_or_error
-from .drawings import Drawing, Shape, annotation_files, as_dict, as_number, encoding_notes, file_splits, head_of
-from .drawings import image_folder, labelled_anns, load_json, one_polygon, path_tails, read_drawings, relative_names
+from .drawings import Drawing, Shape, annotation_files, as_dict, as_number, encoding_notes, file_splits
+from .drawings import head_of, image_folder, labelled_anns, load_json, one_polygon, path_tails
+from .drawings import read_drawings, relative_names
 
 # %% ../nbs/08h_labelstudio.ipynb #tl90de8c
 def is_labelstudio(file:Path)->bool:
@@ -160,7 +162,8 @@ def _bitmap_shape(url, sz): # the Shape of a mask that is a picture in base64
             if im.size!=(sz[1], sz[0]): raise ValueError(f'is {im.size[0]}×{im.size[1]}')
             a = np.array(im.convert('RGBA'))
     except Exception:
-        return Shape(None, 'mask', fault=('rle corrupt', 'bitmask that cannot be decoded, or of another size'))
+        fault = 'rle corrupt','bitmask that cannot be decoded, or of another size'
+        return Shape(None, 'mask', fault=fault)
     on = a[...,3]>=128
     return Shape(None, 'mask', rle=mask2rle(on & a[...,:3].any(-1) if on.all() else on))
 
@@ -225,7 +228,8 @@ def as_task(entry)->dict|None:
         if not isinstance(annotations, list): annotations = []
         return dict(id=entry.get('id'), data=entry['data'], annotations=annotations)
     lists = [v for v in entry.values() if isinstance(v, list) and all(isinstance(o, dict) for o in v)]
-    annotation = {k:entry.get(k) for k in ('updated_at', 'created_at')} | dict(result=[o for v in lists for o in v])
+    annotation = {k:entry.get(k) for k in ('updated_at', 'created_at')}
+    annotation['result'] = [o for v in lists for o in v]
     return dict(id=entry.get('id'), data=entry, annotations=[annotation]) if task_image(entry) else None
 
 def join_tasks(tasks:list)->list: # tasks with different ids
@@ -278,7 +282,7 @@ def read_labelstudio(
     part, = parts
     folder = image_folder(part.files, part.images)
     uploaded = uploaded_names(folder)
-    drawings,bad,encodings,waiting,several,mixed = [],[],{},0,0,0
+    drawings,bad,encodings,counts = [],[],{},Counter()
     for file,split in zip(part.files, file_splits(part.files)):
         loaded = result_or_error(load_json, file)
         if isinstance(loaded, DataError):
@@ -288,18 +292,20 @@ def read_labelstudio(
         if not isinstance(entries, list): entries = [entries]
         for o in join_tasks([o for o in map(as_task, entries) if o]):
             annotation = pick_annotation(o['annotations'])
-            waiting += annotation is None
-            several += len(o['annotations'])>1
+            counts['waiting'] += annotation is None
+            counts['several'] += len(o['annotations'])>1
             if annotation is None: continue
             values = [as_dict(as_dict(r).get('value', r)) for r in annotation['result']]
-            mixed += sum(len(set(region_labels(v)))>1 for v in values)
+            counts['mixed'] += sum(len(set(region_labels(v)))>1 for v in values)
             d = task_drawing(o, annotation, file, split)
             drawings.append(replace(d, names=d.names+[uploaded[n] for n in d.names[-1:] if n in uploaded]))
-    notes = encoding_notes(encodings)
-    if several: notes.append(f'{several} tasks have several annotations: the ground truth or the latest is used')
-    if mixed: notes.append(f'{mixed} regions have several labels; multilabel=True keeps them all')
-    if waiting: notes.append(f'{waiting} tasks have no finished annotation: drafts and predictions are not used')
-    return read_drawings(drawings, [], options, folder, bad, notes)
+    return read_drawings(drawings, [], options, folder, bad, encoding_notes(encodings)+_task_notes(counts))
+
+def _task_notes(counts): # lines for Items.notes
+    said = dict(several='tasks with several annotations, of which the ground truth or the latest is used: {}',
+                waiting='tasks without a finished annotation (drafts and predictions are not used): {}',
+                mixed='regions with several labels: {}; --multilabel keeps them all')
+    return [text.format(counts[k]) for k,text in said.items() if counts[k]]
 
 LABELSTUDIO = Layout('labelstudio', find_labelstudio, read_labelstudio, 'exports of Label Studio (JSON)')
 

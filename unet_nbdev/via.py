@@ -18,10 +18,11 @@ from .faults import data_error
 from .shapes import ellipse_points, mask2keyholes
 from .coco import ann2mask
 from .mask_codes import class_names
-from .layouts import Layout, Part, ReadOptions, holds_images, list_images, one_class_name, result_or_error
-from .drawings import Drawing, Shape, annotation_files, as_dict, as_number, encoding_notes, file_splits
-from .drawings import guess_encoding, head_of, image_folder, labelled_anns, load_json, one_polygon, path_tails
-from .drawings import read_drawings, relative_names
+from .layouts import Layout, Part, ReadOptions, holds_images, list_images, one_class_name
+from .layouts import result_or_error
+from .drawings import Drawing, Shape, annotation_files, as_dict, as_number, encoding_notes
+from .drawings import file_splits, guess_encoding, head_of, image_folder, labelled_anns, load_json
+from .drawings import one_polygon, path_tails, read_drawings, relative_names
 
 # %% ../nbs/08i_via.ipynb #tv7f4eb8
 def is_via(file:Path)->bool:
@@ -65,7 +66,8 @@ def load_via_json(file:Path)->ViaFile:
     for o in entries:
         if not isinstance(o, dict) or not is_file_name(o.get('filename')): continue
         regions = o.get('regions', [])
-        regions = regions.values() if isinstance(regions, dict) else regions if isinstance(regions, list) else [None]
+        if isinstance(regions, dict): regions = regions.values()
+        elif not isinstance(regions, list): regions = [None]
         def part(r, k): return as_dict(as_dict(r).get(f'{k}_attributes'))
         pairs = [(part(r, 'shape'), part(r, 'region')) for r in regions]
         images.append(ViaImage(file, o['filename'], o.get('size'), pairs))
@@ -87,7 +89,7 @@ def load_via_csv(file:Path)->ViaFile:
     except (csv.Error, ValueError) as e: raise error(f'the file is not CSV ({e})') from None
     places = {name.strip('# ').lower():i for i,name in enumerate(header)}
     columns = [places.get(k) for k in ('filename', 'region_shape_attributes', 'region_attributes')]
-    if None in columns: raise error('the file has no columns filename, region_shape_attributes and region_attributes')
+    if None in columns: raise error('the file lacks filename, region_shape_attributes or region_attributes')
     by_name = {}
     for row in rows:
         if len(row)<=max(columns): continue
@@ -109,7 +111,8 @@ def via_shape(shape:dict)->Shape:
     if kind in ('polygon', 'polyline'):
         xs,ys = (shape.get(f'all_points_{c}') for c in 'xy')
         pairs = zip_longest(xs if isinstance(xs, list) else [None], ys if isinstance(ys, list) else [None])
-        return Shape(None, 'line' if kind=='polyline' else 'polygon', [(as_number(x), as_number(y)) for x,y in pairs])
+        points = [(as_number(x), as_number(y)) for x,y in pairs]
+        return Shape(None, 'line' if kind=='polyline' else 'polygon', points)
     if kind=='rect':
         x,y = number('x'),number('y')
         u,v = x+number('width'),y+number('height')
@@ -177,15 +180,15 @@ def via_labels(
 
 def class_notes(cls:ViaClass, regions:list)->list:
     "Lines for Items.notes: which attribute is the class, and how many regions lack it"
-    if cls.name is None: return [f'no attribute of the regions is a class: all are {cls.values[0]!r}; names= renames it']
+    if cls.name is None: return [f'no region attribute is a class: all are {cls.values[0]!r}; --names renames it']
     shown = ', '.join(cls.values[:5])+', …'*(len(cls.values)>5)
     others = f', not {", ".join(map(repr, cls.others[:3]))}' if cls.others else ''
-    notes = [f'the class of a region is its attribute {cls.name!r}{others} ({shown}); names= chooses by values']
+    notes = [f'the class is the region attribute {cls.name!r}{others} ({shown}); --names chooses by values']
     lacking = sum(not attribute_values(o.get(cls.name)) for o in regions)
     if lacking and len(cls.values)==1:
-        notes.append(f'{lacking} of {len(regions)} regions have no class and are taken for {cls.values[0]!r}')
+        notes.append(f'regions without a class, taken for {cls.values[0]!r}: {lacking} of {len(regions)}')
     mixed = sum(len(attribute_values(o.get(cls.name)))>1 for o in regions)
-    if mixed: notes.append(f'{mixed} regions have several values of {cls.name!r}; multilabel=True keeps them all')
+    if mixed: notes.append(f'regions with several classes: {mixed}; --multilabel keeps them all')
     return notes
 
 # %% ../nbs/08i_via.ipynb #tvee69f0
@@ -238,7 +241,8 @@ VIA = Layout('via', find_via, read_via, 'files of VIA (JSON or CSV)')
 def _via_regions(ann, label, sz): # the regions of one annotation
     points = one_polygon(ann)
     rings = [points] if points else [list(zip(p[::2], p[1::2])) for p in mask2keyholes(ann2mask(ann, sz))]
-    def shape(ring): return dict(name='polygon', all_points_x=[x for x,_ in ring], all_points_y=[y for _,y in ring])
+    def shape(ring):
+        return dict(name='polygon', all_points_x=[x for x,_ in ring], all_points_y=[y for _,y in ring])
     return [dict(shape_attributes=shape(ring), region_attributes={'class':label}) for ring in rings]
 
 def write_via(
