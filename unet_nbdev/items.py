@@ -26,6 +26,7 @@ from .supervisely import SUPERVISELY
 from .labelbox import LABELBOX
 from .qupath import QUPATH
 from .imagej import IMAGEJ
+from .darwin import DARWIN
 
 # %% ../nbs/09_items.ipynb #c008
 def item2mask(
@@ -44,7 +45,7 @@ def item2mask(
 LAYOUTS = [COCO, VOC, MASKS, LABELME, OBJECT_FOLDERS, RUN_LENGTHS] # asked in this order
 
 # %% ../nbs/09_items.ipynb #nt2tools1
-LAYOUTS += [YOLO, SUPERVISELY, LABELBOX, QUPATH, IMAGEJ]
+LAYOUTS += [YOLO, SUPERVISELY, LABELBOX, QUPATH, IMAGEJ, DARWIN]
 
 # %% ../nbs/09_items.ipynb #ndb1f16d
 def layout_named(name:str)->Layout:
