@@ -14,9 +14,9 @@ from .core import DataError, Items, brief, is_file_name
 from .faults import data_error
 from .shapes import is_image_size, is_real, mask2rle, polygon_fault
 from .large import grep_file
-from .layouts import Layout, Part, ReadOptions, folder_split, result_or_error, subfolders, unused_images
-from .outlines import Shape, collect_outlined, draw_shapes, flat_ring, images_of_files, join_rings
-from .outlines import load_json_file, shown_size
+from .layouts import Layout, Part, ReadOptions, result_or_error, subfolders, unused_images
+from .outlines import Shape, collect_outlined, draw_shapes, files_below, flat_ring, images_of_files
+from .outlines import join_rings, load_json_file, shown_size
 
 # %% ../nbs/08o_darwin.ipynb #n9368c74
 def raster_layer(
@@ -24,9 +24,9 @@ def raster_layer(
     sz:tuple,  # (height, width) of the image
 )->tuple: # (H,W) array of numbers or None, number of each annotation by its id
     "Unpack what was painted"
-    found = [o['raster_layer'] for o in anns if isinstance(o, dict) and isinstance(o.get('raster_layer'), dict)]
-    if not found: return None,{}
-    runs,ids = found[0].get('dense_rle'),found[0].get('mask_annotation_ids_mapping')
+    layers = [o.get('raster_layer') for o in anns if isinstance(o, dict)]
+    layer = next((o for o in layers if isinstance(o, dict)), {})
+    runs,ids = layer.get('dense_rle'),layer.get('mask_annotation_ids_mapping')
     numbers = isinstance(runs, list) and all(type(v) is int and 0<=v<2**31 for v in runs)
     if not numbers or len(runs)%2 or sum(runs[1::2])!=sz[0]*sz[1] or not isinstance(ids, dict): return None,{}
     return np.repeat(np.array(runs[::2]), runs[1::2]).reshape(sz),ids
@@ -81,10 +81,11 @@ def find_darwin(
     images:Path|None=None, # folder with the images, if they are elsewhere
 )->list: # of Part, one or none
     "Find exports of Darwin in a folder and below it"
-    if source.is_file(): return [Part('darwin', source.parent, images, files=[source])] if is_darwin(source) else []
+    if source.is_file():
+        return [Part('darwin', source.parent, images, files=[source])] if is_darwin(source) else []
     some = [f for d in [source, *subfolders(source, 50)] for f in islice(d.glob('*.json'), 5)]
     if not any(map(is_darwin, some[:50])): return []
-    return [Part('darwin', source, images, files=sorted(f for f in source.rglob('*.json') if f.name[0]!='.'))]
+    return [Part('darwin', source, images, files=files_below(source, '.json'))]
 
 # %% ../nbs/08o_darwin.ipynb #nbb24185
 def load_darwin(
@@ -109,17 +110,19 @@ def read_darwin_file(
     content:tuple|DataError, # as load_darwin gives it
     img:Path|None,           # its image, if there is one
     first:Path|None,         # the first file about this image
-    split:str='',            # train, valid, test, or empty
 ): # Outlined
     "Draw the annotations of one image"
     if isinstance(content, DataError): raise content
     name,said,anns = content
-    if img is None: raise data_error('missing file', f'there is no image called {brief(name)}', file, fix='Put it next to the file')
-    if first!=file: raise data_error('tool file', f'{first.name} is also about {img.name}', file, fix='Keep one')
+    if img is None:
+        what = f'there is no image called {brief(name)}'
+        raise data_error('missing file', what, file, fix='Put it next to the file')
+    if first!=file:
+        raise data_error('tool file', f'{first.name} is also about {img.name}', file, fix='Keep one')
     sz = shown_size(img, said, file)
     layer = raster_layer(anns, sz)
     shapes = [read_darwin_annotation(o, sz, layer) for o in anns]
-    return draw_shapes(file, img, sz, [o for o in shapes if o is not None], split=split)
+    return draw_shapes(file, img, sz, [o for o in shapes if o is not None])
 
 def read_darwin(
     parts:list,          # of Part, as find_darwin gives them
@@ -133,8 +136,8 @@ def read_darwin(
     imgs = images_of_files(names, Path(part.images if moved else root), moved)
     first = {}
     for f,img in imgs.items(): first.setdefault(img, f)
-    outlined = [result_or_error(read_darwin_file, f, o, imgs.get(f), first.get(imgs.get(f)), folder_split(f, root))
-                for f,o in contents.items()]
+    def read(f): return result_or_error(read_darwin_file, f, contents[f], imgs.get(f), first.get(imgs.get(f)))
+    outlined = [read(f) for f in part.files]
     return collect_outlined(outlined, root, options, alone=unused_images(list(imgs.values())))
 
 DARWIN = Layout('darwin', find_darwin, read_darwin, "V7 Darwin's JSON files")

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['Shape', 'flat_ring', 'cut_rle', 'polys2segm', 'loose_box', 'shape_fault', 'Outlined', 'draw_shapes', 'shown_size',
-           'images_of_files', 'load_json_file', 'collect_outlined', 'join_rings', 'ann_polys', 'one_polygon',
-           'plain_anns', 'write_folder']
+           'images_of_files', 'files_below', 'load_json_file', 'collect_outlined', 'join_rings', 'ann_polys',
+           'one_polygon', 'plain_anns', 'write_folder']
 
 # %% ../nbs/08i_outlines.ipynb #n7155a30
 import os, shutil
@@ -22,8 +22,8 @@ from .large import parse_json
 from .coco import ann2rle, ann_ids, anns2mask, anns2objects, category_ids, masks2anns
 from .masks import open_mask
 from .labelme import labelme_ids
-from .layouts import ReadOptions, collect_items, find_images, fit_size, holds_images, images_in, keep_bad
-from .layouts import same_name_error, unique_ids
+from .layouts import ReadOptions, collect_items, find_images, fit_size, folder_split, holds_images
+from .layouts import images_in, keep_bad, same_name_error, unique_ids
 
 # %% ../nbs/08i_outlines.ipynb #nbe71df6
 @dataclass
@@ -88,9 +88,10 @@ def loose_box(
     high = np.ceil(p.max(0).clip(0, sz[::-1]))
     return [*low.tolist(), *(high-low).tolist()] if (high>low).all() else []
 
-# %% ../nbs/08i_outlines.ipynb #n95d130d
-add_faults(Fault('tool file', 'error', 'A file of an annotation tool cannot be used', 'Export it again, or remove it'),
-           Fault('unknown place', 'error', 'A shape cannot be used, and nothing says where it lies', 'Redraw it'))
+# %% ../nbs/08i_outlines.ipynb #n9f76bcc
+add_faults(
+    Fault('tool file', 'error', 'The file of an annotation tool cannot be used', 'Export it again'),
+    Fault('unknown place', 'error', 'A shape cannot be used, and nothing says where it lies', 'Redraw it'))
 
 def shape_fault(
     shape:Shape,
@@ -115,7 +116,7 @@ class Outlined:
     anns:list     # annotations with a label in place of the category
     bad:list      # DataErrors of shapes that were left out
     flat:list     # types of the shapes without an area
-    split:str=''  # train, valid, test, or empty
+    split:str=''  # train, valid or test, if the data set says it other than by its folders
 
 # %% ../nbs/08i_outlines.ipynb #n1f0fbb5
 def draw_shapes(
@@ -124,7 +125,7 @@ def draw_shapes(
     sz:tuple,            # (height, width)
     shapes:list,         # of Shape
     ordered:bool=False,  # later shapes lie on top
-    split:str='',        # train, valid, test, or empty
+    split:str='',        # train, valid or test, if the data set says it
 )->Outlined:
     "Draw the shapes of one image; raise if one is broken and nothing says where it lies"
     res = Outlined(file, img, sz, [], [], [o.flat for o in shapes if o.flat], split)
@@ -136,7 +137,7 @@ def draw_shapes(
             box = None if fault[0]=='normalised polygon' else loose_box(o.polys, sz)
             if box is None: raise _unknown_place(fault, file, i)
             if box: res.anns.append(ignore_region(box, sz) | dict(label=None))
-        elif o.label is None: res.anns.append(dict(label=None, category_id=None, unet_role='ignore', **_segm(o, sz)))
+        elif o.label is None: res.anns.append(dict(label=None, unet_role='ignore', **_segm(o, sz)))
         else: res.anns.append(dict(label=o.label.strip(), **_segm(o, sz), **layer))
     return res
 
@@ -179,6 +180,15 @@ def images_of_files(
     imgs = find_images(folder, set(missing.values()))
     return found | {f:imgs[o] for f,o in missing.items() if o in imgs}
 
+# %% ../nbs/08i_outlines.ipynb #ndd2e136
+def files_below(
+    folder:Path,
+    *suffixes:str, # in lower case, such as .json
+)->list: # sorted paths
+    "List the files with these suffixes in a folder and below it, hidden ones left out"
+    found = (f for f in Path(folder).rglob('*') if f.suffix.lower() in suffixes)
+    return sorted(f for f in found if not any(o.startswith('.') for o in f.relative_to(folder).parts))
+
 # %% ../nbs/08i_outlines.ipynb #n6ae0212
 def load_json_file(
     file:Path,
@@ -204,18 +214,28 @@ def collect_outlined(
     good = [o for o in drawings if not isinstance(o, DataError)]
     bad = keep_bad(lost, len(drawings)+len(alone), 'images', options, root, 'annotations')
     wrong = [e for o in good for e in o.bad]
-    bad = bad+keep_bad(wrong, sum(len(o.anns) for o in good), 'shapes', options)+_flat_shapes(good, root, options)
+    bad = bad+keep_bad(wrong, sum(len(o.anns) for o in good), 'shapes', options)
+    bad = bad+_flat_shapes(good, root, options)
     if not good and len(lost)>len(alone): return Items([], options.codes, bad)
     labels = {a['label'] for o in good for a in o.anns}-{None}
     if not labels: raise DataError('no image has a shape with a class', 'Annotate at least one object', root)
     ids = labelme_ids(labels, options if names is None or options.names else replace(options, names=names))
     keys = unique_ids([o.img for o in good], root)
-    items = [Item(o.img, k, tuple(o.sz), anns=_with_ids(o.anns, ids), split=o.split) for k,o in zip(keys, good)]
+    items = []
+    for o,key,split in zip(good, keys, _splits(good)):
+        items.append(Item(o.img, key, tuple(o.sz), anns=_with_ids(o.anns, ids), split=split))
     return collect_items(items, list(ids), list(ids.values()), options, bad, notes, no_mask=list(alone))
 
-# %% ../nbs/08i_outlines.ipynb #na525788
+# %% ../nbs/08i_outlines.ipynb #nbad82b5
+def _splits(good): # what each image is for: as the data set says, otherwise by the folders between the images
+    if any(o.split for o in good): return [o.split for o in good]
+    imgs = [o.img.absolute() for o in good]
+    root = Path(os.path.commonpath([o.parent for o in imgs]))
+    return [folder_split(o, root) for o in imgs]
+
 def _with_ids(anns, ids): # annotations with the number of their class in place of its name
-    return [dict(dict(category_id=ids.get(a['label'])), **{k:v for k,v in a.items() if k!='label'}) for a in anns]
+    def named(a): return {k:v for k,v in a.items() if k!='label'} | dict(category_id=ids.get(a['label']))
+    return [named(a) for a in anns]
 
 def _flat_shapes(good, root, options): # one entry for all shapes without an area
     kinds = Counter(o for d in good for o in d.flat)
