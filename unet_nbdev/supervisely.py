@@ -82,7 +82,7 @@ def read_object(
     if kind=='polygon': return Shape(label, [[outline, *holes]])
     what = ''
     if kind!='rectangle': what = f'object is a {brief(kind)}'
-    elif not isinstance(outline, list) or len(outline)!=4: what = f'rectangle from {brief(outline)}, not two corners'
+    elif not isinstance(outline, list) or len(outline)!=4: what = 'rectangle without two corners'
     if what: return Shape(label, [[outline]], fault=('unknown shape', what))
     x,y,u,v = outline
     return Shape(label, [[[x,y, u,y, u,v, x,v]]])
