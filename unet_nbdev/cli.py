@@ -31,13 +31,16 @@ def repair_note(
     folder:str,           # where the repaired copy is
     data:CheckSettings,   # the data set it was made from
 )->str:
-    "What was repaired, and how to train on the copy"
-    done = Counter(o['done'] for o in log)
+    "What was repaired, what is lost, and how to train on the copy"
+    done = Counter(o['done'] for o in log if o['done']!='lost')
     repaired = ', '.join(f'{n} {k}' for k,n in done.most_common()) or 'nothing to repair'
-    more = ''.join(f" --{k} '{getattr(data, k)}'" for k in ('names','void') if getattr(data, k))
-    lost = ''.join(f'attention: {o["what"]}\n' for o in log if o['kind'] in ('lost class','nothing annotated'))
-    return (f'{lost}{repaired}; every change is listed in {Path(folder)/"doctor"/"changes.json"}\n'
-            f'train on the copy: unet_train --data {folder}{more}')
+    more = ''.join(f" --{k} '{getattr(data, k)}'" for k in ('names','void','group') if getattr(data, k))
+    lines = [f'{repaired}; every change is listed in {Path(folder)/"doctor"/"changes.json"}']
+    lines += [f'{o["file"]} {o["what"]}' for o in log if o['kind']=='outside file'][:5]
+    lost = [o['what'] for o in log if o['done']=='lost']
+    if lost: return '\n'.join([*lines, *lost, 'correct the data by hand before you train on the copy'])
+    return '\n'.join([*lines, f'train on the copy: unet_train --data {folder}{more}'])
+
 
 # %% ../nbs/39_cli.ipynb #n09bb4ba
 @command('unet_doctor --coco my_data --html report.html --repair my_data_repaired', repair='what to write')
@@ -60,8 +63,8 @@ def unet_doctor(
     if repair: print(repair_note(log, repair, data))
     if html: report.write_html(html)
     if json: write_json(json, report.to_dict())
-    if repair: return int(any(o['kind'] in ('lost class','nothing annotated') for o in log))
-    return int(report.count('error')>0)
+    lost = any(o['done']=='lost' or o['kind']=='nothing annotated' for o in log)
+    return int(lost or not repair and report.count('error')>0)
 
 # %% ../nbs/39_cli.ipynb #nf58518f
 def given_values(

@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['COCO_PLACES', 'printable_id', 'ann_ids', 'ann2rle', 'ann2mask', 'category_ids', 'anns2mask', 'anns2objects',
-           'ignore_region', 'drawing_order', 'visible_anns', 'plain_anns', 'masks2anns', 'whole_number',
-           'readable_categories', 'category_fault', 'image_entry_fault', 'locate_images', 'split_of_file',
-           'find_image_dir', 'drop_root_category', 'join_categories', 'size_as_seen', 'readable_entry',
-           'annotation_fault', 'known_id', 'plain_segmentation', 'readable_annotation', 'region_left_out',
-           'is_normalised', 'scale_normalised', 'crowds_that_are_objects', 'read_coco_files', 'read_coco', 'coco_files',
-           'find_coco', 'visible_annotations', 'items2coco', 'write_coco']
+           'drawing_order', 'visible_anns', 'plain_anns', 'masks2anns', 'whole_number', 'readable_categories',
+           'category_fault', 'image_entry_fault', 'locate_images', 'split_of_file', 'find_image_dir',
+           'drop_root_category', 'join_categories', 'size_as_seen', 'readable_entry', 'annotation_fault', 'known_id',
+           'plain_segmentation', 'readable_annotation', 'region_left_out', 'is_normalised', 'scale_normalised',
+           'crowds_that_are_objects', 'read_coco_files', 'read_coco', 'coco_files', 'find_coco', 'visible_annotations',
+           'items2coco', 'write_coco']
 
 # %% ../nbs/06_coco.ipynb #c002
 import json, math, os, re
@@ -22,7 +22,7 @@ import numpy as np, cv2
 from pycocotools import mask as _mu
 from .core import IGNORE, Codes, DataError, Item, Items
 from .core import atomic, brief, check_bad, gc_paused, is_file_name, part_of
-from .images import IMAGE_SUFFIXES, exif_orientation, image_size
+from .images import IMAGE_SUFFIXES, exif_orientation, image_size, page_path, split_page
 from .faults import data_error
 from .shapes import ignore_region, is_image_size, is_real, mask2rle, mask2segm, nearest_resize, polys2rle
 from .shapes import run_lengths, segm2rle, segm_fault
@@ -96,7 +96,8 @@ def _crowd_fault(ann): # (kind, what was found) or None
 
 def _role_fault(ann): # (kind, what was found) or None
     role,layer = ann.get('unet_role'),ann.get('unet_layer')
-    if role not in (None,'ignore','background'): return 'annotation entry', f'unet_role is {brief(role)}; ignore or background is needed'
+    if role not in (None,'ignore','background'):
+        return 'annotation entry', f'unet_role is {brief(role)}; ignore or background is needed'
     if layer is None or is_real(layer) and -1e18<layer<1e18: return None
     return 'annotation entry', f'unet_layer is {brief(layer)}; a number is needed'
 
@@ -171,18 +172,6 @@ def anns2objects(
         n += is_object
         _paint(lab.reshape(-1), rle, n if is_object else 0)
     return np.ascontiguousarray(lab.T)
-
-# %% ../nbs/06_coco.ipynb #t06d0001
-def ignore_region(
-    bbox,     # x, y, width, height in pixels
-    sz:tuple, # (height, width) of the image
-)->dict: # annotation
-    "Annotation for the box of something that cannot be used: its pixels are neither learned nor scored"
-    x,y,w,h = bbox
-    x0,x1 = (int(min(max(v, 0), sz[1])) for v in (math.floor(x), math.ceil(x+w)))
-    y0,y1 = (int(min(max(v, 0), sz[0])) for v in (math.floor(y), math.ceil(y+h)))
-    return dict(category_id=None, unet_role='ignore', segmentation=[[x0,y0, x1,y0, x1,y1, x0,y1]])
-
 
 # %% ../nbs/06_coco.ipynb #t06d0004
 def drawing_order(
@@ -300,7 +289,8 @@ def whole_number(
 ): # an integer where the value is a whole number written as a float or as text; otherwise the value itself
     "Read a whole number, however it is written"
     if isinstance(v, float) and abs(v)<2**53 and v==int(v): return int(v)
-    if isinstance(v, str) and re.fullmatch(r'-?[0-9]{1,18}(\.0*)?', v.strip()): return int(v.strip().split('.')[0])
+    digits = re.fullmatch(r'\s*(-?[0-9]{1,18})(\.0*)?\s*', v) if isinstance(v, str) else None
+    if digits: return int(digits[1])
     return v
 
 
@@ -410,7 +400,7 @@ def _list_names(folder): # set of names; empty where there is no such folder
     try: return set(os.listdir(folder))
     except (OSError, ValueError): return set()
 
-def _locate_exactly(img_dir, names): # a path for each name as it is written, in its folder or directly in img_dir; or None
+def _locate_exactly(img_dir, names): # a path for each name, in its folder or in img_dir itself; or None
     root = Path(img_dir)
     top = _list_names(img_dir)
     folders = {}                                                # folder → its path and the names in it
@@ -423,14 +413,17 @@ def _locate_exactly(img_dir, names): # a path for each name as it is written, in
             if folder not in folders: folders[folder] = Path(folder), _list_names(folder)
             path,inside = folders[folder]
             if base in inside: return path/base
-    return [find(n) for n in names]
-
+    def find_page(name): # of a stack, as in stack.tif[3]
+        file,page = split_page(name)
+        found = None if page is None else find(file.as_posix())
+        return found and page_path(found, page)
+    return [find(n) or find_page(n) for n in names]
 
 # %% ../nbs/06_coco.ipynb #nc4url
-def _without_url(name): # the path of a file in an address: the host and a query are dropped, %20 becomes a space
+def _without_url(name): # a path without host and query, %20 as a space
     name = name.replace('\\', '/')
     path,_,query = name.partition('?')
-    local = re.search('(?:^|&)d=([^&]+)', query)                 # Label Studio's /data/local-files/?d=folder/name.png
+    local = re.search('(?:^|&)d=([^&]+)', query)                # Label Studio: /data/local-files/?d=folder/a.png
     return unquote(local[1] if local else path) if query or '://' in name else name
 
 def _tail_of(path, n): # the last n parts of a path, None if it has fewer
@@ -449,13 +442,14 @@ def _unhashed_stem(name): # Label Studio puts eight hexadecimal digits before th
 
 
 # %% ../nbs/06_coco.ipynb #nc5near
-_LIKENESS = [partial(_tail_of, n=3), partial(_tail_of, n=2), partial(_tail_of, n=1), _stem_of, _unhashed_stem] # strictest first
+_LIKENESS = [*(partial(_tail_of, n=n) for n in (3,2,1)), _stem_of, _unhashed_stem] # strictest first
 
 def _files_below(folder): # {path relative to the folder: path} of its images, hidden ones left out
-    files = {f.relative_to(folder).as_posix():f for f in Path(folder).rglob('*') if f.suffix.lower() in IMAGE_SUFFIXES}
+    files = [f for f in Path(folder).rglob('*') if f.suffix.lower() in IMAGE_SUFFIXES]
+    files = {f.relative_to(folder).as_posix():f for f in files}
     return {name:f for name,f in files.items() if not any(o.startswith('.') for o in name.split('/'))}
 
-def _locate_alike(img_dir, names, taken, rules): # {name: path} where a name fits only one file that is not `taken`, and no other name does
+def _locate_alike(img_dir, names, taken, rules): # {name: path} where one name fits one file that is not taken
     files = {name:f for name,f in _files_below(img_dir).items() if f not in taken}
     plain = {name:_without_url(name) for name in names}
     found = {}
@@ -463,7 +457,8 @@ def _locate_alike(img_dir, names, taken, rules): # {name: path} where a name fit
         by_key,wanted = defaultdict(list),defaultdict(list)
         for name,f in files.items(): by_key[key(name)].append(f)
         for name in names: wanted[key(plain[name])].append(name)
-        new = {same[0]:by_key[k][0] for k,same in wanted.items() if k and len(same)==len(by_key.get(k, ()))==1}
+        pairs = [(same, by_key.get(k, ())) for k,same in wanted.items() if k]
+        new = {same[0]:fs[0] for same,fs in pairs if len(same)==len(fs)==1}
         used = set(found.values())
         found |= {name:f for name,f in new.items() if f not in used}
         names = [n for n in names if n not in found]
@@ -476,13 +471,16 @@ def locate_images(
     names:list, # file names as a COCO file writes them, with folders or without
 )->list: # a path for each name, None where there is no such file
     "Find the files that a COCO file names, also under another suffix, case or folder if only one file fits"
+    return _locate_and_count(img_dir, names)[0]
+
+def _locate_and_count(img_dir, names): # (paths, how many were found under another name or folder)
     paths = _locate_exactly(img_dir, names)
     missing = {n for n,path in zip(names, paths) if n and path is None}
-    if not missing: return paths
+    if not missing: return paths,0
     most_are_there = 2*sum(path is not None for path in paths)>len(names)
-    rules = [_path_stem] if most_are_there else _LIKENESS       # then a file of another folder is another picture
+    rules = [_path_stem] if most_are_there else _LIKENESS       # else a file of another folder is another picture
     alike = _locate_alike(img_dir, sorted(missing), set(paths), rules)
-    return [path or alike.get(n) for n,path in zip(names, paths)]
+    return [path or alike.get(n) for n,path in zip(names, paths)],len(alike)
 
 
 # %% ../nbs/06_coco.ipynb #n20c17f4
@@ -540,7 +538,8 @@ def join_categories(
         for c in cats:
             id,name = c['id'],c['name']
             other,first = by_id.setdefault(id, (name, file))
-            if other!=name: raise _differing(f'category {id} is {name!r}, in {Path(first).name} it is {other!r}', file)
+            if other!=name:
+                raise _differing(f'category {id} is {name!r}, in {Path(first).name} it is {other!r}', file)
             other,first = by_name.setdefault(name, (id, file))
             if other!=id and first!=file:
                 raise _differing(f'category {name!r} has the id {id}, in {Path(first).name} it has {other}', file)
@@ -548,7 +547,8 @@ def join_categories(
         joined += [c for c in cats if c['id'] not in known]
     return joined
 
-def _differing(what, file): return data_error('categories differ', what, file, fix='Number the categories alike in both files')
+def _differing(what, file): # DataError
+    return data_error('categories differ', what, file, fix='Number the categories alike in both files')
 
 
 # %% ../nbs/06_coco.ipynb #nbb0b643
@@ -693,10 +693,11 @@ def plain_segmentation(
 # %% ../nbs/06_coco.ipynb #ne6ann
 _FLAGS = {'0':0, '1':1, 'false':0, 'true':1}
 
-def _reworded(ann, szs, cats): # the annotation with its ids, its outline and iscrowd in COCO's own words, as far as that is clear
+def _reworded(ann, szs, cats): # the annotation in COCO's own words, as far as that is clear
     new = dict(image_id=known_id(ann.get('image_id'), szs), category_id=known_id(ann.get('category_id'), cats))
-    if isinstance(ann.get('segmentation'), (list,tuple)): new['segmentation'] = plain_segmentation(ann['segmentation'])
-    if isinstance(ann.get('iscrowd'), str): new['iscrowd'] = _FLAGS.get(ann['iscrowd'].strip().lower(), ann['iscrowd'])
+    segm,crowd = ann.get('segmentation'),ann.get('iscrowd')
+    if isinstance(segm, (list,tuple)): new['segmentation'] = plain_segmentation(segm)
+    if isinstance(crowd, str): new['iscrowd'] = _FLAGS.get(crowd.strip().lower(), crowd)
     return ann | new
 
 def readable_annotation(
@@ -721,14 +722,15 @@ def region_left_out(
     if not segm_fault(segm, sz):
         region = dict(category_id=None, unet_role='ignore', segmentation=segm)
     else:
-        if _is_box(box) and max(box)<=1 and any(v!=int(v) for v in box): box = [v*s for v,s in zip(box, (sz[1],sz[0])*2)]
+        unit = _is_box(box) and max(box)<=1 and any(v!=int(v) for v in box)
+        if unit: box = [v*s for v,s in zip(box, (sz[1],sz[0])*2)]
         region = ignore_region(box, sz)
         if region and _is_usual(area) and area>2*region['area']: region = None  # a box that stands for nothing
     return region and dict(region, image_id=ann['image_id'], iscrowd=0)
 
 
 # %% ../nbs/06_coco.ipynb #c063
-def _hand_out(d, szs, items, want, cats): # give each item its annotations; returns (those with a fault, two counts as of count_crowds)
+def _hand_out(d, szs, items, want, cats): # give items their annotations; → (broken ones, 2 counts)
     check = partial(annotation_fault, szs=szs, cats=cats, want=want)
     anns = d['annotations']
     if isinstance(anns, AnnotationText): return hand_out_text(anns, items, szs, want, check)
@@ -769,7 +771,7 @@ def is_normalised(
     if not isinstance(segm, list) or not all(isinstance(p, list) for p in segm): return False
     return all(is_real(v) and 0<=v<=1 for p in segm for v in p)
 
-def _in_pixels(ann, sz): # an annotation whose coordinates run from 0 to 1 across its image; its area and box are dropped
+def _in_pixels(ann, sz): # a normalised annotation in pixels, without its area and box
     scale = (sz[1],sz[0])
     segm = [[v*scale[i%2] for i,v in enumerate(p)] for p in ann['segmentation']]
     return {k:v for k,v in ann.items() if k not in ('area','bbox')} | dict(segmentation=segm)
@@ -782,7 +784,7 @@ def scale_normalised(
     faults:list,    # (kind, what was found) of each of these
     szs:dict,       # image id → (height, width)
     check,          # annotation → its fault or None
-)->list|None: # the sound ones and then the broken ones, in pixels where they were normalised; None if the file is not like that
+)->list|None: # sound and broken ones in pixels; None if the file is not like that
     "Read coordinates from 0 to 1, if all outlines of a file are given that way"
     unit = [fault[0]=='normalised polygon' and is_normalised(a) for a,fault in zip(broken, faults)]
     if not any(unit) or not all(map(is_normalised, sound)): return None
@@ -793,9 +795,9 @@ def scale_normalised(
 
 
 # %% ../nbs/06_coco.ipynb #nf2call
-def _scale_up(part, broken, szs, check): # the broken ones without those that have normalised outlines, if the whole file is like that
+def _scale_up(part, broken, szs, check): # what is still broken once a normalised file is in pixels
     if all(fault[0]!='normalised polygon' for _,fault in broken): return broken
-    if not all(is_normalised(a) for o in part.items for a in o.anns): return broken # before a large file is parsed as a whole
+    if not all(is_normalised(a) for o in part.items for a in o.anns): return broken
     sound = [a for o in part.items for a in o.anns]
     plain = scale_normalised(sound, *zip(*broken), szs, check)
     if plain is None: return broken
@@ -816,9 +818,10 @@ def _has_only_box(ann): # bool: no outline, or four numbers in place of one
     if not segm: return True
     return isinstance(segm, list) and all(isinstance(p, list) and len(p)==4 for p in segm)
 
-_WORDS = {'unknown image':'ids as text or floats', 'unknown category':'ids as text or floats', 'annotation entry':'iscrowd as text'}
+_IDS = 'ids as text or floats'
+_WORDS = {'unknown image':_IDS, 'unknown category':_IDS, 'annotation entry':'iscrowd as text'}
 
-def _settle_broken(part, broken, szs, cats, want): # read what is only written in other words; ignore the pixels of the rest, or leave out the image
+def _settle_broken(part, broken, szs, cats, want): # read what is in other words, ignore or leave out the rest
     by_id = {o.id:o for o in part.items}
     more,lost = defaultdict(list),{}
     for ann,fault in broken:
@@ -860,7 +863,7 @@ def _read_entries(d, file, img_dir, split): # (_CocoPart without annotations, im
     if img_dir is None and any(names): img_dir = find_image_dir(file, [n for n in names if n])
     if img_dir and not Path(img_dir).is_dir():
         raise DataError('no such folder of images', 'Check the path', img_dir)
-    paths = locate_images(img_dir, names) if img_dir else [None]*len(names)
+    paths,renamed = _locate_and_count(img_dir, names) if img_dir else ([None]*len(names), 0)
     faults = _image_faults(images)
     part = _CocoPart(Path(file), [], [], len(images))
     if any(faults):
@@ -874,9 +877,7 @@ def _read_entries(d, file, img_dir, split): # (_CocoPart without annotations, im
     good = [(o, path) for o,path,f in zip(images, paths, faults) if not f]
     part.items,lost = _make_items(*zip(*good), img_dir, split) if good else ([],[])
     part.bad += lost
-    renamed = sum(not str(o.img).endswith(o.extra['file_name']) for o in part.items)
-    if renamed: renamed = sum(o.img.name!=re.split(r'[\\/]', o.extra['file_name'])[-1] for o in part.items)
-    if renamed: part.read_as['images with another name than file_name says'] += renamed
+    if renamed: part.read_as['images with another name or in another folder than file_name says'] += renamed
     return part, _sizes_by_id(images, faults)
 
 def _read(d, file, img_dir, split, codes, cats): # _CocoPart of a parsed file
@@ -895,7 +896,7 @@ def crowds_that_are_objects(
     total:dict,  # category id → annotations
     crowds:dict, # category id → those with iscrowd: 1
 )->set: # ids of the categories whose crowds are objects
-    "Decide where `iscrowd: 1` means a single object: where crowds are no small minority in the class or in the file"
+    "Decide where `iscrowd: 1` means an object: where crowds are no small minority of a class or a file"
     def too_many(k, n): return 2*k>n or n>=20 and 5*k>n
     used = {c for c,k in crowds.items() if k}
     if too_many(sum(crowds.values()), sum(total.values())): return used
@@ -903,7 +904,7 @@ def crowds_that_are_objects(
 
 
 # %% ../nbs/06_coco.ipynb #ng4settle
-def _settle_crowds(parts, codes, crowd): # (ids of categories whose crowds are objects, lines for Items.notes); changes the annotations
+def _settle_crowds(parts, codes, crowd): # (categories whose crowds are objects, notes); changes annotations
     total,crowds = _sum_up(parts, 'total'),_sum_up(parts, 'crowds')
     n,names = crowds.total(),dict(zip(codes.ids, codes.names))
     if crowd!='auto' or not n: return set(),[]
@@ -947,20 +948,24 @@ def _check_learnable(parts, codes, objects): # raise if there is nothing to lear
 # %% ../nbs/06_coco.ipynb #ng6notes
 def _reading_notes(parts): # lines for Items.notes
     counts = _sum_up(parts, 'read_as')
-    notes = [f'read as what is meant: {what} ({n}); unet_doctor --repair OUT writes them as COCO does' for what,n in counts.items()]
+    fix = 'unet_doctor --repair OUT writes them as COCO does'
+    notes = [f'read as what is meant: {what} ({n}); {fix}' for what,n in counts.items()]
     n = sum(len(p.wrong)-sum(e.kind=='image left out' for e in p.wrong) for p in parts)
     boxed = sum(len(p.boxed) for p in parts)
-    if boxed: notes.append(f'annotations with a box and no outline: {boxed}; the pixels of the box are neither learned nor scored')
-    if n: notes.append(f'annotations that cannot be used: {n}; the pixels of their boxes are neither learned nor scored')
+    ignored = 'the pixels of their boxes are neither learned nor scored'
+    if boxed: notes.append(f'annotations with a box and no outline: {boxed}; {ignored}')
+    if n: notes.append(f'annotations that cannot be used: {n}; {ignored}')
     return notes
 
 
 # %% ../nbs/06_coco.ipynb #nh4conf
 def _said_of(itm, names): # annotations of an image as texts to compare, whatever their ids
-    def text(a): return json.dumps([names.get(a['category_id']), a['segmentation'], a.get('iscrowd') or 0], default=str)
+    def text(a):
+        values = names.get(a['category_id']), a['segmentation'], a.get('iscrowd') or 0, a.get('unet_role')
+        return json.dumps(values, default=str)
     return sorted(text(a) for a in itm.anns)
 
-def _join_twins(parts, names): # leave each image to one of the files with the same purpose; raise if two say different things of it
+def _join_twins(parts, names): # leave each image to one file; raise if two say different things of it
     first = {}                                                  # image file → (item, its part)
     for p in parts:
         kept = []
@@ -1021,7 +1026,8 @@ def read_coco_files(
     for p in parts: _check_part(p, strict, max_bad)
     items = _join_parts(parts, {c['id']:c['name'] for d in ds for c in d['categories']})
     if len(files)>len({split for _,_,split in files}):
-        notes.append(f'{len(files)} COCO files are read as one set: {brief([Path(f).name for f in names])}; coco=FILE, --coco FILE reads one')
+        shown = brief([Path(f).name for f in names])
+        notes.append(f'{len(files)} COCO files are read as one set: {shown}; coco=FILE, --coco FILE reads one')
     bad = [e for p in parts for e in p.bad+p.boxed+p.wrong]
     return Items(items, codes, bad, _rest_of_files(ds, codes, classes), notes+_reading_notes(parts))
 
@@ -1070,11 +1076,13 @@ def coco_files(
     purposes = set(splits.values())
     if len(purposes)>1 and '' in purposes:
         names = ', '.join(f.name for f in splits)
-        raise DataError(f'several COCO files, and it is not clear what each is for: {names}', 'Give the one to use', root)
+        what = f'several COCO files, and it is not clear what each is for: {names}'
+        raise DataError(what, 'Give the one to use', root)
     year = re.compile('(19|20)[0-9][0-9]')
     for a,b in zip(files, files[1:]):
-        if splits.get(a)==splits.get(b, '') and year.sub('', a.stem)==year.sub('', b.stem)!=a.stem and a.stem!=b.stem:
-            raise DataError(f'several COCO files for one purpose: {a.name}, {b.name}', 'Give the one to use', root)
+        if a.stem==b.stem or splits.get(a)!=splits.get(b) or year.sub('', a.stem)!=year.sub('', b.stem): continue
+        what = f'several COCO files for one purpose: {a.name}, {b.name}'
+        raise DataError(what, 'Give the one to use', root)
     return [(f, split if len(purposes)>1 else '') for f,split in splits.items()]
 
 
@@ -1144,7 +1152,8 @@ def visible_annotations(
 )->list: # annotations that draw the same label map in any order
     "Redraw annotations as what is seen of them"
     if all(a.get('unet_role') is None and a.get('unet_layer') is None for a in anns): return list(anns)
-    if codes.multilabel: return [a for o in codes.one_vs_rest() for a in visible_annotations(_of_class(anns, o), sz, o)]
+    if codes.multilabel:
+        return [a for o in codes.one_vs_rest() for a in visible_annotations(_of_class(anns, o), sz, o)]
     layers = sorted(_drawn_layers(anns, sz, codes, sz), key=lambda o: o[0])
     seen = np.zeros(sz[::-1], np.int32)                         # (W,H): place in `anns` of what lies on top, plus 1
     for _,_,rle,k in layers: _paint(seen.reshape(-1), rle, k+1)
@@ -1181,7 +1190,8 @@ def items2coco(
         raise DataError('has a mask file, not annotations', fix, masked.img)
     keys = _unique_ids([None if o.extra is None and isinstance(o.id, str) else o.id for o in items]) # as numbers
     known = category_ids(codes)
-    pairs = [_check_to_write(dict(a, image_id=k), o, known) for o,k in zip(items, keys) for a in visible_annotations(o.anns or (), o.sz, codes)]
+    seen = [visible_annotations(o.anns or (), o.sz, codes) for o in items]
+    pairs = [_check_to_write(dict(a, image_id=k), o, known) for o,k,anns in zip(items, keys, seen) for a in anns]
     rles = [rle for _,rle in pairs]
     ids = _unique_ids([a.get('id') for a,_ in pairs])
     anns = [_fill_fields(a, rle) | {'id':i} for (a,rle),i in zip(pairs, ids)]

@@ -57,9 +57,12 @@ def _matches(pattern): # function of an Item: does its file name match?
 
 def _random_part(items, fraction, seed): # function of an Item: is it among a fraction chosen at random?
     if not 0<fraction<1: raise DataError(f'valid={fraction}', 'Give a fraction between 0 and 1, such as 0.2')
-    if len(items)<2: return lambda o: False
+    if not items: return lambda o: False
+    if len(items)==1:
+        raise DataError('one image cannot train and validate', 'Cut it into tiles with their masks, and leave a strip '
+                        'between those of train/ and those of val/, or add another image', items[0].img)
     groups = [*group_members(items).values()]
-    if len(groups)<2:
+    if len(groups)==1:
         raise DataError(f'all {len(items)} images belong to the group {items[0].group!r}, which is not split',
                         'Name validation images with --valid, or give --group no')
     n = min(max(1, round(fraction*len(items))), len(items)-1)
@@ -114,7 +117,7 @@ def load_sample(
     item:Item,
     codes:Codes, # classes of the mask
     prep:Prep,   # scale and channels
-)->tuple: # (H,W,n_in) uint8, or uint16 if prep.bits is 16, and (H,W) uint8 label map, or layers (C,H,W), at the network's scale
+)->tuple: # (H,W,n_in) uint8 and (H,W) uint8 label map, or layers (C,H,W), at the network's scale
     "Load image and mask of an item"
     sz = tuple(item.sz)
     to = tuple(prep.scaled(item.sz))
@@ -160,10 +163,7 @@ class Samples:
         self.rows = np.arange(len(items)) # place of each in what follows, which parts of the set share
         self.szs = [tuple(prep.scaled(o.sz)) for o in items]
         layers = len(self.codes.names) if self.codes.multilabel else 1
-        self.kind = np.dtype(np.uint8 if prep.bits==8 else np.uint16) # of a pixel
-        n = prep.n_in*self.kind.itemsize+layers
-        sizes = np.array([h*w*n for h,w in self.szs], np.int64)
-        self.ends = np.cumsum(sizes + -sizes%self.kind.itemsize)
+        self.ends = np.cumsum([h*w*(prep.n_in+layers) for h,w in self.szs], dtype=np.int64)
         if max_bytes is None: max_bytes = physical_memory()//4
         self.n_keep = int(np.searchsorted(self.ends, max_bytes, 'right'))
         self.mem = _shared_zeros(self.ends[self.n_keep-1] if self.n_keep else 0)
@@ -205,12 +205,6 @@ def _error_of(self:Samples, i): # the DataError of making a sample, None if it c
     try: self._get(i)
     except DataError as e: return e
 
-# %% ../nbs/16_data.ipynb #nv16a03
-def _join(img, msk): # their bytes, filled up to whole pixels
-    a = np.concatenate([img.ravel().view(np.uint8), msk.ravel()])
-    return np.pad(a, (0, -len(a)%img.itemsize))
-
-
 # %% ../nbs/16_data.ipynb #c018
 @patch
 def _get(self:Samples, i): # from where it is kept; otherwise it is made, and then kept
@@ -220,17 +214,16 @@ def _get(self:Samples, i): # from where it is kept; otherwise it is made, and th
     if r>=self.n_keep: return self._get_from_disk(i, r, end-start)
     if self.state[r]!=_KEPT:
         img,msk = self._load(i, r)
-        self.mem[start:end] = _join(img, msk)
+        self.mem[start:end] = np.concatenate([img.ravel(), msk.ravel()])
         self.state[r] = _KEPT
     return self._unpack(self.mem[start:end], r)
 
 @patch
 def _unpack(self:Samples, a, r): # bytes → image and mask
     h,w = self.szs[r]
-    n = h*w*self.prep.n_in*self.kind.itemsize
-    img = a[:n].view(self.kind).reshape(h, w, -1)
-    msk = a[n:n+(len(a)-n)//(h*w)*h*w] # without what the next sample's place needs
-    return img,msk.reshape((-1,h,w) if self.codes.multilabel else (h,w))
+    n = self.prep.n_in
+    img = a[:h*w*n].reshape(h, w, n)
+    return img,a[h*w*n:].reshape((-1,h,w) if self.codes.multilabel else (h,w))
 
 @patch
 def _load(self:Samples, i, r):
@@ -341,7 +334,7 @@ def read(self:DiskCache, file, n, check=True): # (n,) uint8; None if it is missi
 
 @patch
 def write(self:DiskCache, file, img, msk)->bool: # was there room?
-    a = _join(img, msk)
+    a = np.concatenate([img.ravel(), msk.ravel()])
     checksum = zlib.crc32(a).to_bytes(4, 'little')
     try:
         if not file or shutil.disk_usage(self.dir).free-len(a)<self.least: return False
@@ -397,8 +390,7 @@ def _first_readable(f, ks): # f of the first that can be read; the others are na
         warnings.warn(f'left out: {error}')
     raise error
 
-def _to_tensors(img, msk): # (H,W,C) and (H,W) → (C,H,W) and (H,W), uint8, or float32 of 0 to 255; in memory the channels stay last
-    if img.dtype==np.uint16: img = img*np.float32(1/257)
+def _to_tensors(img, msk): # (H,W,C) and (H,W) → (C,H,W) and (H,W), uint8; in memory the channels stay last
     return torch.from_numpy(np.ascontiguousarray(img)).permute(2,0,1),torch.from_numpy(np.ascontiguousarray(msk))
 
 def pick_object_pixel(
@@ -467,7 +459,7 @@ class TrainSet:
 
     def __len__(self): return self.n
 
-    def __getitem__(self, k): # → image (C,H,W), uint8 or float32 of 0 to 255, and mask (H,W), uint8
+    def __getitem__(self, k): # → image (C,H,W) and mask (H,W), uint8
         at,n = self.epoch*self.n+k,len(self.samples)
         if (self.samples.state==_NEW).any():
             next_ones = range(at+1, at+1+min(PREFETCH, self.n-k-1))
@@ -526,12 +518,12 @@ def _sample(self:TrainSet, k):
 def _augmented(self:TrainSet, i, s, around=False): # image i, augmented with seed s
     self.tfm.set_random_seed(s)
     img,msk = self._window(*self.samples[i], np.random.default_rng(s), around)
-    if img.dtype==np.uint16: img = img*np.float32(1/65535) # Albumentations takes 8 bits, or floats of 0 to 1
-    if msk.ndim==3: msk = np.ascontiguousarray(msk.transpose(1,2,0))
-    o = self.tfm(image=img, mask=msk)
-    img = o['image'] if o['image'].dtype==np.uint8 else o['image']*np.float32(255)
-    if msk.ndim==2: return img,o['mask']
-    return img,o['mask'].reshape(*img.shape[:2], -1).transpose(2,0,1)
+    if msk.ndim==2:
+        o = self.tfm(image=img, mask=msk)
+        return o['image'],o['mask']
+    o = self.tfm(image=img, mask=np.ascontiguousarray(msk.transpose(1,2,0)))
+    h,w = o['image'].shape[:2]
+    return o['image'],o['mask'].reshape(h, w, -1).transpose(2,0,1)
 
 @patch
 def _window(self:TrainSet, img, msk, rng, around=False):
@@ -558,7 +550,7 @@ class ValidSet:
 
     def __len__(self): return len(self.order)
 
-    def __getitem__(self, k): # → image (C,H,W), uint8 or float32 of 0 to 255, and mask (H,W), uint8
+    def __getitem__(self, k): # → image (C,H,W) and mask (H,W), uint8
         if (self.samples.state==_NEW).any(): self.samples.prefetch(self.order[k+1:k+1+PREFETCH])
         return _first_readable(self._sample, [(k+j)%len(self) for j in range(20)])
 
@@ -590,14 +582,13 @@ def _stack_padded(arrays, axes, h, w, value): # arrays of different sizes → on
     sz = list(arrays[0].shape)
     for axis,n in zip(axes, (h,w)): sz[axis] = n
     all_alike = all(list(a.shape)==sz for a in arrays)
-    kind = arrays[0].numpy().dtype
-    res = np.empty((len(arrays),*sz), kind) if all_alike else np.full((len(arrays),*sz), value, kind)
+    res = np.empty((len(arrays),*sz), np.uint8) if all_alike else np.full((len(arrays),*sz), value, np.uint8)
     for r,a in zip(res, arrays): r[tuple(slice(n) for n in a.shape)] = a.numpy()
     return torch.from_numpy(res)
 
 def pad_batch(
-    b:list, # (image (C,H,W), mask (H,W) or (C,H,W)) of each sample, uint8 tensors; images may be float32
-)->tuple: # (B,C,H,W) and (B,H,W) of the same types; what is added to a mask is IGNORE
+    b:list, # (image (C,H,W), mask (H,W) or (C,H,W)) of each sample, uint8 tensors
+)->tuple: # (B,C,H,W) and (B,H,W) uint8; what is added to a mask is IGNORE
     "Join samples of different sizes to a batch"
     h,w = (max(y.shape[d] for _,y in b) for d in (-2,-1))
     xs = _stack_padded([x.permute(1,2,0) for x,_ in b], (0,1), h, w, 0)

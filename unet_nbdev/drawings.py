@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['RESERVED_LABELS', 'ANNOTATION_FOLDERS', 'Shape', 'as_number', 'as_dict', 'has_label', 'shape_ann', 'shape_box',
-           'Drawing', 'find_drawing_images', 'path_tails', 'DrawnImage', 'draw_image', 'label_ids', 'read_drawings',
-           'class_anns', 'annotation_files', 'file_splits', 'head_of', 'image_folder', 'load_json', 'guess_encoding',
-           'encoding_notes', 'labelled_anns', 'one_polygon', 'relative_names']
+           'Drawing', 'find_drawing_images', 'path_tails', 'DrawnImage', 'draw_image', 'draw_images', 'label_ids',
+           'read_drawings', 'class_anns', 'annotation_files', 'upper_folders', 'file_splits', 'head_of', 'image_folder',
+           'load_json', 'guess_encoding', 'encoding_notes', 'labelled_anns', 'one_polygon', 'relative_names']
 
 # %% ../nbs/08da_drawings.ipynb #tdd4556b
 import json, math, os, re
@@ -19,8 +19,9 @@ import numpy as np
 from .core import Codes, DataError, IGNORE, Item, Items, brief, is_file_name
 from .images import exif_orientation, image_size
 from .faults import Fault, add_faults, data_error
-from .shapes import is_real, segm2rle
-from .coco import drawing_order, ignore_region, split_of_file, visible_anns
+from .shapes import ignore_region, is_real, segm2rle
+from .coco import drawing_order, masks2anns, split_of_file, visible_anns
+from .masks import open_mask
 from .mask_codes import class_names
 from .layouts import ReadOptions, collect_items, find_images, fit_size, folder_splits, holds_images
 from .layouts import keep_bad, result_or_error, subfolders, unique_ids, unused_images
@@ -54,7 +55,8 @@ def as_dict(o)->dict:
 
 # %% ../nbs/08da_drawings.ipynb #td06acb0
 RESERVED_LABELS = dict(_background_='background', __ignore__='ignore') # label → unet_role
-add_faults(Fault('annotation file', 'error', 'An annotation file cannot be used', 'Export it again, or remove it'))
+add_faults(Fault(
+    'annotation file', 'error', 'An annotation file cannot be used', 'Export it again, or remove it'))
 
 def has_label(shape:Shape)->bool:
     "Does this shape belong to a class?"
@@ -76,12 +78,12 @@ def shape_ann(
 # %% ../nbs/08da_drawings.ipynb #td754eac
 def shape_box(
     shape:Shape,
-)->tuple|None: # x, y, width, height; None if no point is known
+)->tuple|None: # x, y, width, height, at least a pixel; None if no point is known
     "Find the box of a shape, even of a broken one"
     points = np.array([p for p in shape.points if all(math.isfinite(c) for c in p)])
     if not len(points): return None
     points = np.clip(points, -1e6, 1e6)
-    return (*points.min(0).tolist(), *np.ptp(points, 0).tolist())
+    return (*points.min(0).tolist(), *np.ptp(points, 0).clip(1).tolist())
 
 # %% ../nbs/08da_drawings.ipynb #td9de360
 @dataclass
@@ -99,7 +101,7 @@ def find_drawing_images(
     drawings:list, # of Drawing
     folder:Path,   # searched through its subfolders
 )->list: # a path for each, None where there is no such image
-    "Find the image of each drawing: next to its file, or anywhere below the folder, by its most exact name first"
+    "Find the image of each drawing: next to its file, otherwise by its most exact name in the folder"
     if not holds_images(folder):
         what = 'no image was found near the annotations'
         raise DataError(what, 'Give their folder, images=DIR or --images', folder)
@@ -110,12 +112,13 @@ def find_drawing_images(
         found |= {i:imgs[n] for i,n in names.items() if n in imgs}
     return [found.get(i) for i in range(len(drawings))]
 
-def _image_at(d, folder): # the image exactly where a drawing says, seen from its file or from the folder; or None
+def _image_at(d, folder): # the image where a drawing says, seen from its file or from the folder; or None
     root = os.path.abspath(folder)
     for name in d.names:
         for base in (d.file.parent, root):
             path = os.path.abspath(os.path.join(base, name))
-            if path.startswith(root+os.sep) and os.path.isfile(path): return Path(folder)/os.path.relpath(path, root)
+            inside = path.startswith(root+os.sep)
+            if inside and os.path.isfile(path): return Path(folder)/os.path.relpath(path, root)
 
 def path_tails(
     place:str, # a path from another computer
@@ -150,7 +153,7 @@ class DrawnImage:
             if box is None and not has_area: return
             if box is None: raise self.bad[-1]
             ann = ignore_region(box, self.sz)
-        if (shape.label, ann) not in self.anns: self.anns.append((shape.label, ann))
+        if ann is not None and (shape.label, ann) not in self.anns: self.anns.append((shape.label, ann))
 
 # %% ../nbs/08da_drawings.ipynb #tdb51faa
 def draw_image(
@@ -170,6 +173,18 @@ def draw_image(
     for d in drawings:
         for shape in d.shapes(sz): res.add(shape, d.file)
     return res
+
+# %% ../nbs/08da_drawings.ipynb #td4143be
+def draw_images(
+    drawings:list, # of Drawing
+    folder:Path,   # where the images are, or below it
+)->tuple: # image → its drawings; list of DrawnImage, with a DataError for each that cannot be used
+    "Find and draw the images of all drawings"
+    by_img,drawn = {},[]
+    for d,img in zip(drawings, find_drawing_images(drawings, folder)):
+        if img is None: drawn.append(data_error('missing file', f'no such image: {brief(d.names[0])}', d.file))
+        else: by_img.setdefault(img, []).append(d)
+    return by_img,drawn+[result_or_error(draw_image, img, ds) for img,ds in by_img.items()]
 
 # %% ../nbs/08da_drawings.ipynb #td048e92
 def label_ids(
@@ -200,15 +215,12 @@ def read_drawings(
 )->Items:
     "Read the images of drawings; what cannot be used is named in `bad`"
     if not drawings:
-        raise bad[0] if bad else DataError('the annotations list no image', 'Export them again', folder)
-    by_img,lost = {},list(bad)
-    for d,img in zip(drawings, find_drawing_images(drawings, folder)):
-        if img is None: lost.append(data_error('missing file', f'no such image: {brief(d.names[0])}', d.file))
-        else: by_img.setdefault(img, []).append(d)
-    drawn = [result_or_error(draw_image, img, ds) for img,ds in by_img.items()]
+        what = ': '.join(['no image is annotated', *notes[:1]])
+        raise bad[0] if bad else DataError(what, 'Export the annotations again', folder)
+    by_img,drawn = draw_images(drawings, folder)
     good = [o for o in drawn if not isinstance(o, DataError)]
-    lost += [o for o in drawn if isinstance(o, DataError)]
     alone = unused_images(by_img)
+    lost = [*bad, *(o for o in drawn if isinstance(o, DataError))]
     lost += [data_error('no mask', 'image is not in the annotations', f) for f in alone]
     kept = keep_bad(lost, len(good)+len(lost), 'images', options, folder, 'annotations')
     wrong = [e for o in good for e in o.bad]
@@ -231,8 +243,8 @@ def class_anns(
     options:ReadOptions,
 )->list: # of annotations
     "Give annotations their categories; ignored regions of classes that nobody asked for are dropped"
-    chosen = set(RESERVED_LABELS)
-    if options.classes is not None: chosen.update(Codes(list(ids), list(ids.values())).subset(options.classes).names)
+    codes = Codes(list(ids), list(ids.values())).subset(options.classes)
+    chosen = {*codes.names, *RESERVED_LABELS}
     anns = []
     for label,ann in drawn:
         if 'unet_role' not in ann: anns.append(ann | dict(category_id=ids[label]))
@@ -248,13 +260,13 @@ def _drawing_notes(good, by_img, ids, options): # lines for Items.notes
     n_points = total.pop('point', 0)
     n_unlabelled = total.pop('shape without a label', 0)
     counts = ', '.join(f'{n} {kind}' for kind,n in sorted(total.items()))
-    if n_unlabelled: notes.append(f'{n_unlabelled} shapes have no label: they are ignored (neither learned nor scored)')
-    if counts: notes.append(f'shapes whose area is not known ({counts}): their boxes are ignored')
-    if n_points: notes.append(f'{n_points} points have no area and are left aside')
-    if n_joined: notes.append(f'{n_joined} images have several entries: their shapes are joined')
+    if n_unlabelled: notes.append(f'shapes without a label, neither learned nor scored: {n_unlabelled}')
+    if counts: notes.append(f'shapes of unknown area, whose boxes are neither learned nor scored: {counts}')
+    if n_points: notes.append(f'points, which have no area and are left aside: {n_points}')
+    if n_joined: notes.append(f'images with several entries, whose shapes are joined: {n_joined}')
     if unused and options.classes is None and options.codes is None:
         names = ', '.join(unused[:5])+', …'*(len(unused)>5)
-        notes.append(f'no shape has the class {names}; choose classes with classes= or --classes')
+        notes.append(f'classes without any shape: {names}; --classes chooses among them')
     return notes
 
 # %% ../nbs/08da_drawings.ipynb #tdcac6cb
@@ -266,14 +278,17 @@ def annotation_files(
 )->list: # sorted paths
     "Find the files of an annotation tool"
     if source.is_file(): return [source] if source.suffix.lower()==suffix and is_mine(source) else []
-    folders = [source, *sorted(subfolders(source, 50))]
-    folders += [d for o in folders[1:] for d in sorted(subfolders(o, 10))]
-    folders = [d for d in folders if not d.name.startswith('.') or d==source]
     def mine(f): return f.is_file() and not f.name.startswith('.') and is_mine(f)
     found = []
-    for d in folders:
+    for d in upper_folders(source):
         if any(map(mine, islice(d.glob(f'*{suffix}'), n))): found += filter(mine, d.glob(f'*{suffix}'))
     return sorted(found)
+
+def upper_folders(source:Path)->list:
+    "List a folder and two levels below it, in which annotation files are looked for"
+    below = sorted(subfolders(source, 50))
+    below += [d for o in below for d in sorted(subfolders(o, 10))]
+    return [source, *(d for d in below if not d.name.startswith('.'))]
 
 def file_splits(files:list)->list: # train, valid, test or '' for each
     "Tell what annotation files are for, by their names; nothing if all are for the same"
@@ -329,25 +344,25 @@ def encoding_notes(
 )->list: # of lines for Items.notes
     "Say which files are not in Unicode"
     files = {e:[f for f in encodings if encodings[f]==e] for e in sorted(set(encodings.values())-{''})}
-    return [f'{len(fs)} files such as {fs[0].name} are not in Unicode: read as {e}; save them as UTF-8 if names look wrong'
-            for e,fs in files.items()]
+    fix = 'save them as UTF-8 if names look wrong'
+    return [f'files not in Unicode, read as {e}: {len(fs)}, such as {fs[0].name}; {fix}' for e,fs in files.items()]
 
 # %% ../nbs/08da_drawings.ipynb #tdebaeff
 def labelled_anns(
-    item:Item,    # with annotations
+    item:Item,    # with annotations or a mask file
     codes:Codes,  # its classes
     ordered:bool, # has the format a drawing order?
 )->list: # of (label, annotation)
     "List the shapes of an item with their labels, in drawing order"
-    if item.anns is None:
-        fix = 'Give it anns=masks2anns(mask, codes) in place of msk'
-        raise DataError('has a mask file, not annotations', fix, item.img)
+    anns = item.anns or []
+    if item.msk is not None: anns = masks2anns(open_mask(item.msk, codes, item.sz), codes)
     pick = drawing_order if ordered or codes.multilabel else visible_anns
     names = {0:'_background_', IGNORE:'__ignore__'} | dict(enumerate(codes.names, 1))
     res = []
-    for value,ann in pick(item.anns, item.sz, codes):
-        repeated = value==IGNORE and any(a['segmentation']==ann['segmentation'] for _,a in res) # crowds of each class
-        if not repeated: res.append((names[value], ann))
+    for value,ann in pick(anns, item.sz, codes):
+        same = [a for _,a in res if a['segmentation']==ann['segmentation']]
+        if value!=IGNORE or not same: # ignored pixels are a crowd of every class
+            res.append((names[value], ann))
     return res
 
 def one_polygon(

@@ -20,7 +20,7 @@ from .images import name_matches, nodata_of, open_image
 from .settings import DataSettings
 from .coco import anns2objects
 from .groups import group_items
-from .items import item2mask, read_items
+from .items import item2mask, read_items, with_objects
 from .pages import html_table, img_tag, write_page
 from .show import plot_confusion, save_fig, show_masks
 from .postprocessing import PostProcess, to_coco, tune_postprocess
@@ -84,7 +84,9 @@ def read_data(
 )->Items:
     "Read a data set in terms of a model's classes"
     args,codes = where.read_args(),seg.codes
-    if args['void'] is not None: codes = add_void(codes, args['void'])
+    void = args['void'] if isinstance(args['void'], list) else [args['void']]
+    for v in void:
+        if v is not None: codes = add_void(codes, v)
     return read_items(**dict(args, void=None), codes=codes)
 
 # %% ../nbs/34_evaluate.ipynb #n57f5613
@@ -286,14 +288,15 @@ def evaluate(
     items:Items,              # images with annotations
     clean:bool=True,          # apply the model's post-processing
     boundary:float|None=None, # score outlines too: distance in pixels within which two outlines agree
-    objects:bool=False,       # score objects too, by average precision; needs COCO annotations
+    objects:bool=False,       # score objects too, by average precision; needs COCO annotations or masks with a number for each object
     progress:bool=True,       # show a bar in a terminal
 )->Evaluation:
     "Score a model on images: Dice and IoU, their intervals, calibration, and objects"
     from unet_nbdev.metrics import Calibration, instance_ap
-    if objects and not any(o.anns for o in items):
+    truth = with_objects(items) if objects else items
+    if objects and not any(o.anns for o in truth):
         raise DataError('--objects needs annotations that say which pixels are one object',
-                        'Give COCO annotations')
+                        'Give COCO annotations, or masks that number the objects of one class (instances=True)')
     codes,cal = seg.codes,calibration_of(seg)
     calibration,found = Calibration(),[]
     split = seg.post.split if clean else 0
@@ -304,7 +307,7 @@ def evaluate(
     scores,bad = score_items(seg, items, clean, progress, boundary, _count)
     values = scores.to_dict(codes.outputs)
     if not codes.multilabel: values['calibration_error'] = calibration.ece
-    if objects: values['objects'] = instance_ap(items, found)
+    if objects: values['objects'] = instance_ap(truth, found)
     return Evaluation(seg, items, scores, values, bad, clean)
 
 # %% ../nbs/34_evaluate.ipynb #nc2c2c79
@@ -392,6 +395,7 @@ def calibrate_segmenter(
     "Fit a model's calibration, and its post-processing, to images with annotations"
     held,bad,room = [],[],max_bytes
     groups,kept = [],[] # of the images that could be read, and of those that tune
+    if tune: items = with_objects(items)
     single = any(o.anns for o in items) and not seg.codes.multilabel # which pixels are one object is known
     def _pairs():
         nonlocal room

@@ -30,10 +30,10 @@ class Export:
     then:str # the next step; {} stands for its path
 
 EXPORTS = dict(
-    coco=Export('annotations.json', 'import {} as COCO into your labelling tool, or correct it and train on it: --coco {}'),
-    cvat=Export('annotations.xml', 'import it in CVAT: open the task of these images, Menu > Upload annotations > CVAT 1.1, {}'),
+    coco=Export('annotations.json', 'import {} into your labelling tool as COCO, or train on it: --coco {}'),
+    cvat=Export('annotations.xml', 'import it in CVAT: Menu of the task > Upload annotations > CVAT 1.1, {}'),
     labelstudio=Export('labelstudio.json', 'import it in Label Studio: open a project, Import, {}'),
     labelme=Export('labelme', 'open it in labelme: copy the files of {} next to the images'),
-    yolo=Export('yolo', 'put the images into {}/images, and give {}/data.yaml to YOLO or to a labelling tool'),
+    yolo=Export('yolo', 'put the images into {}/images, and give {}/data.yaml to YOLO or to a tool'),
     via=Export('via.json', 'open it in VIA: Project > Load, {}, then add the images'),
     qupath=Export('qupath', 'open an image in QuPath, and drop its .geojson from {} on it'))

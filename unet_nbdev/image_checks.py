@@ -84,11 +84,11 @@ def has_alpha(
 )->bool:
     "Tell whether the last of two or four channels is transparency rather than a band"
     if img.ndim==2 or img.shape[2] not in (2,4): return False
-    suffix = Path(path).suffix.lower()
-    if suffix not in ('.npy','.tif','.tiff'): return True # such formats know no other fourth channel
+    name = Path(path).name.lower()
+    if '.tif' not in name and '.npy' not in name: return True # such formats know no other fourth channel
     top = np.iinfo(img.dtype).max if img.dtype.kind in 'iu' else 1
     last = img[::2,::2,-1]
-    says_so = suffix!='.npy' and _extra_sample(path) in (1,2)
+    says_so = _extra_sample(path) in (1,2)
     return bool(((last==0)|(last==top)).mean()>.9) if says_so else bool((last==top).all())
 
 
@@ -125,14 +125,14 @@ def file_digest(
 # %% ../nbs/12a_image_checks.ipynb #n1look
 def _grey_thumb(img, side): # (side,side) float32
     step = max(1, min(img.shape[:2])//(8*side)) # enough pixels for a mean
-    img = np.ascontiguousarray(img[::step,::step,:3] if img.ndim==3 else img[::step,::step])
-    small = cv2.resize(img, (side,side), interpolation=cv2.INTER_AREA).astype(np.float32)
+    img = (img[...,:3] if img.ndim==3 else img)[::step,::step].astype(np.float32) # of whatever type it was
+    small = cv2.resize(img, (side,side), interpolation=cv2.INTER_AREA)
     return small if small.ndim==2 else small.mean(2)
 
 def _standardise(x): # → (N,) float32, or None for a surface without contrast
-    x = x.ravel()-x.mean()
-    length = np.linalg.norm(x)
-    return x/length if length>len(x)**.5 else None
+    contrast = x.std()
+    if not contrast>.01*np.abs(x).max(): return None
+    return (x.ravel()-x.mean())/(contrast*x.size**.5)
 
 def picture_look(
     img:np.ndarray, # (H,W) or (H,W,C)

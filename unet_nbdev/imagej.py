@@ -6,17 +6,19 @@
 __all__ = ['MAX_ROI', 'MAX_ROIS', 'IMAGEJ', 'oval_ring', 'roi_ring', 'read_roi', 'roi_bytes', 'image_stem', 'holds_rois',
            'find_imagej', 'roi_images', 'read_imagej_file', 'read_imagej']
 
-# %% ../nbs/08n_imagej.ipynb #nb97cf42
-import os, re, zipfile
+# %% ../nbs/08n_imagej.ipynb #n46a54fe
+import re, zipfile
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 import numpy as np
 from .core import DataError, Items
 from .faults import data_error
 from .mask_codes import class_names
-from .layouts import Layout, Part, ReadOptions, folder_splits, images_in, one_class_name, result_or_error
-from .layouts import subfolders, unused_images
-from .outlines import Shape, collect_outlined, draw_shapes, images_of_files, join_rings, shown_size
+from .layouts import Layout, Part, ReadOptions, images_in, one_class_name, result_or_error, subfolders
+from .layouts import unused_images
+from .outlines import Shape, collect_outlined, draw_shapes, files_below, images_of_files
+from .outlines import join_rings, shown_size
 
 # %% ../nbs/08n_imagej.ipynb #nafcc64e
 _AREAS = (0, 1, 2, 7, 8) # roitype of polygons, rectangles, ovals, and of freehand and traced outlines
@@ -33,7 +35,8 @@ def roi_ring(
     roi, # ImagejRoi
 )->list: # [x,y,x,y,…]
     "The outline of a region"
-    if roi.composite: return join_rings([np.ravel(o).tolist() for o in roi.coordinates(multi=True) if len(o)>2])
+    if roi.composite:
+        return join_rings([np.ravel(o).tolist() for o in roi.coordinates(multi=True) if len(o)>2])
     if roi.subpixelrect: box = roi.xd,roi.yd,roi.widthd,roi.heightd
     else: box = roi.left,roi.top,roi.right-roi.left,roi.bottom-roi.top
     if roi.roitype==2: return oval_ring(*map(float, box))
@@ -53,7 +56,8 @@ def read_roi(
     if roi.roitype in _FLAT: return Shape('', flat=_FLAT[roi.roitype]),where
     box = [roi.left,roi.top, roi.right,roi.top, roi.right,roi.bottom, roi.left,roi.bottom]
     group = f'group {roi.group}'
-    if roi.roitype not in _AREAS: return Shape(group, [[box]], fault=('unknown shape', 'region is of an unknown type')),where
+    if roi.roitype not in _AREAS:
+        return Shape(group, [[box]], fault=('unknown shape', 'region is of an unknown type')),where
     try: return Shape(group, [[roi_ring(roi)]]),where
     except Exception: fault = 'unknown shape', 'region has curves, or a path that cannot be read'
     return Shape(group, [[box]], fault=fault),where
@@ -74,7 +78,8 @@ def roi_bytes(file:Path)->list: # of bytes, one for each region
                 if len(raw)>MAX_ROI or left<0: raise ValueError('it is too large')
                 regions.append(raw)
         return regions
-    except Exception as e: raise data_error('tool file', f'the regions cannot be unpacked ({e})', file) from None
+    except Exception as e:
+        raise data_error('tool file', f'the regions cannot be unpacked ({e})', file) from None
 
 # %% ../nbs/08n_imagej.ipynb #n0f9f132
 def image_stem(file:Path)->str:
@@ -87,7 +92,8 @@ def holds_rois(file:Path)->bool:
     "Is this a .roi file or a zip of them? Only names are looked at"
     if file.suffix.lower()=='.roi': return file.is_file()
     try:
-        with zipfile.ZipFile(file) as z: return any(o.lower().endswith('.roi') for o in islice(z.namelist(), 100))
+        with zipfile.ZipFile(file) as z: names = z.namelist()[:100]
+        return any(o.lower().endswith('.roi') for o in names)
     except Exception: return False
 
 def find_imagej(
@@ -98,10 +104,11 @@ def find_imagej(
     if source.is_file():
         named = source.suffix.lower() in ('.roi','.zip') and holds_rois(source)
         return [Part('imagej', source.parent, images, files=[source])] if named else []
-    some = [f for d in [source, *subfolders(source, 50)] for kind in ('*.roi','*.zip') for f in islice(d.glob(kind), 5)]
+    folders = [source, *subfolders(source, 50)]
+    some = [f for d in folders for kind in ('*.roi','*.zip') for f in islice(d.glob(kind), 5)]
     if not any(map(holds_rois, some[:50])): return []
-    files = sorted(f for f in source.rglob('*') if f.suffix.lower() in ('.roi','.zip') and f.name[0]!='.')
-    return [Part('imagej', source, images, files=list(filter(holds_rois, files)))]
+    files = list(filter(holds_rois, files_below(source, '.roi', '.zip')))
+    return [Part('imagej', source, images, files=files)]
 
 # %% ../nbs/08n_imagej.ipynb #n4a8e1f9
 def roi_images(
@@ -121,15 +128,19 @@ def read_imagej_file(
     file:Path,
     img:Path|None, # its image, if there is one
     first:Path,    # the first file with regions of this image
-    split:str='',  # train, valid, test, or empty
 ): # Outlined
     "Read the regions of one image"
-    if img is None: raise data_error('missing file', f'there is no image called {image_stem(file)}', file, fix='Put it next to the file')
-    if first!=file: raise data_error('tool file', f'{first.name} also has regions of {img.name}', file, fix='Keep one')
+    if img is None:
+        what = f'there is no image called {image_stem(file)}'
+        raise data_error('missing file', what, file, fix='Put it next to the file')
+    if first!=file:
+        raise data_error('tool file', f'{first.name} also has regions of {img.name}', file, fix='Keep one')
     read = [read_roi(o) for o in roi_bytes(file)]
     deep = max((where for _,where in read), default=0)
-    if deep>1: raise data_error('tool file', f'a region lies in slice {deep} of a stack', file, fix='Save a file and an image for each slice')
-    return draw_shapes(file, img, shown_size(img), [o for o,_ in read], split=split)
+    if deep>1:
+        fix = 'Save a file and an image for each slice'
+        raise data_error('tool file', f'a region lies in slice {deep} of a stack', file, fix=fix)
+    return draw_shapes(file, img, shown_size(img), [o for o,_ in read])
 
 # %% ../nbs/08n_imagej.ipynb #nf7e380b
 def _name_groups(drawings, options): # give regions the name of their class; returns (names in order, notes)
@@ -138,7 +149,8 @@ def _name_groups(drawings, options): # give regions the name of their class; ret
     if len(groups)<2: names,notes = one_class_name(options),[]
     else:
         names = groups if options.names is None else class_names(options.names)
-        notes = [f'{len(groups)} groups of regions are classes: {", ".join(groups[:8])}; names gives them names']
+        shown = ', '.join(groups[:8])
+        notes = [f'{len(groups)} groups of regions are classes ({shown}); names gives them names']
     if groups and len(names)!=len(groups):
         raise DataError(f'{len(names)} names were given for {len(groups)} groups', 'Give one name per group')
     for a in anns: a['label'] = names[groups.index(a['label'])]
@@ -152,15 +164,15 @@ def read_imagej(
     "Read images and their regions; what cannot be used is named in `bad`"
     try: import roifile
     except ImportError:
-        raise DataError('regions of ImageJ need the package roifile', "pip install 'unet_nbdev[imagej]'", parts[0].files[0]) from None
+        fix = "pip install 'unet_nbdev[imagej]'"
+        raise DataError('regions of ImageJ need the package roifile', fix, parts[0].files[0]) from None
     part, = parts
-    root = Path(part.source)
     imgs = roi_images(part)
     first = {}
     for f,img in imgs.items(): first.setdefault(img, f)
-    def read_one(f, split): return result_or_error(read_imagej_file, f, imgs.get(f), first.get(imgs.get(f)), split)
-    drawings = list(map(read_one, part.files, folder_splits(part.files, root)))
+    drawings = [result_or_error(read_imagej_file, f, imgs.get(f), first.get(imgs.get(f))) for f in part.files]
     names,notes = _name_groups(drawings, options)
-    return collect_outlined(drawings, root, ReadOptions(**{**vars(options), 'names':names}), None, unused_images(list(imgs.values())), notes)
+    alone = unused_images(list(imgs.values()))
+    return collect_outlined(drawings, Path(part.source), replace(options, names=names), None, alone, notes)
 
-IMAGEJ = Layout('imagej', find_imagej, read_imagej, "ImageJ's .roi files or zips of them next to the images", per_image=True)
+IMAGEJ = Layout('imagej', find_imagej, read_imagej, "ImageJ's .roi files or zips of them", per_image=True)

@@ -23,7 +23,7 @@ from zipfile import ZipFile
 import numpy as np, cv2
 from PIL import Image, UnidentifiedImageError
 from .core import DataError, atomic
-from .tiff import TIFF_STARTS, check_page, check_pixels, is_tiff, read_tiff, tiff_info, tiff_nodata, tiff_pixels
+from .tiff import TIFF_STARTS, check_page, check_pixels, check_ratio, is_tiff, read_tiff, tiff_info, tiff_nodata, tiff_pixels
 
 # %% ../nbs/02_images.ipynb #n2im0031
 _PAGE = re.compile(r'(?<=.)\[(\d{1,9})\]$') # at the end of a name
@@ -100,7 +100,8 @@ def unreadable_image(
     else: kind,what = 'unreadable image', f'cannot be read as an image ({n} bytes)'
     return DataError(what, 'Replace the file or leave it out', path, kind=kind)
 
-def _has_header(path): # bool: Pillow knows what the file is
+def _has_header(path): # bool: it begins as an image does
+    if is_tiff(path): return True
     try:
         with lift_pillow_limit, Image.open(path): return True
     except Exception: return False
@@ -145,6 +146,7 @@ class ImageInfo(NamedTuple):
     dtype: np.dtype|None=None
     pages: int=1         # pictures of this kind in the file
     orientation: int=1   # EXIF orientation: 1 (upright) to 8
+    others: int=0        # pictures of other sizes in the file, which are not read
 
     @property
     def sz(self): return self.height,self.width
@@ -182,7 +184,7 @@ def _pillow_orientation(f): # 1 where it is missing or no number from 1 to 8
 # %% ../nbs/02_images.ipynb #n2im0042
 def _jpeg_frame(f): # height, width, components and where the frame starts; None if there is none
     end = 2
-    while True:
+    for _ in range(10**4):
         f.seek(end)
         code = f.read(10)
         if len(code)<10 or code[0]!=0xFF: return None
@@ -204,20 +206,25 @@ def _jpeg_info(f): # ImageInfo, None if there is no frame
 # %% ../nbs/02_images.ipynb #n2im0012
 _PNG_BANDS = {0:1, 2:3, 3:3, 4:2, 6:4} # colour type: grey, RGB, palette, grey and alpha, RGBA
 
+def _png_chunks(f): # yield name and length of the chunks after the header; f stands at the content
+    end = 33
+    for _ in range(10**6):
+        f.seek(end)
+        code = f.read(8)
+        if len(code)<8 or not code[4:].isalpha(): break
+        n = int.from_bytes(code[:4], 'big')
+        yield code[4:],n
+        end += 12+n
+
 def _png_info(f): # ImageInfo, None if the header is broken
     f.seek(8)
     w,h,bits,kind = struct.unpack('>8xIIBB', f.read(18))
     if kind not in _PNG_BANDS: return None
-    end = 33
     extra,turn,text = 0,None,False
-    while True: # from chunk to chunk
-        f.seek(end)
-        code = f.read(8)
-        if len(code)<8: break
-        end += 12+int.from_bytes(code[:4], 'big')
-        if code[4:]==b'tRNS' and kind<4: extra = 1
-        if code[4:]==b'eXIf': turn = _exif_value(f.read(int.from_bytes(code[:4], 'big')))
-        if code[4:] in (b'iTXt',b'tEXt',b'zTXt'): text |= any(o in f.read(32) for o in (b'XML:com', b'exif'))
+    for name,n in _png_chunks(f):
+        if name==b'tRNS' and kind<4: extra = 1
+        if name==b'eXIf': turn = _exif_value(f.read(n))
+        if name in (b'iTXt',b'tEXt',b'zTXt'): text |= any(o in f.read(32) for o in (b'XML:com', b'exif'))
     if turn is None: turn = _pillow_orientation(f) if text else 1
     return ImageInfo(h, w, _PNG_BANDS[kind]+extra, np.dtype(np.uint16 if bits==16 else np.uint8), 1, turn)
 
@@ -333,7 +340,10 @@ def _picture_pixels(path, page=None): # array in RGB order, and its EXIF orienta
     file = io.BytesIO(raw)
     info = _file_info(file)
     check_page(path, page, info.pages)
-    check_pixels(*info.sz, info.bands*info.dtype.itemsize, path)
+    each = info.bands*info.dtype.itemsize
+    check_pixels(*info.sz, each, path)
+    if raw.startswith((_PNG, _JPEG, b'BM', b'GIF', *_PNM)): check_ratio(info.height*info.width*each, len(raw), path)
+    if raw.startswith(_PNG) and max((k for _,k in _png_chunks(file)), default=0)>len(raw): raise unreadable_image(path)
     photo = raw.startswith((_PNG, _JPEG)) # OpenCV's word is final
     if raw.startswith(_JPEG) and _jpeg_frame(file)[2]==4: photo = False # ink
     elif info.pages==1 and raw.startswith((_PNG, _JPEG, b'BM', b'RIFF', *_JP2, *_PNM)):
@@ -439,6 +449,7 @@ def image_info(
     with data_errors(path):
         info = ImageInfo(*reader_of(file).size(file))
         check_page(path, page or 0, info.pages)
+        if info.pages>10**6: raise ValueError('no file has so many pages')
         return info
 
 def image_size(
@@ -528,6 +539,7 @@ def _palette_pixels(path, page): # indices, upright, and colours; None if the fi
     info = image_info(path)
     check_page(path, page, info.pages)
     check_pixels(*info.sz, 1, path)
+    check_ratio(info.height*info.width, os.path.getsize(path), path)
     with open_picture(path) as im:
         im.seek(page or 0)
         if im.mode!='P': return None

@@ -33,6 +33,7 @@ from .supervisely import SUPERVISELY
 from .labelbox import LABELBOX
 from .qupath import QUPATH
 from .imagej import IMAGEJ
+from .darwin import DARWIN
 
 # %% ../nbs/09_items.ipynb #nmkroi1
 def open_roi(
@@ -65,31 +66,38 @@ def item2anns(
     item:Item,   # with a mask that numbers its objects
     codes:Codes, # what its values mean
 )->list: # COCO annotations, one per object
-    "Take the objects of a mask apart that have a number each"
+    "Take the objects of a mask apart that have a number each; what is not scored is a crowd"
     a,_ = open_raw_mask(item.msk, has_colour_ids(codes))
     values = np.unique(a)
-    objects = values[label_values(values, codes)[0]==1]
+    labels = label_values(values, codes)[0]
+    objects = values[labels==1]
     category, = category_ids(codes)
     anns = []
     for k,v in enumerate(objects, 1):
         on = a==v
         ys,xs = np.flatnonzero(on.any(1)),np.flatnonzero(on.any(0))
         box = [int(xs[0]), int(ys[0]), int(np.ptp(xs)+1), int(np.ptp(ys)+1)]
-        anns.append(dict(id=k, category_id=category, iscrowd=0, segmentation=mask2rle(on), bbox=box, area=int(on.sum())))
+        anns.append(dict(id=k, category_id=category, iscrowd=0, segmentation=mask2rle(on), bbox=box,
+                         area=int(on.sum())))
+    ignored = np.isin(a, values[labels==IGNORE])
+    if ignored.any():
+        anns.append(dict(id=len(anns)+1, category_id=category, iscrowd=1, segmentation=mask2rle(ignored),
+                         bbox=[0, 0, a.shape[1], a.shape[0]], area=int(ignored.sum())))
     return anns
 
+
+# %% ../nbs/09_items.ipynb #nmkobj1b
 def with_objects(items:Items)->Items:
     "The same items with annotations, where their masks number the objects of one class"
     if items.codes is None or items.codes.unlisted!='object': return items
-    return items.new([replace(o, anns=item2anns(o, items.codes), msk=None) if o.msk else o for o in items])
+    return items.new([replace(o, anns=item2anns(o, items.codes)) if o.msk else o for o in items])
 
 
 # %% ../nbs/09_items.ipynb #nc50a1bc
 LAYOUTS = [ # asked in this order
-    COCO, CVAT, LABELSTUDIO, VIA, VOC, MASKS, LABELME, OBJECT_FOLDERS, RUN_LENGTHS, FOUND_MASKS]
+    COCO, CVAT, LABELSTUDIO, VIA, VOC, MASKS, LABELME, OBJECT_FOLDERS, RUN_LENGTHS,
+    YOLO, SUPERVISELY, LABELBOX, QUPATH, IMAGEJ, DARWIN, FOUND_MASKS]
 
-# %% ../nbs/09_items.ipynb #nt2tools1
-LAYOUTS += [YOLO, SUPERVISELY, LABELBOX, QUPATH, IMAGEJ]
 
 # %% ../nbs/09_items.ipynb #ndb1f16d
 def layout_named(name:str)->Layout:
@@ -100,7 +108,7 @@ def layout_named(name:str)->Layout:
     raise DataError(f'no layout is called {name!r}', f'Choose one of {known}, or add it to LAYOUTS')
 
 # %% ../nbs/09_items.ipynb #ni1crowd
-def _crowd_of(codes): # how a model's crowds are read: 'ignore' may have been decided by its data, so new data decides again
+def _crowd_of(codes): # how crowds are read for a model: what its data decided, new data decides again
     return 'auto' if codes.crowd=='ignore' else codes.crowd
 
 
@@ -119,12 +127,13 @@ def scan(
     if root is None and images is None: raise DataError('no data was given', f'Give a folder, {_WAYS}')
     source = root if masks is None else masks
     if images is not None: images = place_pattern(images, [root])
-    if source is None: return MASKS.find(images) or FOUND_MASKS.find(images) or [Part('masks', images, images)]
+    if source is None: # one folder for both
+        return MASKS.find(images) or FOUND_MASKS.find(images) or [Part('masks', images, images)]
     source = place_pattern(source, [root, images, images and images.parent])
-    if not split_pattern(source)[0].exists(): raise DataError('no such file or folder', 'Check the path', source)
+    top,pattern = split_pattern(source)
+    if not top.exists(): raise DataError('no such file or folder', 'Check the path', source)
     only_masks = masks is not None and not source.is_file()
-    is_pattern = bool(split_pattern(source)[1])
-    for layout in LAYOUTS if not is_pattern else ():
+    for layout in LAYOUTS if not pattern else ():
         if only_masks and not layout.per_image: continue
         if parts := layout.find(source, images): return parts
     if source.is_file(): return coco_parts(source, images) # reading it says what is wrong with it
@@ -154,7 +163,9 @@ def add_roi(
         pairs,_ = pair_files(folder, own if own.is_dir() else roi)
         found.update(pairs)
     lacks = [o.img for o in items if not isinstance(found.get(o.img), Path)]
-    if lacks: raise DataError(f'{len(lacks)} images have no mask, or several, in {roi}', 'Add them, or leave out roi', lacks[0])
+    if lacks:
+        what = f'{len(lacks)} images have no mask, or several, in {roi}'
+        raise DataError(what, 'Add them, or leave out roi', lacks[0])
     for o in items: open_roi(found[o.img], o.sz)
     return items.new([replace(o, roi=found[o.img]) for o in items])
 
@@ -166,7 +177,7 @@ def read_items(
     images:Path|None=None,        # folder of images: with masks, or if root or coco has them elsewhere
     masks:Path|None=None,         # folder of masks; or a csv of run lengths, or a folder of labelme files
     classes:list|str|None=None,   # names or ids of the classes wanted, in that order; None: all
-    names:list|str|None=None,     # class names, in the order of their values (labels of tools: in the order wanted)
+    names:list|str|None=None,     # class names, in the order of their values (labels: in the order wanted)
     void:int|tuple|list|None=None,# for masks: value or colour that becomes IGNORE, or a list of them
     crowd:str='auto',             # for COCO: crowd regions, ignore, keep or drop; auto: the data decides
     codes:Codes|None=None,        # classes of a trained model, which the data must fit
@@ -180,7 +191,7 @@ def read_items(
     strict:bool=False,            # stop at the first thing that cannot be used instead of leaving it out
     max_bad:float=0.05,           # stop if a larger share cannot be used
 )->Items:                         # the whole data set
-    "Read a data set: COCO, folders of masks, Pascal VOC, labelme, CVAT, Label Studio, VIA, one mask per object, run lengths"
+    "Read a data set in any layout of LAYOUTS: COCO, folders of masks, Pascal VOC, files of annotation tools, …"
     if codes is not None:
         if classes is None: classes,crowd = codes.names,_crowd_of(codes)
         multilabel = codes.multilabel

@@ -16,8 +16,8 @@ from .core import DataError, Items, brief, is_file_name
 from .faults import data_error
 from .shapes import is_image_size, is_real
 from .large import grep_file, parse_json
-from .layouts import Layout, Part, ReadOptions, find_images, folder_splits, holds_images, result_or_error
-from .layouts import unused_images
+from .layouts import Layout, Part, ReadOptions, find_images, folder_splits, holds_images
+from .layouts import result_or_error, unused_images
 from .outlines import Shape, collect_outlined, draw_shapes, flat_ring, shown_size
 
 # %% ../nbs/08l_labelbox.ipynb #n77c7d12
@@ -51,7 +51,8 @@ def read_labelbox_object(
         return Shape(label, fault=('no segmentation', 'mask is a link, which is not fetched'))
     box = inside(o, 'bounding_box')
     x,y,w,h = (inside(box, k) for k in ('left','top','width','height'))
-    if not all(map(is_real, (x,y,w,h))): return Shape(label, fault=('unknown shape', f'object is a {brief(kind)}'))
+    if not all(map(is_real, (x,y,w,h))):
+        return Shape(label, fault=('unknown shape', f'object is a {brief(kind)}'))
     ring = [x,y, x+w,y, x+w,y+h, x,y+h]
     return Shape(label, [[ring]], fault=('no segmentation', 'object is a box, not an outline'))
 
@@ -78,7 +79,8 @@ def find_labelbox(
 )->list: # of Part, one or none
     "Find an export of Labelbox"
     files = [source]
-    if source.is_dir(): files = sorted(f for kind in ('*.ndjson', '*.json') for f in islice(source.glob(kind), 20))
+    if source.is_dir():
+        files = sorted(f for kind in ('*.ndjson', '*.json') for f in islice(source.glob(kind), 20))
     found = list(filter(is_labelbox, files))
     if len(found)>1:
         names = ', '.join(f.name for f in found)
@@ -100,16 +102,17 @@ def read_labelbox_row(
     row:dict,
     img:Path|None, # its image, if there is one
     file:Path,     # the export
-    split:str='',  # train, valid, test, or empty
 ): # Outlined
     "Read the first label of one image"
     if img is None:
-        raise data_error('missing file', f'there is no image called {brief(image_name(row))}', file, fix='Download the images')
+        what = f'there is no image called {brief(image_name(row))}'
+        raise data_error('missing file', what, file, fix='Download the images')
     h,w = (inside(row, 'media_attributes', k) for k in ('height','width'))
     sz = shown_size(img, (int(h), int(w)) if is_image_size(h, w) else None, file)
     objects = inside(labels_of(row)[0], 'annotations', 'objects')
-    if not isinstance(objects, list): raise data_error('annotation entry', f'{img.name} has no list of "objects"', file)
-    return draw_shapes(file, img, sz, [read_labelbox_object(o) for o in objects], split=split)
+    if not isinstance(objects, list):
+        raise data_error('annotation entry', f'{img.name} has no list of "objects"', file)
+    return draw_shapes(file, img, sz, [read_labelbox_object(o) for o in objects])
 
 # %% ../nbs/08l_labelbox.ipynb #nffed350
 def read_labelbox(
@@ -126,10 +129,8 @@ def read_labelbox(
     times = Counter(img for _,img in done)
     alone = [imgs[image_name(o)] for o in rows if not labels_of(o) and image_name(o) in imgs]
     alone += [f for f in unused_images(list(imgs.values())) if f not in alone]
-    found = [img for _,img in done if img is not None]
-    splits = dict(zip(found, folder_splits(found, folder)))
     single = [(o, img) for o,img in done if img is None or times[img]==1]
-    drawings = [result_or_error(read_labelbox_row, o, img, file, splits.get(img, '')) for o,img in single]
+    drawings = [result_or_error(read_labelbox_row, o, img, file) for o,img in single]
     drawings += [data_error('tool file', f'{n} entries belong to {img.name}', file, fix='Keep one')
                  for img,n in times.items() if n>1 and img is not None]
     _check_masks(drawings, rows, file)
@@ -142,6 +143,6 @@ def _check_masks(drawings, rows, file): # raise if there are links to masks and 
     outlines = any(a['label'] for o in drawings if not isinstance(o, DataError) for a in o.anns)
     if links and not outlines:
         raise data_error('no segmentation', 'the masks are links, which are not fetched', file,
-                         fix='Export polygons, or download the masks and give the folders: images=DIR, masks=DIR')
+                         fix='Export polygons, or download the masks and say images=DIR, masks=DIR')
 
 LABELBOX = Layout('labelbox', find_labelbox, read_labelbox, "Labelbox's export.ndjson")

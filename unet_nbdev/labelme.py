@@ -6,8 +6,8 @@
 __all__ = ['SHAPE_READERS', 'NO_AREA', 'PICTURE_SUFFIXES', 'LABELME', 'is_labelme', 'find_labelme', 'shape_error', 'shape_points',
            'polygon_segm', 'rectangle_segm', 'circle_segm', 'painted_segm', 'read_shape', 'has_no_area', 'lost_region',
            'read_shapes', 'unite_groups', 'LabelmeFile', 'load_labelme', 'labelme_images', 'picture_cache',
-           'unpack_picture', 'LabelmeImage', 'read_labelme_image', 'labels_file', 'read_labelme', 'no_json_error',
-           'labelme_shapes', 'write_labelme']
+           'unpack_picture', 'LabelmeImage', 'read_labelme_image', 'read_labelme_images', 'labels_file', 'read_labelme',
+           'no_json_error', 'labelme_shapes', 'write_labelme']
 
 # %% ../nbs/08e_labelme.ipynb #nde7282f
 import base64, hashlib, io, math, os
@@ -21,7 +21,7 @@ from .core import Codes, DataError, Item, Items, atomic, brief, check_bad, is_fi
 from .core import write_json
 from .images import exif_orientation, image_size, walk_files
 from .faults import Fault, add_faults, data_error
-from .shapes import ellipse_points, is_image_size, mask2keyholes, mask2rle, segm2rle
+from .shapes import ellipse_points, ignore_region, is_image_size, mask2keyholes, mask2rle, segm2rle
 from .large import grep_file
 from .coco import ann2mask, ignore_region
 from .mask_codes import class_names
@@ -30,7 +30,7 @@ from .layouts import folder_splits, holds_images, keep_bad, result_or_error
 from .layouts import same_name_error, subfolders, unique_ids, unused_images
 from .drawings import RESERVED_LABELS, Shape, as_number, class_anns, encoding_notes, label_ids
 from .drawings import labelled_anns, load_json, one_polygon, path_tails, relative_names
-from .drawings import shape_box
+from .drawings import shape_box, upper_folders
 
 # %% ../nbs/08e_labelme.ipynb #n8037cd3
 def is_labelme(file:Path)->bool:
@@ -45,7 +45,7 @@ def find_labelme(
     "Find labelme files in a folder and below it"
     if source.is_file():
         return [Part('labelme', source.parent, images, files=[source])] if is_labelme(source) else []
-    some = [f for d in [source, *subfolders(source, 50)] for f in islice(d.glob('*.json'), 5)]
+    some = [f for d in upper_folders(source) for f in islice(d.glob('*.json'), 5)]
     if not any(map(is_labelme, some[:50])): return []
     files = sorted(f for f in walk_files(source) if f.suffix=='.json')
     return [Part('labelme', source, images, files=files)]
@@ -155,7 +155,7 @@ def lost_region(
     shape,           # whatever stands in the file
     sz:tuple,        # (height, width) of the image
     error:DataError, # why the shape cannot be used; raised if its box is not known
-)->tuple: # label or None, annotation
+)->tuple: # label or None, annotation; None if the box lies outside
     "Ignore the box of a shape that cannot be used"
     points = shape.get('points') if isinstance(shape, dict) else None
     points = [p for p in points if isinstance(p, list) and len(p)==2] if isinstance(points, list) else []
@@ -179,7 +179,8 @@ def read_shapes(
         try: label,group,segm = read_shape(shape, sz)
         except DataError as e:
             bad.append(DataError(e.what, e.fix, file, dict(shape=i), e.kind))
-            drawn.append((*lost_region(shape, sz, bad[-1]), None))
+            label,ann = lost_region(shape, sz, bad[-1])
+            if ann: drawn.append((label, ann, None))
             continue
         ann = dict(category_id=None, segmentation=segm, unet_layer=i)
         if label in RESERVED_LABELS: ann['unet_role'] = RESERVED_LABELS[label]
@@ -239,7 +240,8 @@ def load_labelme(file:Path)->LabelmeFile:
     if not unknown and not is_image_size(h, w):
         raise error(f'the image cannot have the height {brief(h)} and the width {brief(w)}')
     image = image.replace('\\', '/') if isinstance(image, str) else ''
-    return LabelmeFile(d['shapes'], None if unknown else (int(h), int(w)), image, bool(d.get('imageData')), encoding)
+    sz = None if unknown else (int(h), int(w))
+    return LabelmeFile(d['shapes'], sz, image, bool(d.get('imageData')), encoding)
 
 # %% ../nbs/08e_labelme.ipynb #n552987e
 def labelme_images(
@@ -262,7 +264,7 @@ def labelme_images(
     return found
 
 # %% ../nbs/08e_labelme.ipynb #t8e00005
-PICTURE_SUFFIXES = dict(PNG='.png', JPEG='.jpg', BMP='.bmp', WEBP='.webp', TIFF='.tif') # Pillow's format → suffix
+PICTURE_SUFFIXES = dict(PNG='.png', JPEG='.jpg', BMP='.bmp', WEBP='.webp', TIFF='.tif') # of Pillow's formats
 
 def picture_cache()->Path:
     "The folder for pictures that were inside other files"
@@ -275,8 +277,8 @@ def unpack_picture(file:Path)->Path: # the picture
         raw = base64.b64decode(load_json(file)[0]['imageData'])
         with Image.open(io.BytesIO(raw)) as im: suffix = PICTURE_SUFFIXES[im.format]
     except Exception:
-        fix = 'Save the picture next to the file'
-        raise data_error('labelme file', 'its image is missing and imageData cannot be decoded', file, fix=fix) from None
+        what = 'its image is missing and imageData cannot be decoded'
+        raise data_error('labelme file', what, file, fix='Save the picture next to the file') from None
     path = picture_cache()/hashlib.sha1(raw).hexdigest()[:16]/f'{file.stem}{suffix}'
     try:
         if not path.is_file() or path.stat().st_size!=len(raw):
@@ -315,6 +317,21 @@ def read_labelme_image(
     what = f'image is {own[1]}×{own[0]}, {file.name} says {sz[1]}×{sz[0]} (width×height)'
     raise data_error('size mismatch', what, img)
 
+# %% ../nbs/08e_labelme.ipynb #t8e00030
+def read_labelme_images(
+    files:dict, # path → LabelmeFile
+    imgs:dict,  # path → image, or the DataError of a picture that could not be unpacked
+)->dict:        # path → LabelmeImage or DataError
+    "Read the objects of all images"
+    first = {}
+    for f,img in imgs.items(): first.setdefault(img, f)
+    def read(f):
+        img = imgs.get(f)
+        if isinstance(img, DataError): return img
+        return result_or_error(read_labelme_image, f, files[f], img, first.get(img))
+    return {f:read(f) for f in files}
+
+
 # %% ../nbs/08e_labelme.ipynb #nf4a19c9
 def labels_file(
     folders:list, # where to look for labels.txt
@@ -345,15 +362,10 @@ def read_labelme(
     loaded = {f:result_or_error(load_labelme, f) for f in part.files}
     content = {f:o for f,o in loaded.items() if not isinstance(o, DataError)}
     imgs = labelme_images(content, Path(part.images if moved else part.source), moved)
-    unpacked = {f:result_or_error(unpack_picture, f) for f,o in content.items() if o.has_pixels and f not in imgs}
+    inside = [f for f,o in content.items() if o.has_pixels and f not in imgs]
+    unpacked = {f:result_or_error(unpack_picture, f) for f in inside}
     alone = [f for f in unused_images(imgs.values()) if f.with_suffix('.json') not in loaded]
-    imgs |= unpacked
-    first = {}
-    for f,img in imgs.items(): first.setdefault(img, f)
-    for f,o in content.items():
-        img = imgs.get(f)
-        if isinstance(img, DataError): loaded[f] = img
-        else: loaded[f] = result_or_error(read_labelme_image, f, o, img, first.get(img))
+    loaded |= read_labelme_images(content, imgs | unpacked)
     good = {f:o for f,o in loaded.items() if not isinstance(o, DataError)}
     bad = _labelme_bad(loaded, content, alone, options, root)
     if not good: return Items([], options.codes, bad)
@@ -385,7 +397,7 @@ def _labelme_bad(loaded, content, alone, options, root): # errors to report; rai
     wrong = [e for o in good.values() for e in o.bad]
     bad = bad+keep_bad(wrong, sum(len(content[f].shapes) for f in good), 'shapes', options)
     flat = _count_flat(content)
-    if flat and options.strict: raise data_error('unknown shape', f'there are shapes without an area: {flat}', root)
+    if flat and options.strict: raise data_error('unknown shape', f'shapes without an area: {flat}', root)
     return bad
 
 def _count_flat(content): # how many points and lines there are, as text
@@ -395,12 +407,14 @@ def _count_flat(content): # how many points and lines there are, as text
 def _labelme_notes(content, good, unpacked, declared, options): # lines for Items.notes
     notes = encoding_notes({f:o.encoding for f,o in content.items()})
     flat = _count_flat(content)
-    roles = Counter(label for o in good.values() for label,_ in o.objects if label in RESERVED_LABELS)
-    if flat: notes.append(f'shapes without an area are left aside: {flat}')
-    if roles['_background_']: notes.append(f'{roles["_background_"]} shapes labelled _background_ are holes')
-    if roles['__ignore__']: notes.append(f'{roles["__ignore__"]} shapes labelled __ignore__ are neither learned nor scored')
-    if unpacked: notes.append(f'{len(unpacked)} images were inside their json files: copied to {picture_cache()}')
-    if declared and options.names is None: notes.append('classes are in the order of labels.txt; names= overrules it')
+    labels = Counter(label for o in good.values() for label,_ in o.objects)
+    holes,ignored = labels['_background_'],labels['__ignore__']
+    if flat: notes.append(f'shapes without an area, left aside: {flat}')
+    if holes: notes.append(f'shapes labelled _background_, which are holes: {holes}')
+    if ignored: notes.append(f'shapes labelled __ignore__, neither learned nor scored: {ignored}')
+    if unpacked: notes.append(f'images inside their json files, copied to {picture_cache()}: {len(unpacked)}')
+    ordered = declared and options.names is None
+    if ordered: notes.append('classes are in the order of labels.txt; --names overrules it')
     return notes
 
 

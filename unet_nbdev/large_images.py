@@ -14,7 +14,7 @@ import numpy as np
 from fastcore.basics import patch
 from .core import DataError
 from .images import open_image
-from .tiff import tiff_info
+from .tiff import has_imagecodecs, tiff_info
 
 # %% ../nbs/28a_large_images.ipynb #n4f1e9fa
 def need_package(
@@ -30,13 +30,14 @@ def need_package(
 def _why_not_tiled(page): # why a page cannot be read tile by tile; empty if it can
     if not page.is_tiled: return 'not tiled'
     if getattr(page.dtype, 'kind', '') not in ('u','i','f'): return f'pixels are {page.dtype}'
+    if page.compression not in (1, 8, 32946) and not has_imagecodecs(): return 'imagecodecs is missing'
     if page.planarconfig!=1 and page.samplesperpixel>1: return 'one plane per band'
     if getattr(page.photometric, 'name', '') not in ('MINISBLACK','RGB'): return f'{page.photometric!r}' # a number if unknown
     if 'Orientation' in page.tags and page.tags['Orientation'].value!=1: return 'turned'
     return ''
 
 def _why_not_alone(path, page): # why a page is not all of the picture; empty if it is
-    h,w,bands,_,pages,_ = tiff_info(path)
+    h,w,bands,_,pages,*_ = tiff_info(path)
     if pages>1: return 'several pages'
     return '' if (h, w, bands)==(page.imagelength, page.imagewidth, page.samplesperpixel) else 'bands in pages of their own'
 

@@ -98,7 +98,7 @@ def list_images(
 
 # %% ../nbs/08_layouts.ipynb #nlist001a
 def has_pattern(file:Path, folder:Path, pattern:str)->bool:
-    "Does a file below a folder have the name, or the end of its path, that a pattern says? Any has if it is empty"
+    "Does the end of the path of a file match a pattern? Everything matches an empty one"
     return not pattern or fnmatch(f'/{file.relative_to(folder).as_posix()}', f'*/{pattern}')
 
 # %% ../nbs/08_layouts.ipynb #nbbdfe96
@@ -261,7 +261,8 @@ def place_pattern(
     top,pattern = split_pattern(path)
     if not pattern or top!=Path('.'): return Path(path)
     for folder in filter(None, folders):
-        if not isinstance(result_or_error(list_images, Path(folder)/pattern), DataError): return Path(folder)/pattern
+        found = result_or_error(list_images, Path(folder)/pattern)
+        if not isinstance(found, DataError): return Path(folder)/pattern
     return Path(path)
 
 # %% ../nbs/08_layouts.ipynb #n82e8134
@@ -322,8 +323,8 @@ def without_test(items:Items)->Items:
                            'to use them, give their folder')
     other = [o for o in items if not o.split]
     if other and splits>={'train','valid'}:
-        items.notes.append(f'{len(other)} images, such as {other[0].img}, are neither for training nor for validation '
-                           'and left out; valid_pct (--valid_pct 0.2) splits all images at random')
+        items.notes.append(f'{len(other)} images, such as {other[0].img}, are neither for training nor for '
+                           'validation and left out; valid_pct (--valid_pct 0.2) splits all images at random')
     return items
 
 def _common_folder(items): return os.path.commonpath([o.img.parent.absolute() for o in items])

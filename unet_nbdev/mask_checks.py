@@ -101,6 +101,8 @@ def only_value(codes:Codes)->int|None:
     single = len(codes.ids)==1 and not has_colour_ids(codes) and codes.unlisted!='object'
     return codes.ids[0] if single else None
 
+
+# %% ../nbs/12c_mask_checks.ipynb #nmk12a2
 def settle_codes(
     report:Report, # to add notes to
     scans:list,    # what the mask files hold

@@ -12,21 +12,24 @@ __all__ = ['IMAGE_TAG', 'IMAGE_NAME', 'NUMBERED_TAG', 'MASK_WORDS', 'group_by_na
            'pair_part', 'read_parts', 'read_masks']
 
 # %% ../nbs/08a_mask_folders.ipynb #na8b635d
-import os, re
+import math, os, re
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 import numpy as np
 from .core import IGNORE, Codes, DataError, Item, Items, check_bad
 from .settings import parse_pages
-from .images import page_paths, page_stem, split_page
+from .images import PAGED_SUFFIXES, image_info, page_paths, page_stem, split_page
 from .faults import data_error
 from .shapes import mask2rle
 from .masks import MaskFile, open_mask, open_raw_mask, scan_mask
-from .mask_codes import add_void, check_values, class_names, fit_codes, infer_codes, subset_codes, void_values
+from .mask_codes import add_void, check_values, class_names, fit_codes, infer_codes
+from .mask_codes import subset_codes, void_values
 from .name_tables import infer_set_codes
-from .names import MOST, learn_rule, longest_start, name_tokens, plain_name, role_words
+from .names import MOST, learn_rule, longest_start, name_tokens, places_and_stems, plain_name
+from .names import role_words
 from .layouts import MASK_TAG, Part, ReadOptions, collect_items, fit_size, folder_splits
 from .layouts import group_lone_files, is_image, keep_bad, list_images, no_mask_error
 from .layouts import result_or_error, same_name_error, split_pattern, unique_ids, without_test
@@ -44,9 +47,9 @@ def group_by_name(
 )->dict:             # name → list of files
     "Group files by the part of their name that image and mask share"
     groups = {}
-    for f in files:
-        folder = f.relative_to(root).parent.as_posix() if in_folder else ''
-        groups.setdefault(plain_name(f'{folder}/{tag.sub("", f.stem)}'), []).append(f)
+    for f,(folder,stem) in zip(files, places_and_stems(files, root)):
+        name = tag.sub('', stem)
+        groups.setdefault(plain_name(f'{folder}/{name}' if in_folder else name), []).append(f)
     return groups
 
 # %% ../nbs/08a_mask_folders.ipynb #n7e932b4
@@ -58,32 +61,32 @@ def match_names(
 )->tuple:         # {name: [image]}, {name: [mask]}
     "Read names in the way that matches most images with masks"
     nothing = re.compile('$^')
-    tags = (nothing,nothing),(nothing,MASK_TAG),(IMAGE_TAG,MASK_TAG)
-    readings = []
+    best,most = None,-math.inf
     for in_folder in (True, False):
-        for img_tag,msk_tag in tags:
+        for img_tag,msk_tag in ((nothing,nothing), (nothing,MASK_TAG), (IMAGE_TAG,MASK_TAG)):
             a = group_by_name(imgs, img_dir, in_folder, img_tag)
             b = group_by_name(msks, msk_dir, in_folder, msk_tag)
-            readings.append((a, b))
-    def score(reading): # one point per pair, none or less for names that repeat
-        a,b = reading
-        return sum(3-len(a[k])-len(b[k]) for k in a.keys()&b.keys())
-    return max(readings, key=score)
+            score = sum(3-len(a[k])-len(b[k]) for k in a.keys()&b.keys()) # 1 per pair, 0 or less if repeated
+            if score>most: best,most = (a, b),score
+            if most==min(len(imgs), len(msks)): return best
+    return best
 
 # %% ../nbs/08a_mask_folders.ipynb #npair002
 def name_readings(
-    imgs:list, # paths of images, below their common folder
-    msks:list, # paths of masks, below theirs
-)->list:       # of (list of (place, tokens) of the images, that of the masks)
+    imgs:list, # (folder, name) of each image, below their common folder
+    msks:list, # the same of each mask
+)->Iterator:   # of (list of (place, tokens) of the images, that of the masks)
     "The ways to read paths: as a place and a name, as a name alone, or as one long name"
-    def read(paths, place): return [(place(f), name_tokens(f.stem)) for f in paths]
-    def folder(f): return name_tokens(f.parent.as_posix())
-    readings = [(read(imgs, folder), read(msks, folder))]
-    img_folders,msk_folders = ([('', o) for o in {folder(f) for f in paths}] for paths in (imgs, msks))
+    def read(paths, place): return [(place(folder), name_tokens(name)) for folder,name in paths]
+    yield read(imgs, name_tokens),read(msks, name_tokens)
+    def folders(paths): return [('', name_tokens(o)) for o in {folder for folder,_ in paths}]
+    img_folders,msk_folders = folders(imgs),folders(msks)
     rule = learn_rule(img_folders, msk_folders) # A/1.png and A_masks/1.png
-    if rule: readings.append((read(imgs, lambda f:rule.core(folder(f), False)), read(msks, lambda f:rule.core(folder(f), True))))
-    readings.append((read(imgs, lambda f:''), read(msks, lambda f:'')))
-    return [*readings, tuple([('', name_tokens(f.with_suffix('').as_posix())) for f in paths] for paths in (imgs, msks))]
+    def place(is_mask): return lambda folder:rule.core(name_tokens(folder), is_mask)
+    if rule: yield read(imgs, place(False)),read(msks, place(True))
+    if len(img_folders)==len(msk_folders)==1: return # the rest would say the same
+    yield read(imgs, lambda folder:''),read(msks, lambda folder:'')
+    yield tuple([('', name_tokens(f'{folder}/{name}')) for folder,name in paths] for paths in (imgs, msks))
 
 # %% ../nbs/08a_mask_folders.ipynb #npair0021
 def match_by_rule(
@@ -93,7 +96,7 @@ def match_by_rule(
     msk_dir:Path,
 )->dict:       # image → [mask]; empty if there is no rule
     "Match images and masks by what differs between their names"
-    readings = name_readings([f.relative_to(img_dir) for f in imgs], [f.relative_to(msk_dir) for f in msks])
+    readings = name_readings(places_and_stems(imgs, img_dir), places_and_stems(msks, msk_dir))
     for img_names,msk_names in readings:
         rule = learn_rule(img_names, msk_names)
         if rule is None: continue
@@ -110,15 +113,16 @@ def match_by_start(
     msk_dir:Path,
 )->dict:       # image → list of masks; empty if that does not explain nearly all masks
     "Match masks with the image whose name begins theirs"
-    def name_of(f, root, in_folder, tag=None):
-        folder = f.relative_to(root).parent.as_posix() if in_folder else ''
-        return (folder,*name_tokens(tag.sub('', f.stem) if tag else f.stem))
+    img_names,msk_names = places_and_stems(imgs, img_dir),places_and_stems(msks, msk_dir)
     for in_folder in (True, False):
-        for tag in (None, IMAGE_TAG):
-            known = {name_of(f, img_dir, in_folder, tag):f for f in imgs}
+        for tag in (re.compile('$^'), IMAGE_TAG):
+            def key(folder, name): return (folder if in_folder else '', *name_tokens(name))
+            known = {key(folder, tag.sub('', name)):f for f,(folder,name) in zip(imgs, img_names)}
+            starts = [longest_start(key(*o), known) for o in msk_names[:20]]
+            if len(known)<len(imgs) or not any(starts): continue
             found = {}
-            for f in msks if len(known)==len(imgs) else ():
-                start = longest_start(name_of(f, msk_dir, in_folder), known)
+            for f,name in zip(msks, msk_names):
+                start = longest_start(key(*name), known)
                 if start: found.setdefault(known[start[0]], []).append(f)
             n = sum(map(len, found.values()))
             if n and n>=MOST*len(msks) and 2*len(found)>=min(len(imgs), len(msks)): return found
@@ -130,14 +134,15 @@ def match_one_to_one(
     msks:list, # mask files
     img_dir:Path,
     msk_dir:Path,
+    least:float=.5, # share of the shorter list that must match
 )->tuple:      # {image: [mask]}; was the rule learned?
-    "Match each image with one mask, by equal names or by a rule; empty if fewer than half of them match"
+    "Match each image with one mask, by equal names or by a rule; empty if too few of them match"
     a,b = match_names(imgs, msks, img_dir, msk_dir)
     for k in a.keys()&b.keys():
-        if len(a[k])>1 and {f.parent for f in a[k]}=={a[k][0].parent}: raise same_name_error(a[k])
+        if len(a[k])>1 and len({f.parent for f in a[k]})==1: raise same_name_error(a[k])
     found = {a[k][0]:b[k] for k in a if len(a[k])==len(b.get(k, ()))==1}
     repeated = any(len(b[k])>1 for k in a.keys()&b.keys())
-    if found and not repeated and 2*len(found)>=min(len(imgs), len(msks)): return found,False
+    if found and not repeated and len(found)>=least*min(len(imgs), len(msks)): return found,False
     if len(imgs)==len(msks)==1: return {imgs[0]:msks},True
     found = match_by_rule(imgs, msks, img_dir, msk_dir)
     return found,bool(found)
@@ -173,7 +178,8 @@ def attach_numbered(
     lone:list,  # other masks
 ):
     "Add masks such as 0001_mask_1.png to those of the image that has 0001_mask.png"
-    by_name = {(f.parent, *name_tokens(f.stem)):img for img,(f,*_) in found.items() if MASK_TAG.search(f.stem)}
+    tagged = [(img, msks[0]) for img,msks in found.items() if MASK_TAG.search(msks[0].stem)]
+    by_name = {(f.parent, *name_tokens(f.stem)):img for img,f in tagged}
     for f in lone:
         start = longest_start((f.parent, *name_tokens(f.stem)), by_name)
         if start and not role_words(start[1]): found[by_name[start[0]]].append(f)
@@ -190,7 +196,7 @@ def drop_unreadable(
     broken = {k for k,f in first.items() if isinstance(result_or_error(open_raw_mask, f), DataError)}
     left = {img:[f for f in msks if name_kind(f)[1:] not in broken] for img,msks in found.items()}
     if not broken or not all(left.values()): return found
-    notes.extend(f'{first[k].name} and others like it cannot be read as masks and are passed over' for k in sorted(broken))
+    for k in sorted(broken): notes.append(f'{first[k].name} and others like it are no masks that can be read: passed over')
     return left
 
 # %% ../nbs/08a_mask_folders.ipynb #npair0081
@@ -205,6 +211,7 @@ def match_files(
     where = img_dir,msk_dir
     found,learned = match_one_to_one(imgs, msks, *where)
     if not found: found = match_class_folders(imgs, msks, *where) or match_by_start(imgs, msks, *where)
+    if not found: found,learned = match_one_to_one(imgs, msks, *where, least=0) # the lone ones are reported
     if not found: raise unmatched_error(imgs, msks, *where)
     if learned:
         img,(msk,*_) = next(iter(found.items()))
@@ -231,11 +238,12 @@ def unmatched_error(
     for msk,some in match_by_start(msks, imgs, msk_dir, img_dir).items():
         if len(some)<2: continue
         what = f'{msk.name} is the mask of several images: {some[0].name}, {some[1].name}'
-        fix = f'Put the channels of an image into one file, or choose one: images (--images) {img_dir}/*{some[0].name[-8:]}'
+        fix = ('Put the channels of an image into one file, or choose one: '
+               f'images, --images \'{img_dir}/*{some[0].name[-8:]}\'')
         return DataError(what, fix, img_dir)
     what = f'no image matches a mask: images are {imgs[0].name}, …, masks in {msk_dir} are {msks[0].name}, …'
-    fix = ("Give an image and its mask the same name, or say how masks are named: mask_name, --mask_name '{stem}_mask.png'; "
-           "or which of the files are masks: masks, --masks '*_mask.png'")
+    fix = ('Give an image and its mask the same name, or say how masks are named: mask_name, '
+           "--mask_name '{stem}_mask.png'; or which of the files are masks: masks, --masks '*_mask.png'")
     return DataError(what, fix, img_dir)
 
 # %% ../nbs/08a_mask_folders.ipynb #npair010
@@ -248,7 +256,8 @@ def match_by_template(
 )->dict:          # image → [mask]
     "Find the mask of each image by the name that the user has given"
     if '{stem}' not in template:
-        raise DataError(f'mask_name {template!r} does not contain {{stem}}', "Write it like '{stem}_mask.png'")
+        what = f'mask_name {template!r} does not contain {{stem}}'
+        raise DataError(what, "Write it like '{stem}_mask.png'")
     with_suffix = is_image(Path(template.replace('{stem}', 'x')))
     by_name = {}
     for f in msks: by_name.setdefault(plain_name(f.name if with_suffix else f.stem), []).append(f)
@@ -259,7 +268,8 @@ def match_by_template(
         if len(here or some)>1: raise same_name_error(here or some)
         if some and some[0]!=img: found[img] = here or some
     if found: return found
-    what = f'no mask is called {template.replace("{stem}", imgs[0].stem)!r}, as mask_name says of {imgs[0].name}'
+    name = template.replace('{stem}', imgs[0].stem)
+    what = f'no mask is called {name!r}, as mask_name says of {imgs[0].name}'
     raise DataError(what, f'Correct mask_name (--mask_name); there is {msks[0].name}', msk_dir)
 
 # %% ../nbs/08a_mask_folders.ipynb #npair012
@@ -321,12 +331,12 @@ def split_together(
 
 # %% ../nbs/08a_mask_folders.ipynb #nb2b6589
 def pair_files(
-    img_dir:Path,           # folder of images, searched through its subfolders; or a pattern such as img/*_rgb.png
+    img_dir:Path,           # folder of images, searched through its subfolders; or a pattern, img/*_rgb.png
     msk_dir:Path|None=None, # folder or pattern of masks; None: they lie among the images
     options:ReadOptions|None=None, # mask_name is used
     notes:list|None=None,   # lines are added that say what was learned from the names
 )->tuple:                   # list of (image, mask), list of DataError for files without partner
-    "Pair images and masks by name; raise if none match. An image with several masks is paired with a tuple of files"
+    "Pair images and masks by name; raise if none match. An image with several masks has a tuple of them"
     template = options.mask_name if options else None
     if notes is None: notes = []
     together = msk_dir is None or Path(img_dir).resolve()==Path(msk_dir).resolve()
@@ -336,13 +346,15 @@ def pair_files(
     if not together: imgs,msks = list_images(img_dir, msk_dir),list_images(msk_dir, img_dir)
     elif not template: imgs,msks = split_together(imgs, where[0])
     if not msks: raise no_masks_error(imgs, img_dir)
-    if not imgs: raise DataError(f'all files look like masks ({msks[0].name}, …)', 'Give both folders', img_dir)
+    if not imgs: raise DataError(f'all files are named like masks ({msks[0].name})', 'Give both folders', img_dir)
     if template: found = match_by_template(imgs, msks, *where, template)
     else: found = match_files(imgs, msks, *where, notes)
     used = {f for some in found.values() for f in some}
     found = drop_unreadable(found, notes)
+    shown = set(imgs)
     bad = [no_mask_error(f) for f in imgs if f not in found and f not in used]
-    bad += [data_error('no image', 'mask without an image', f) for f in msks if f not in used and f not in imgs]
+    spare = [f for f in msks if f not in used and f not in shown]
+    bad += [data_error('no image', 'mask without an image', f) for f in spare]
     return [(f, some[0] if len(some)==1 else tuple(some)) for f,some in found.items()],bad
 
 # %% ../nbs/08a_mask_folders.ipynb #nb2b6589a
@@ -415,9 +427,19 @@ def page_pairs(
         ks = sorted({k for o in chosen for k in range(len(a))[o]}) if len(a)>1 else [0]
         if not ks: raise DataError(f'pages {pages!r} are none of its {_count_pages(a)}', 'Count from 0', img)
         res += [(a[k], b[k]) for k in ks]
-    return res,bad,[_stacks_note(stacks, pages)] if stacks else []
+    notes = [_stacks_note(stacks, pages)] if stacks else []
+    return res,bad,notes+_other_sizes_note([img for img,_ in pairs])
 
 def _count_pages(pages): return f'{len(pages)} page{"s"*(len(pages)>1)}'
+
+def _other_sizes_note(imgs): # lines for Items.notes
+    imgs = [o for o in imgs if o.suffix.lower() in PAGED_SUFFIXES]
+    with ThreadPoolExecutor(8) as ex: infos = ex.map(lambda o: result_or_error(image_info, o), imgs)
+    found = [(img, o.others) for img,o in zip(imgs, infos) if not isinstance(o, DataError) and o.others]
+    if not found: return []
+    img,n = found[0]
+    more = f' (and {len(found)-1} other files)' if len(found)>1 else ''
+    return [f'{img.name}{more} holds {n} pictures of other sizes: the largest is read; save the others as files to use them']
 
 def _stacks_note(stacks, pages): # a line for Items.notes
     img,n = stacks[0]
@@ -469,7 +491,9 @@ def mask_kinds(pairs:list)->dict: # of (image, tuple of masks) → mask: kind
     for img,msks in pairs:
         top = os.path.commonpath([f.parent for f in msks])
         in_folders = len({f.parent for f in msks})>1
-        for f in msks: kinds[f] = (*f.relative_to(top).parts[:-1], '')[0] if in_folders else added_words(img, f)
+        for f in msks:
+            folders = f.relative_to(top).parts[:-1]
+            kinds[f] = (*folders, '')[0] if in_folders else added_words(img, f)
     known = {kinds[f] for _,msks in pairs if len(msks)>1 for f in msks}
     for img,msks in pairs:
         if len(msks)>1: continue
@@ -552,7 +576,9 @@ def several_codes(
 )->tuple:                # {kind: Codes of its files}, {kind: id of its first class}, names
     "What the values mean where images have several masks"
     kinds = sorted({roles[f] for f in scans})
-    def infer(kind, names): return infer_codes([s for f,s in scans.items() if roles[f]==kind], names, void_values(options.void))
+    def infer(kind, names):
+        files = [s for f,s in scans.items() if roles[f]==kind]
+        return infer_codes(files, names, void_values(options.void))
     if len(kinds)==1:
         names = options.names
         if names is None and options.codes is not None: names = options.codes.names
@@ -610,10 +636,12 @@ def read_several(
     with ThreadPoolExecutor(8) as ex: scans = dict(zip(roles, ex.map(scan_mask, roles)))
     def size_of(pair): return [pair_size(pair[0], scans[f]) for f in pair[1]][0]
     szs = [result_or_error(size_of, o) for o in pairs]
-    bad = keep_bad(alone+[o for o in szs if isinstance(o, DataError)], len(alone)+len(pairs), 'images', options, root)
+    wrong = [o for o in szs if isinstance(o, DataError)]
+    bad = keep_bad(alone+wrong, len(alone)+len(pairs), 'images', options, root)
     good = [(*pair, sz) for pair,sz in zip(pairs, szs) if not isinstance(sz, DataError)]
     codes,first,names = several_codes({f:scans[f] for _,msks,_ in good for f in msks}, roles, pairs, options)
-    with ThreadPoolExecutor(8) as ex: made = list(ex.map(lambda o:mask_annotations(o[1], o[2], roles, codes, first), good))
+    def annotate(o): return mask_annotations(o[1], o[2], roles, codes, first)
+    with ThreadPoolExecutor(8) as ex: made = list(ex.map(annotate, good))
     items = [Item(img, '', sz, anns=anns) for (img,_,sz),(anns,_) in zip(good, made)]
     no_mask = [e.file for e in alone if e.kind=='no mask']
     items = Items(items, bad=bad, meta=dict(no_mask=no_mask))
@@ -635,7 +663,9 @@ def several_items(
     said = f'the kinds of masks are classes: {", ".join(names)}' if is_class else 'their objects are joined'
     notes = [f"images have several masks each; {said}; masks (--masks '*_mask.png') chooses one kind"]
     some = [o for o in items if is_class and len({a['category_id'] for a in o.anns})<len(names)]
-    if some: notes.append(f'{len(some)} images, such as {some[0].img.name}, lack a mask of some class, which counts as absent')
+    if some:
+        notes.append(f'{len(some)} images, such as {some[0].img.name}, show no object of some class, '
+                     'or have no mask of it')
     res = collect_items(named, names, list(range(1, len(names)+1)), options, items.bad, notes, **items.meta)
     if overlap and options.codes is None:
         res.codes = res.codes.as_multilabel()
@@ -647,7 +677,7 @@ def pair_part(
     part:Part,           # of folders of masks
     options:ReadOptions,
     notes:list,          # lines are added that say what was learned from the names
-)->tuple:                # list of (image, mask or tuple of masks), list of DataError for files without partner
+)->tuple:                # list of (image, mask or tuple of masks), list of DataError for lone files
     "Pair the images and masks of one part"
     notes.extend(part.notes)
     pairs,alone = [],[]

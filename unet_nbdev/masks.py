@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['NODATA', 'SHARP_ADVICE', 'pack_colours', 'colour_key', 'key_colour', 'file_palette', 'mark_nodata', 'drop_alpha',
-           'open_raw_mask', 'has_colour_ids', 'value_table', 'label_values', 'map_values', 'nearest_labels',
+           'is_lossy', 'open_raw_mask', 'has_colour_ids', 'value_table', 'label_values', 'map_values', 'nearest_labels',
            'list_values', 'unknown_values_error', 'mask_size_error', 'open_mask', 'MaskFile', 'inner_values',
            'scan_mask', 'soft_edges_error', 'mask_values']
 
@@ -91,19 +91,28 @@ def drop_alpha(
     raise data_error('mask values', what, path, fix='Save the mask without transparency')
 
 
+# %% ../nbs/07_masks.ipynb #nmklossy
+def is_lossy(path)->bool:
+    "Is it a JPEG or WebP, by its name? Their pixels are not those that were saved"
+    return Path(path).suffix.lower() in ('.jpg','.jpeg','.webp')
+
+
 # %% ../nbs/07_masks.ipynb #c007
 def open_raw_mask(
     path:Path,      # mask file
     rgb:bool=False, # give packed colours, whatever is stored
-)->tuple:           # (H,W) array of stored values or packed colours; grey, alpha (transparency), palette or rgb
+)->tuple:           # (H,W) array of stored values or packed colours; grey, alpha, palette or rgb
     "Open a mask file without changing its values; raise if it cannot be a mask"
     a,pal = _read_pixels(path)
     kind = 'grey' if pal is None else 'palette'
-    if a.ndim==3 and 1 in (a.shape[0], a.shape[2]): a = a[0] if a.shape[0]==1 and a.shape[2]>4 else a[...,0]
+    if a.ndim==3 and a.shape[2]==1: a = a[...,0]
+    if a.ndim==3 and a.shape[0]==1 and a.shape[2]>4: a = a[0]
     if a.ndim==3 and a.shape[2] in (2,4) and a.dtype==np.uint8 and split_page(path)[0].suffix.lower()!='.npy':
         a,is_alpha = drop_alpha(a, path)
         if is_alpha: kind = 'alpha'
     if a.ndim==3 and a.shape[2] in (1,3) and a.dtype==np.uint8:
+        noise = is_lossy(path) and np.ptp(a, -1).max(initial=0)<=24 # grey, but for its noise
+        if noise: a = a[...,1:2].repeat(3, 2)
         if rgb or (a[...,:1]!=a[...,1:3]).any(): return pack_colours(a),'rgb'
         a = a[...,0]
     if a.ndim==2 and a.dtype.kind in 'uif': a = mark_nodata(a, path)
@@ -148,6 +157,8 @@ def label_values(
     res[no_data] = IGNORE
     return res,~known & ~no_data & (codes.unlisted=='error')
 
+
+# %% ../nbs/07_masks.ipynb #nmkmap
 def map_values(
     a:np.ndarray, # (H,W) values, as open_raw_mask gives them
     codes:Codes,
@@ -249,7 +260,7 @@ class MaskFile:
     vals:np.ndarray  # sorted values, or packed colours
     counts:np.ndarray # pixels of each
     colours:dict     # of a palette file: index in use → colour
-    solid:np.ndarray|None=None # of a grey file with several values: pixels of each that look like their four neighbours
+    solid:np.ndarray|None=None # of a grey file with several values: pixels of each that look like their neighbours
     frame:np.ndarray|None=None # of a palette file: pixels of each value along the four borders
     alpha:bool=False # are the values those of its transparency?
     nodata:float|None=None     # value that a GeoTIFF names as that of pixels without data
@@ -259,6 +270,9 @@ class MaskFile:
 def inner_values(a:np.ndarray)->np.ndarray: # (H,W) values → (N,)
     "The values of the pixels that look like their four neighbours"
     c = a[1:-1,1:-1]
+    if a.dtype in (np.uint8, np.uint16):
+        cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3,3))
+        return c[(cv2.dilate(a, cross)==cv2.erode(a, cross))[1:-1,1:-1]]
     return c[(c==a[:-2,1:-1])&(c==a[2:,1:-1])&(c==a[1:-1,:-2])&(c==a[1:-1,2:])]
 
 
@@ -281,15 +295,18 @@ def scan_mask(
     return res
 
 def _count_values(a): # sorted values and how often each occurs: as np.unique, faster
-    flat = a.ravel()
+    flat = np.ascontiguousarray(a).ravel()
     if a.dtype.itemsize<=2:
-        counts = np.bincount(flat)
+        if a.dtype==np.uint8 and 0<a.size<2**24: # OpenCV counts in single precision
+            counts = cv2.calcHist([flat], [0], None, [256], [0,256]).ravel().astype(np.int64)
+        else: counts = np.bincount(flat)
         vals = np.flatnonzero(counts)
         return vals,counts[vals]
     starts = np.flatnonzero(np.r_[True, flat[1:]!=flat[:-1]][:len(flat)]) # masks have long runs
-    vals,which = np.unique(flat[starts], return_inverse=True)
-    lengths = np.diff(np.r_[starts, len(flat)])
-    return vals,np.bincount(which.ravel(), lengths, len(vals)).astype(np.int64)
+    runs = flat[starts]
+    vals = np.unique(runs)
+    lengths = np.diff(starts, append=len(flat))
+    return vals,np.bincount(np.searchsorted(vals, runs), lengths, len(vals)).astype(np.int64)
 
 def _find_counts(a, vals): # how often each of `vals`, which are all of its values, occurs
     found,counts = _count_values(a)

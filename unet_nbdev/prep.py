@@ -29,7 +29,6 @@ class Prep:
     norm:str='fixed'      # fixed (8-bit values as they are), image (stretch each), window (low to high), invert_light (invert light backgrounds)
     low:list|None=None    # for window: per channel, the value that becomes black
     high:list|None=None   # for window: per channel, the value that becomes white
-    bits:int=8            # of a sample; 16 for image and window, where 256 steps are too few
     dtype:str='uint8'     # type of the pixels in training
     bands:list|None=None  # which bands of an image the network sees, in this order, counted from 1; None: all
 
@@ -44,13 +43,11 @@ class Prep:
 
 # %% ../nbs/15_prep.ipynb #nv15a01
 @patch
-def _check_values(self:Prep): # raise if window, bits or bands do not go together
+def _check_values(self:Prep): # raise if window or bands do not go together
     if self.norm=='window':
         low,high = self.low or [],self.high or []
         if not len(low)==len(high)==self.n_in or not all(a<b for a,b in zip(low, high)):
             raise DataError(f'a window from {low} to {high} for {self.n_in} channels', 'Give low and high per channel, low below high')
-    if self.bits not in (8,16) or self.bits==16 and self.norm not in ('image','window'):
-        raise DataError(f'bits={self.bits} with norm={self.norm!r}', "Choose 8, or 16 with 'image' or 'window'")
     if self.bands and (min(self.bands)<1 or len(self.bands) not in (1, self.n_in)):
         raise DataError(f'bands={self.bands} for {self.n_in} channels', 'Give one band per channel, counted from 1')
 
@@ -62,7 +59,7 @@ Prep.RULES = dict( # field → rule for its value in a model file
     fit=is_text, size=any_of(is_none, int_in(1, 2**14)), multiple=int_in(1, 1024), n_in=int_in(1, 1024),
     mean=list_of(num_in(-1e4, 1e4), 1024), std=list_of(num_in(1e-6, 1e4), 1024),
     norm=is_text, low=any_of(is_none, list_of(_value, 1024)), high=any_of(is_none, list_of(_value, 1024)),
-    bits=int_in(8, 16), dtype=is_text, bands=any_of(is_none, list_of(int_in(1, 65536), 1024)))
+    dtype=is_text, bands=any_of(is_none, list_of(int_in(1, 65536), 1024)))
 
 
 # %% ../nbs/15_prep.ipynb #c007
@@ -167,16 +164,14 @@ def value_range(
 def rescale(
     img:np.ndarray, # (H,W,C) of any numbers
     low,            # becomes 0: one number, or one per channel
-    high,           # becomes the largest
-    bits:int=8,     # 8 or 16
-)->np.ndarray: # (H,W,C) uint8 or uint16
-    "Bring the values between `low` and `high` to whole numbers"
+    high,           # becomes 255
+)->np.ndarray: # (H,W,C) uint8
+    "Bring the values between `low` and `high` to 0 to 255"
     is_exact = img.dtype==np.float32 or img.dtype.itemsize<=2
     real = np.float32 if is_exact else np.float64 # float32 has 24 bits
     low = np.asarray(low, real)
     high = np.asarray(high, real)
-    top = 2**bits-1
-    return (np.clip((img-low)/(high-low), 0, 1)*top+real(.5)).astype(np.uint8 if bits==8 else np.uint16)
+    return (np.clip((img-low)/(high-low), 0, 1)*255+real(.5)).astype(np.uint8)
 
 
 # %% ../nbs/15_prep.ipynb #nv15a10
@@ -234,12 +229,12 @@ def pick_bands(self:Prep,
 
 # %% ../nbs/15_prep.ipynb #nv15a13
 @patch
-def _to_steps(self:Prep, img, few, nodata): # (H,W,n_in) finite → uint8 or uint16; few: the whole image, thinned out
+def _to_steps(self:Prep, img, few, nodata): # (H,W,n_in) finite → uint8; few: the whole image, thinned out
     if self.norm=='window':
         lost = missing_pixels(few, nodata)
         img = self._in_trained_units(img, few if lost is None else few[~lost])
-        return rescale(img, self.low, self.high, self.bits)
-    if self.norm=='image' or img.dtype==np.uint16: return rescale(img, *value_range(few, nodata), self.bits)
+        return rescale(img, self.low, self.high)
+    if self.norm=='image' or img.dtype==np.uint16: return rescale(img, *value_range(few, nodata))
     return as_bytes(img)
 
 def _filled(img, lost): # 0 where pixels have no value
@@ -255,7 +250,7 @@ def pixels(self:Prep,
     img:np.ndarray, # (H,W) or (H,W,C) of any numbers
     like:np.ndarray|None=None, # the whole image that img is a part of: it decides on light, dark and range
     nodata:float|None=None, # value that means "no data here", besides NaN and infinity; such pixels become 0
-)->np.ndarray: # (H,W,n_in) uint8, or uint16 if bits is 16
+)->np.ndarray: # (H,W,n_in) uint8
     "Bring an image to the network's channels and intensity range, still at the image's size"
     img = self._channels(img)
     lost = missing_pixels(img, nodata)
@@ -284,8 +279,7 @@ def as_picture(self:Prep,
 )->np.ndarray: # uint8: an 8-bit image as it is, of any other what the network sees in up to three channels
     "Make a picture of an image, for looking at"
     if img.dtype==np.uint8 and not self.bands: return img
-    px = self.pixels(img, nodata=nodata)[...,:3]
-    return px if px.dtype==np.uint8 else (px>>8).astype(np.uint8)
+    return self.pixels(img, nodata=nodata)[...,:3]
 
 
 # %% ../nbs/15_prep.ipynb #nv15a19
@@ -374,11 +368,10 @@ def _look_up(self:Prep, x): # (…,n_in,H,W) uint8 → float32, channels last in
 
 @patch
 def normalise(self:Prep,
-    x, # (…,n_in,H,W), values 0..255, or uint16: a NumPy array or a torch tensor
+    x, # (…,n_in,H,W), values 0..255: a NumPy array or a torch tensor
 ):  # float32, of the same kind
     "Compute (x/255 - mean) / std"
     if getattr(x, 'dtype', None)==np.uint8: return self._look_up(x)
-    if getattr(x, 'dtype', None)==np.uint16: x = x*np.float32(1/257)
     scale = 1/(255*np.array(self.std))
     shift = np.array(self.mean)/np.array(self.std)
     is_tensor = hasattr(x, 'new_tensor')

@@ -16,8 +16,8 @@ from .large import grep_file
 from .coco import category_ids
 from .layouts import Layout, Part, ReadOptions, folder_splits, result_or_error, same_name_error
 from .layouts import subfolders, unused_images
-from .outlines import Shape, ann_polys, collect_outlined, draw_shapes, flat_ring, load_json_file, plain_anns
-from .outlines import images_of_files, shown_size, write_folder
+from .outlines import Shape, ann_polys, collect_outlined, draw_shapes, files_below, flat_ring
+from .outlines import images_of_files, load_json_file, plain_anns, shown_size, write_folder
 
 # %% ../nbs/08m_qupath.ipynb #n61f789c
 def class_of_feature(
@@ -35,7 +35,8 @@ def read_feature(
     feature:dict,
 )->Shape:
     "Translate one feature"
-    if not isinstance(feature, dict): return Shape('', fault=('annotation entry', f'feature is {brief(feature)}'))
+    if not isinstance(feature, dict):
+        return Shape('', fault=('annotation entry', f'feature is {brief(feature)}'))
     properties = feature.get('properties')
     geometry = feature.get('geometry')
     geometry = geometry if isinstance(geometry, dict) else {}
@@ -45,8 +46,9 @@ def read_feature(
     if label=='': return Shape('', flat='Region*')
     polys = geometry.get('coordinates')
     if kind=='Polygon': polys = [polys]
-    elif kind!='MultiPolygon': return Shape(label, _rings(polys), fault=('unknown shape', f'feature is a {brief(kind)}'))
-    fault = None if _has_rings(polys) else ('annotation entry', f'coordinates are {brief(polys)}; a list of rings is needed')
+    fault = None
+    if kind not in ('Polygon','MultiPolygon'): fault = 'unknown shape', f'feature is a {brief(kind)}'
+    elif not _has_rings(polys): fault = 'annotation entry', f'coordinates are {brief(polys)}, not rings'
     return Shape(label, _rings(polys), fault=fault)
 
 # %% ../nbs/08m_qupath.ipynb #na3bb0a9
@@ -70,7 +72,8 @@ def load_features(file:Path)->list:
     "The features of a file: a collection, a list, or a single one"
     d = load_json_file(file)
     if isinstance(d, dict) and 'crs' in d:
-        raise data_error('tool file', 'coordinates are places on earth (crs), not pixels', file, fix='Export them in pixels')
+        what = 'coordinates are places on earth (crs), not pixels'
+        raise data_error('tool file', what, file, fix='Export them in pixels')
     if isinstance(d, dict) and d.get('type')=='Feature': d = [d]
     features = d.get('features') if isinstance(d, dict) else d
     if isinstance(features, list): return features
@@ -87,18 +90,19 @@ def find_qupath(
         return [Part('qupath', source.parent, images, files=[source])] if named else []
     some = [f for d in [source, *subfolders(source, 50)] for f in islice(d.glob('*.geojson'), 5)]
     if not any(map(is_geojson, some[:50])): return []
-    return [Part('qupath', source, images, files=sorted(f for f in source.rglob('*.geojson') if f.name[0]!='.'))]
+    return [Part('qupath', source, images, files=files_below(source, '.geojson'))]
 
 # %% ../nbs/08m_qupath.ipynb #n4b4d302
 def read_qupath_file(
     file:Path,
     img:Path|None, # its image, if there is one
-    split:str='',  # train, valid, test, or empty
 ): # Outlined
     "Read one file and the size of its image"
-    if img is None: raise data_error('missing file', f'there is no image called {file.stem}', file, fix='Put it next to the file')
+    if img is None:
+        what = f'there is no image called {file.stem}'
+        raise data_error('missing file', what, file, fix='Put it next to the file')
     shapes = [read_feature(o) for o in load_features(file)]
-    return draw_shapes(file, img, shown_size(img), shapes, split=split)
+    return draw_shapes(file, img, shown_size(img), shapes)
 
 # %% ../nbs/08m_qupath.ipynb #n7a55ad8
 def read_qupath(
@@ -112,8 +116,7 @@ def read_qupath(
     if not folder.is_dir(): raise DataError('no such folder', 'Check the path', folder)
     imgs = images_of_files({f:f.stem for f in part.files}, folder, moved)
     root = Path(part.source)
-    def read_one(f, split): return result_or_error(read_qupath_file, f, imgs.get(f), split)
-    drawings = list(map(read_one, part.files, folder_splits(part.files, root)))
+    drawings = [result_or_error(read_qupath_file, f, imgs.get(f)) for f in part.files]
     good = [o for o in drawings if not isinstance(o, DataError)]
     alone = unused_images(list(imgs.values()))
     notes = []
@@ -145,6 +148,7 @@ def _feature(ann, sz, codes): # an annotation as a GeoJSON feature
     names = dict(zip(category_ids(codes), zip(codes.names, codes.colors[1:].tolist())))
     name,color = names.get(ann['category_id'], ('Ignore*', [180,180,180]))
     polys = [[[*zip(o[::2], o[1::2]), tuple(o[:2])] for o in rings] for rings in ann_polys(ann, sz)]
-    geometry = dict(type='MultiPolygon', coordinates=polys) if len(polys)!=1 else dict(type='Polygon', coordinates=polys[0])
+    geometry = dict(type='Polygon', coordinates=polys[0]) if len(polys)==1 else None
+    geometry = geometry or dict(type='MultiPolygon', coordinates=polys)
     said = dict(objectType='annotation', classification=dict(name=name, color=color))
     return dict(type='Feature', geometry=geometry, properties=said)

@@ -30,7 +30,7 @@ COLUMN_NAMES = dict( # what is in a column: names that mean it, in lower case
     image_cls='imageid_classid image_label image_class image_id_class_id id_class'.split(),
     height=['height', 'image_height'],
     width=['width', 'image_width'])
-NO_OBJECT = ('', '-', '-1', '[]', 'nan', 'none', 'null', 'n/a') # run lengths of an image without an object, in lower case
+NO_OBJECT = ('', '-', '-1', '[]', 'nan', 'none', 'null', 'n/a') # of an image without an object, in lower case
 
 # %% ../nbs/08c_runlength.ipynb #n1acdc6e
 @dataclass
@@ -91,7 +91,8 @@ def parse_row(
     "Read one line of a table; raise if it names no image or no class"
     cells = _split_line(text, fmt.sep)
     if len(cells)!=fmt.n:
-        raise row_error(f'the line has {len(cells)} columns, the header has {fmt.n}', file, line, image=''.join(cells[:1]))
+        what = f'the line has {len(cells)} columns, the header has {fmt.n}'
+        raise row_error(what, file, line, image=''.join(cells[:1]))
     get = {what:cells[i] for what,i in fmt.columns.items()}
     if 'image_cls' in get: image,_,cls = get['image_cls'].rpartition('_')
     else: image,cls = get['image'],get.get('cls')
@@ -171,7 +172,8 @@ class RunStyle:
         "Write run lengths as starts that count from 1"
         words = s.split()
         if not (self.relative or self.zero) or not all(re.fullmatch('[0-9]{1,10}', o) for o in words): return s
-        xs = np.array([int(o) for o in words[:len(words)//2*2]], np.int64).reshape(-1, 2) # counts may end with background
+        words = words[:len(words)//2*2]                          # counts may end with background
+        xs = np.array([int(o) for o in words], np.int64).reshape(-1, 2)
         if self.relative: xs[:,0] = np.cumsum(xs.ravel())[::2]
         xs[:,0] += 1
         return ' '.join(map(str, xs.ravel().tolist()))
@@ -199,7 +201,7 @@ def sample_objects(
 def _share_fitting(style, sample): # share of the run lengths that fit their images
     return sum(not isinstance(result_or_error(style.to_rle, s, sz), DataError) for s,sz in sample)/len(sample)
 
-def _outline_length(style, sample): # pairs of neighbours of which one belongs to the object; large if the objects fall apart
+def _outline_length(style, sample): # neighbours on both sides of an outline; many if objects fall apart
     n = 0
     for s,sz in sample:
         rle = result_or_error(style.to_rle, s, sz)
@@ -217,14 +219,15 @@ def run_style(
     if not sample: return KAGGLE,[]
     counts_from_zero = any(re.match('0+ ', s.strip()+' ') for s,_ in sample)
     style = RunStyle(zero=counts_from_zero)
-    if _share_fitting(style, sample)<.8 and _share_fitting(RunStyle(relative=True), sample)>.9: style = RunStyle(relative=True)
+    relative = RunStyle(relative=True)
+    if _share_fitting(style, sample)<.8 and _share_fitting(relative, sample)>.9: style = relative
     by_rows = RunStyle(style.relative, style.zero, True)
     down,along = (_outline_length(o, sample) for o in (style, by_rows))
     start = 'the end of the run before' if style.relative else 'pixel 0' if style.zero else 'pixel 1'
-    how = f'run lengths are read {{}}, starts counted from {start}'
+    how = f'run lengths: starts count from {start}, {{}}'
     if along<.8*down: return by_rows,[how.format('along the rows, because objects fall apart down the columns')]
     if down<.8*along: return style,[how.format('down the columns, because objects fall apart along the rows')]
-    return style,[how.format("down the columns, Kaggle's way; these objects don't show which way is right")]
+    return style,[how.format("down the columns as Kaggle does (these objects don't show which way is right)")]
 
 
 # %% ../nbs/08c_runlength.ipynb #na24569f

@@ -14,14 +14,14 @@ from copy import copy
 from dataclasses import dataclass, replace
 from itertools import chain, product
 from pathlib import Path
-import numpy as np
+import numpy as np, tifffile
 from PIL import ImageOps
 from fastcore.basics import patch
 from .core import Codes, DataError, atomic
 from .images import nodata_of
 from .prep import Prep, thin_out, windows, window_weight
 from .postprocessing import PostProcess
-from .large_images import TiledImage, need_package, open_large
+from .large_images import TiledImage, open_large
 from .onnx_file import read_onnx
 
 # %% ../nbs/29_runtime.ipynb #c008
@@ -364,14 +364,14 @@ def _write_npy(path, rows, sz): # label maps of some rows each
 
 def _write_tiff(path, rows, sz):
     h,w = sz
-    need_package('tifffile', 'tiff').imwrite(path, _cut_into_tiles(rows, w, 256), shape=sz, dtype=np.uint8, tile=(256,256),
-                                             compression='zlib', photometric='minisblack', bigtiff=h*w>2**31)
+    tifffile.imwrite(path, _cut_into_tiles(rows, w, 256), shape=sz, dtype=np.uint8, tile=(256,256), compression='zlib',
+                     photometric='minisblack', bigtiff=h*w>2**31)
 
 # %% ../nbs/29_runtime.ipynb #n1700042
 @patch
 def write_mask(self:Predictor,
     img,             # path, PIL image or array; an image from `open_large` stays on disk
-    path:str|Path,   # .npy, or .tif for a tiled TIFF (needs tifffile)
+    path:str|Path,   # .npy, or .tif for a tiled TIFF
     clean:bool=True, # apply the model's threshold
     nodata:float|None=None, # value that means "no data here"; None: as the file says
 )->Path: # the file

@@ -346,8 +346,9 @@ class DataSettings(Options):
     "Where images and annotations are, and how to read them"
     coco:str|None = option(
         None, 'COCO data set: its folder or a JSON file', group='data', on_resume=True)
-    images:str|None = option(None, 'folder of images', on_resume=True)
-    masks:str|None = option(None, 'folder of masks, matched to the images by name', on_resume=True)
+    images:str|None = option(None, "folder of images, or a pattern: 'img/*_rgb.png'", on_resume=True)
+    masks:str|None = option(
+        None, "folder of masks, matched to the images by name; or a pattern: 'gt/*_labelIds.png'", on_resume=True)
     data:str|None = option(None, 'folder whose layout is recognised', on_resume=True)
     crowd:str = option(
         'auto', 'for COCO: crowd regions are not scored (ignore), objects (keep) or background (drop); '

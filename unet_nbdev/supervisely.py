@@ -16,9 +16,11 @@ from .core import DataError, Items, brief, is_file_name
 from .faults import data_error
 from .shapes import is_image_size, mask2rle
 from .large import grep_file
-from .layouts import Layout, Part, ReadOptions, find_images, folder_splits, holds_images, images_in, is_image
+from .layouts import Layout, Part, ReadOptions, find_images, folder_splits, holds_images
+from .layouts import images_in, is_image
 from .layouts import result_or_error, subfolders
-from .outlines import Shape, collect_outlined, draw_shapes, flat_ring, load_json_file, shown_size
+from .outlines import Shape, collect_outlined, draw_shapes, files_below, flat_ring
+from .outlines import load_json_file, shown_size
 
 # %% ../nbs/08k_supervisely.ipynb #ndca108d
 def decode_bitmap(
@@ -48,9 +50,9 @@ def read_bitmap(
     said = said if isinstance(said, dict) else {}
     a = decode_bitmap(said.get('data'), sz)
     origin = said.get('origin')
-    if a is None: return Shape(label, fault=('labelme mask', 'bitmap cannot be decoded, or is larger than the image'))
+    if a is None: return Shape(label, fault=('labelme mask', 'bitmap is broken or larger than the image'))
     if not (isinstance(origin, list) and len(origin)==2 and all(type(o) is int for o in origin)):
-        return Shape(label, fault=('labelme mask', f'bitmap has the origin {brief(origin)}; [x, y] is needed'))
+        return Shape(label, fault=('labelme mask', f'bitmap has the origin {brief(origin)}, not [x, y]'))
     x,y = origin
     h,w = a.shape
     box = [x,y, x+w,y, x+w,y+h, x,y+h]
@@ -79,9 +81,10 @@ def read_object(
     inner = said.get('interior') or []
     holes = [flat_ring(p) for p in inner] if isinstance(inner, list) else [inner]
     if kind=='polygon': return Shape(label, [[outline, *holes]])
-    if kind!='rectangle': return Shape(label, [[outline]], fault=('unknown shape', f'object is a {brief(kind)}'))
-    if not isinstance(outline, list) or len(outline)!=4:
-        return Shape(label, [[outline]], fault=('unknown shape', f'rectangle has the corners {brief(outline)}; two are needed'))
+    what = ''
+    if kind!='rectangle': what = f'object is a {brief(kind)}'
+    elif not isinstance(outline, list) or len(outline)!=4: what = 'rectangle without two corners'
+    if what: return Shape(label, [[outline]], fault=('unknown shape', what))
     x,y,u,v = outline
     return Shape(label, [[[x,y, u,y, u,v, x,v]]])
 
@@ -101,7 +104,7 @@ def find_supervisely(
     near += [o for d in near[1:] for o in subfolders(d, 50)]
     folders = sorted({o for d in near for o in (d, d/'ann') if o.name=='ann' and o.is_dir()})
     if not any(is_supervisely(f) for o in folders[:20] for f in islice(o.glob('*.json'), 5)): return []
-    files = [f for o in folders for f in sorted(o.rglob('*.json')) if f.name[0]!='.']
+    files = [f for o in folders for f in files_below(o, '.json')]
     return [Part('supervisely', source, images, files=files)]
 
 # %% ../nbs/08k_supervisely.ipynb #n8960bee
@@ -116,13 +119,13 @@ def image_of_file(
         if img.is_file() and is_image(img): return img
     found = find_images(home, [file.stem]) if home.is_dir() and holds_images(home) else {}
     if found: return found[file.stem]
-    raise data_error('missing file', f'there is no image called {file.stem}', file, fix='Put it into img/ next to ann/')
+    what = f'there is no image called {file.stem}'
+    raise data_error('missing file', what, file, fix='Put it into img/ next to ann/')
 
 # %% ../nbs/08k_supervisely.ipynb #n359c732
 def read_supervisely_file(
     file:Path,
     img:Path|DataError, # its image
-    split:str='',       # train, valid, test, or empty
 ): # Outlined
     "Read the annotations of one image"
     if isinstance(img, DataError): raise img
@@ -132,9 +135,9 @@ def read_supervisely_file(
     size = d.get('size')
     h,w = (size.get('height'),size.get('width')) if isinstance(size, dict) else (None,None)
     if not is_image_size(h, w):
-        raise data_error('tool file', f'the image cannot have the height {brief(h)} and the width {brief(w)}', file)
+        raise data_error('tool file', f'the image cannot have the size {brief(w)}×{brief(h)}', file)
     sz = shown_size(img, (int(h), int(w)), file)
-    return draw_shapes(file, img, sz, [read_object(o, sz) for o in objects], True, split)
+    return draw_shapes(file, img, sz, [read_object(o, sz) for o in objects], True)
 
 # %% ../nbs/08k_supervisely.ipynb #n6edc508
 def class_titles(
@@ -145,8 +148,10 @@ def class_titles(
     if file is None: return None
     d = load_json_file(file)
     classes = d.get('classes') if isinstance(d, dict) else None
-    titles = [o.get('title') for o in classes if isinstance(o, dict)] if isinstance(classes, list) else [None]
-    if all(is_file_name(o) and o.strip() for o in titles): return list(dict.fromkeys(o.strip() for o in titles)) or None
+    classes = classes if isinstance(classes, list) else [None]
+    titles = [o.get('title') if isinstance(o, dict) else None for o in classes]
+    if all(is_file_name(o) and o.strip() for o in titles):
+        return list(dict.fromkeys(o.strip() for o in titles)) or None
     raise data_error('tool file', 'the file does not list classes with a "title"', file)
 
 # %% ../nbs/08k_supervisely.ipynb #nfa36945
@@ -159,12 +164,11 @@ def read_supervisely(
     root = Path(part.source)
     images = None if part.images is None else Path(part.images)
     imgs = {f:result_or_error(image_of_file, f, images) for f in part.files}
-    def read_one(f, split): return result_or_error(read_supervisely_file, f, imgs[f], split)
-    drawings = list(map(read_one, imgs, folder_splits(list(imgs), root)))
+    drawings = [result_or_error(read_supervisely_file, f, img) for f,img in imgs.items()]
     used = {o for o in imgs.values() if not isinstance(o, DataError)}
     alone = [f for folder in sorted({o.parent for o in used}) for f in images_in(folder) if f not in used]
     boxes = sum(len(grep_file(f, rb'"geometryType"\s*:\s*"(rectangle)"', 10**6)) for f in part.files)
     notes = [f'{boxes} rectangles are read as outlines of objects'] if boxes else []
     return collect_outlined(drawings, root, options, class_titles(root), alone, notes)
 
-SUPERVISELY = Layout('supervisely', find_supervisely, read_supervisely, "Supervisely's img/ and ann/ with JSON files")
+SUPERVISELY = Layout('supervisely', find_supervisely, read_supervisely, "Supervisely's img/ and ann/")

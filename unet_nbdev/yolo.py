@@ -52,8 +52,8 @@ def yolo_names(
     names = d.get('names') or {}
     if isinstance(names, list): names = {str(i):o for i,o in enumerate(names)}
     if isinstance(names, str): names = {str(i):o for i,o in enumerate(names.strip('[]').split(','))}
-    numbered = isinstance(names, dict) and all(re.fullmatch('[0-9]{1,6}', k) for k in names if isinstance(k, str))
-    if not numbered or not all(isinstance(o, str) for kv in names.items() for o in kv):
+    texts = isinstance(names, dict) and all(isinstance(o, str) for kv in names.items() for o in kv)
+    if not texts or not all(re.fullmatch('[0-9]{1,6}', k) for k in names):
         raise data_error('tool file', f'names are {brief(names)}; a name for each number is needed', file)
     return {int(k):o.strip() or f'class {int(k)}' for k,o in names.items()}
 
@@ -113,7 +113,7 @@ def read_yolo_line(
     "Read one line of a label file"
     words = line.split()
     try: numbers = [float(o) for o in words]
-    except ValueError: return Shape(None, fault=('not a number', f'line {brief(line)} does not consist of numbers'))
+    except ValueError: return Shape(None, fault=('not a number', f'line {brief(line)} has a word in it'))
     xy = [v*sz[1-i%2] for i,v in enumerate(numbers[1:])]
     if len(xy)==4:
         x,y,w,h = xy
@@ -138,7 +138,7 @@ def read_yolo_image(
     "Read one image; without a label file it is background"
     sz = shown_size(o.img)
     try: text = o.file.read_text(encoding='utf-8-sig') if o.file.is_file() else ''
-    except (OSError, ValueError): raise data_error('tool file', 'the label file is not text', o.file) from None
+    except (OSError, ValueError): raise data_error('tool file', 'the file is not text', o.file) from None
     shapes = [read_yolo_line(line, names, sz) for line in text.split('\n') if line.strip()]
     return draw_shapes(o.file, o.img, sz, shapes, split=o.split)
 
@@ -166,7 +166,7 @@ def find_yolo(
         return [Part('yolo', source.parent, images, files=[source])] if is_yaml else []
     file = yolo_yaml(source)
     if file: return [Part('yolo', source, images, files=[file])]
-    broken = [f for f in (source/'data.yaml', source/'data.yml') if f.is_file()] # reading it says what is wrong
+    broken = [f for f in (source/'data.yaml', source/'data.yml') if f.is_file()] # reading will say how
     folders = [source, *subfolders(source, 50)]
     folders += [o for f in folders for o in (f/'labels', f/'obj_train_data') if o.is_dir()]
     folders += [o for f in folders if f.name=='labels' for o in subfolders(f, 20)]
@@ -183,14 +183,11 @@ def yolo_images(
     if part.images is not None:
         folder = Path(part.images)
         labels = root/'labels' if (root/'labels').is_dir() else root
-        files = list_images(folder)
-        return [YoloImage(f, label_file(f, labels, folder), o) for f,o in zip(files, folder_splits(files, folder))]
+        return [YoloImage(f, label_file(f, labels, folder)) for f in list_images(folder)]
     found = []
     for key,split in dict(train='train', val='valid', test='test').items():
         found += [YoloImage(f, label_file(f), split) for f in listed_images(d, key, root)]
-    if not found:
-        files = list_images(root)
-        found = [YoloImage(f, label_file(f), o) for f,o in zip(files, folder_splits(files, root))]
+    if not found: found = [YoloImage(f, label_file(f)) for f in list_images(root)]
     if len({o.split for o in found})==1: found = [YoloImage(o.img, o.file) for o in found]
     first = {}
     for o in found: first.setdefault(o.img.resolve(), o) # train and val may be the same
@@ -227,7 +224,8 @@ def _known_names(part, d, options): # number → name; empty if nobody names the
 def _numbers_in(files): # names for the numbers that label files use
     found = set()
     for f in files:
-        with open(f, encoding='utf-8', errors='replace') as lines: found |= {o.split(None, 1)[0] for o in lines if o.strip()}
+        lines = f.read_text(encoding='utf-8-sig', errors='replace').split('\n')
+        found |= {o.split()[0] for o in lines if o.strip()}
     return {int(o):f'class {int(o)}' for o in sorted(found) if re.fullmatch('[0-9]{1,6}', o)}
 
 # %% ../nbs/08j_yolo.ipynb #n62c2123
@@ -242,13 +240,14 @@ def read_yolo(
     if 'kpt_shape' in d:
         raise data_error('tool file', 'the set holds key points, not outlines', part.files[0])
     found,alone,notes = _split_lone(yolo_images(part, d))
-    if not found: raise data_error('tool file', 'no image has a label file', root, fix='Put them into labels/')
+    if not found: raise data_error('tool file', 'no image has a label file', root, fix='Fill labels/')
     names = _known_names(part, d, options) or _numbers_in([o.file for o in found if o.file.is_file()])
     drawings = [result_or_error(read_yolo_image, o, names) for o in found]
     _check_outlines(drawings, root)
     return collect_outlined(drawings, root, options, [names[k] for k in sorted(names)], alone, notes)
 
-YOLO = Layout('yolo', find_yolo, read_yolo, "YOLO's data.yaml, or images/ and labels/ with text files", per_image=True)
+YOLO = Layout('yolo', find_yolo, read_yolo, "YOLO's data.yaml, or images/ and labels/ with text files",
+              per_image=True)
 
 # %% ../nbs/08j_yolo.ipynb #nfcffdfc
 def yolo_lines(
