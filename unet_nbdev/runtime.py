@@ -21,7 +21,7 @@ from .core import Codes, DataError, atomic
 from .images import nodata_of
 from .prep import Prep, thin_out, windows, window_weight
 from .postprocessing import PostProcess
-from .large_images import TiledImage, open_large
+from .large_images import TiledImage, need_package, open_large
 from .onnx_file import read_onnx
 
 # %% ../nbs/29_runtime.ipynb #c008
