@@ -15,7 +15,7 @@ from fastcore.basics import patch
 from .core import Codes, DataError
 from .masks import NODATA, colour_key, mask_values
 from .mask_sets import MaskSet, OVERRULE
-from .mask_codes import BACKGROUND_NAMES, infer_codes, name_list, name_values
+from .mask_codes import BACKGROUND_NAMES, fit_codes, infer_codes, name_list, name_values
 
 # %% ../nbs/07c_name_tables.ipynb #nt08
 def read_labelmap(text:str)->list|None: # of (name, value or colour)
@@ -179,9 +179,9 @@ def infer_set_codes(
 )->Codes:
     "Infer what mask values mean from the masks and from a table that lies beside them"
     notes = [] if notes is None else notes
-    if name_values(names) or instances: return infer_codes(files, names, void, instances, notes)
-    table = find_name_table([f.path for f in files])
-    if table is None: return infer_codes(files, names, void, instances, notes)
+    def infer(names, void): return fit_codes(files, infer_codes(files, names, void, instances, notes), notes)
+    table = None if name_values(names) or instances else find_name_table([f.path for f in files])
+    if table is None: return infer(names, void)
     masks = MaskSet(files, list(void), notes)
     chosen = table.choose_names(masks, names)
     void = masks.void
@@ -189,4 +189,4 @@ def infer_set_codes(
         if any(255 in f.vals for f in files) and not isinstance(next(iter(chosen.values())), tuple):
             void = [*void, 255]
             notes.append(f'255 is not in {table.path.name}: it is not scored ({OVERRULE})')
-    return infer_codes(files, chosen, void, instances, notes)
+    return infer(chosen, void)
