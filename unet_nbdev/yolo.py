@@ -164,8 +164,8 @@ def find_yolo(
     if source.is_file():
         is_yaml = source.suffix.lower() in ('.yaml','.yml')
         return [Part('yolo', source.parent, images, files=[source])] if is_yaml else []
-    file = yolo_yaml(source)
-    if file: return [Part('yolo', source, images, files=[file])]
+    file = next(filter(None, map(yolo_yaml, [source, *sorted(subfolders(source, 20))])), None)
+    if file: return [Part('yolo', file.parent, images, files=[file])]
     broken = [f for f in (source/'data.yaml', source/'data.yml') if f.is_file()] # reading will say how
     folders = [source, *subfolders(source, 50)]
     folders += [o for f in folders for o in (f/'labels', f/'obj_train_data') if o.is_dir()]
