@@ -214,6 +214,8 @@ def _known_names(part, d, options): # number → name; empty if nobody names the
     if options.names is not None: return dict(enumerate(class_names(options.names)))
     if d: return yolo_names(d, part.files[0])
     root = Path(part.source)
+    above = next(filter(None, map(yolo_yaml, (root.parent, root.parent.parent))), None)
+    if above: return yolo_names(load_yolo_yaml(above), above)
     for folder in (root, root.parent, *subfolders(root, 20)):
         for name in ('classes.txt', 'obj.names', 'labels.txt'):
             if not (folder/name).is_file() or is_label_file(folder/name): continue
