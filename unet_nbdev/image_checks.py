@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 from fastprogress import progress_bar
 from .core import DataError
-from .images import PICTURE, exif_orientation, open_image, open_picture, open_stored, reader_of, split_page
+from .images import PICTURE, exif_orientation, open_image, open_picture, open_stored
+from .images import reader_of, split_page
 from .tiff import is_tiff, tiff_mode
 from .faults import Report, Symptom
 
@@ -31,7 +32,8 @@ class ImageCheck:
 # %% ../nbs/12a_image_checks.ipynb #c011
 FORMAT_SUFFIXES = dict( # Pillow's name of a format → suffixes
     JPEG=('.jpg','.jpeg','.jfif'), MPO=('.jpg','.jpeg'), PNG=('.png',), TIFF=('.tif','.tiff'),
-    BMP=('.bmp',), WEBP=('.webp',), GIF=('.gif',), PPM=('.pgm','.ppm','.pnm','.pbm'), JPEG2000=('.jp2','.j2k'), AVIF=('.avif',), HEIF=('.heic','.heif'))
+    BMP=('.bmp',), WEBP=('.webp',), GIF=('.gif',), PPM=('.pgm','.ppm','.pnm','.pbm'),
+    JPEG2000=('.jp2','.j2k'), AVIF=('.avif',), HEIF=('.heic','.heif'))
 
 def read_header(
     path:Path, # an image file that can be decoded

@@ -15,7 +15,8 @@ from pathlib import Path
 import cv2, numpy as np
 from PIL import Image
 from .core import DataError, write_json, write_text
-from .images import image_info, n_pages, open_image, open_stored, page_stem, split_page, turn_for, write_image
+from .images import image_info, n_pages, open_image, open_stored, page_stem
+from .images import split_page, turn_for, write_image
 from .tiff import write_tiff
 from .faults import Report, printable
 from .coco import read_coco
