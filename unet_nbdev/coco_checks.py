@@ -17,7 +17,7 @@ import numpy as np
 from fastcore.basics import patch
 from pycocotools import mask as mask_api
 from .core import DataError
-from .images import IMAGE_SUFFIXES, image_size
+from .images import IMAGE_SUFFIXES, image_info
 from .faults import Report, Symptom
 from .shapes import mask2segm
 from .coco import ann2mask, ann2rle, ann_ids, annotation_fault, category_fault, drop_root_category
@@ -149,7 +149,7 @@ def entry_size(
     o = p.d['images'][k]
     if not image_entry_fault(o): return int(o['height']),int(o['width'])
     if not isinstance(o, dict) or not p.paths[k]: return None
-    try: h,w = image_size(p.paths[k])
+    try: h,w = image_info(p.paths[k]).upright # as the tool showed it
     except DataError: return None
     return None if image_entry_fault(dict(o, height=h, width=w)) else (h,w)
 

@@ -6,8 +6,8 @@
 __all__ = ['quiet_opencv', 'lift_pillow_limit', 'ORIENTATIONS', 'PICTURE', 'ARRAY', 'READERS', 'IMAGE_SUFFIXES', 'PAGED_SUFFIXES',
            'split_page', 'page_path', 'page_stem', 'SharedSetting', 'unreadable_image', 'turn_upright', 'turn_for',
            'ImageInfo', 'Reader', 'open_picture', 'reader_of', 'data_errors', 'image_info', 'image_size',
-           'exif_orientation', 'open_image', 'n_pages', 'page_paths', 'open_stored', 'name_matches', 'image_files',
-           'write_image', 'nodata_of']
+           'exif_orientation', 'open_image', 'n_pages', 'page_paths', 'open_stored', 'stored_colours', 'name_matches',
+           'image_files', 'write_image', 'nodata_of']
 
 # %% ../nbs/02_images.ipynb #na25064d
 import fnmatch, glob, io, os, re, struct, threading
@@ -551,8 +551,22 @@ def _palette_pixels(path, page): # indices, upright, and colours; None if the fi
     with open_picture(path) as im:
         im.seek(page or 0)
         if im.mode!='P': return None
-        colours = np.array(im.getpalette('RGB'), np.uint8).reshape(-1,3)
-        return turn_upright(np.array(im), info.orientation),np.pad(colours, ((0,256-len(colours)),(0,0)))
+        return turn_upright(np.array(im), info.orientation),_pillow_colours(im)
+
+def _pillow_colours(im): # (256,3) uint8, black where the file has no entry
+    colours = np.array(im.getpalette('RGB'), np.uint8).reshape(-1,3)
+    return np.pad(colours, ((0,256-len(colours)),(0,0)))
+
+# %% ../nbs/02_images.ipynb #n2im0043
+def stored_colours(
+    path, # image file of a palette, or a page of one
+)->np.ndarray: # (n,3) uint8
+    "Read the palette of an image file, without decoding its pixels where that is possible"
+    file,page = split_page(path)
+    with data_errors(path):
+        if page is None and not is_tiff(file):
+            with open_picture(file) as im: return _pillow_colours(im)
+    return open_stored(path)[1]
 
 # %% ../nbs/02_images.ipynb #n2im0037
 def name_matches(

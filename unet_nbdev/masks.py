@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from .core import Codes, DataError, IGNORE
-from .images import open_stored, split_page
+from .images import open_stored, split_page, stored_colours
 from .faults import data_error
 
 # %% ../nbs/07_masks.ipynb #n9f02a5d
@@ -191,7 +191,7 @@ def scan_mask(
     if kind=='rgb' and len(vals)>64: return soft_edges_error(path, vals, True)
     res = MaskFile(path, a.shape, kind, vals, {})
     if kind=='palette':
-        _,pal = open_stored(path)
+        pal = stored_colours(path)
         res.colours = {int(v):tuple(pal[v].tolist()) for v in vals}
     if kind=='grey': res.between,res.solid = _count_between(a, vals)
     return res
