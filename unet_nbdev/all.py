@@ -13,7 +13,7 @@ import numpy as np, torch, matplotlib.pyplot as plt
 # %% ../nbs/40_all.ipynb #nff5d9e3
 from .core import Codes, Item, Items, IGNORE, DataError, palette, write_json
 from .settings import Settings
-from .images import open_image, write_image, image_size, READERS
+from .images import open_image, write_image, image_info, image_size, READERS
 from .faults import Finding
 from .shapes import mask2polys, mask2rle, rle2mask
 from .coco import read_coco, write_coco, anns2mask, anns2objects

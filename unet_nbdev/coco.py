@@ -1165,7 +1165,9 @@ def visible_annotations(
     kept = [_seen_part(a, seen==k+1, k in whole) for k,a in enumerate(anns) if k not in hidden|roles.keys()]
     unknown = np.isin(seen, [k+1 for k,value in roles.items() if value==IGNORE])
     segm = mask2rle(unknown.T)
-    ignored = [dict(category_id=c, iscrowd=1, unet_role='ignore', segmentation=segm) for c in category_ids(codes)]
+    ids = [a.get('id') for a in anns if a.get('unet_role')=='ignore']+[None]*len(codes.names) # kept, as far as they reach
+    ignored = [dict(id=i, category_id=c, iscrowd=1, unet_role='ignore', segmentation=segm)
+               for i,c in zip(ids, category_ids(codes))]
     return kept+ignored*bool(unknown.any())
 
 def _of_class(anns, codes): # the annotations of a class, and those with a role

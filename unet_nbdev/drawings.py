@@ -200,9 +200,16 @@ def label_ids(
         names = [n for n in names if n not in RESERVED_LABELS]
     if not names: raise DataError('no shape has a label', 'Annotate at least one object')
     missing = sorted(used-set(names)-set(RESERVED_LABELS))
-    if not missing: return {n:i+1 for i,n in enumerate(names)}
+    if not missing: return {n:i+1 for i,n in enumerate(_names_asked_for(names, options))}
     what = f'label {brief(missing[0])} is not among the names'
     raise DataError(what, 'Name all labels, and choose with classes= or --classes')
+
+# %% ../nbs/08da_drawings.ipynb #tdc9bddc
+def _names_asked_for(names, options): # all of them, or those asked for if a mask has no room for all
+    if len(names)<IGNORE or options.classes is None: return names
+    asked = options.classes.split(',') if isinstance(options.classes, str) else options.classes
+    asked = {str(o).strip().casefold() for o in asked}
+    return [n for n in names if n.casefold() in asked] or names
 
 # %% ../nbs/08da_drawings.ipynb #tdcf2caf
 def read_drawings(
@@ -247,7 +254,7 @@ def class_anns(
     chosen = {*codes.names, *RESERVED_LABELS}
     anns = []
     for label,ann in drawn:
-        if 'unet_role' not in ann: anns.append(ann | dict(category_id=ids[label]))
+        if 'unet_role' not in ann: anns += [ann | dict(category_id=ids[label])] if label in ids else []
         elif options.classes is None or label in chosen or not is_file_name(label): anns.append(ann)
     return anns
 

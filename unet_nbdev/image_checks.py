@@ -36,7 +36,8 @@ class ImageCheck:
 # %% ../nbs/12a_image_checks.ipynb #c011
 FORMAT_SUFFIXES = dict( # Pillow's name of a format → suffixes
     JPEG=('.jpg','.jpeg','.jfif'), MPO=('.jpg','.jpeg'), PNG=('.png',), TIFF=('.tif','.tiff'),
-    BMP=('.bmp',), WEBP=('.webp',), GIF=('.gif',), PPM=('.pgm','.ppm','.pnm','.pbm'), JPEG2000=('.jp2','.j2k'), AVIF=('.avif',), HEIF=('.heic','.heif'))
+    BMP=('.bmp',), WEBP=('.webp',), GIF=('.gif',), PPM=('.pgm','.ppm','.pnm','.pbm'),
+    JPEG2000=('.jp2','.j2k'), AVIF=('.avif',), HEIF=('.heic','.heif'))
 
 def read_header(
     path:Path, # an image file that can be decoded

@@ -6,8 +6,8 @@
 __all__ = ['quiet_opencv', 'lift_pillow_limit', 'ORIENTATIONS', 'PICTURE', 'ARRAY', 'READERS', 'IMAGE_SUFFIXES', 'PAGED_SUFFIXES',
            'split_page', 'page_path', 'page_stem', 'SharedSetting', 'unreadable_image', 'turn_upright', 'turn_for',
            'ImageInfo', 'Reader', 'open_picture', 'reader_of', 'data_errors', 'image_info', 'image_size',
-           'exif_orientation', 'open_image', 'n_pages', 'page_paths', 'open_stored', 'name_matches', 'folder_entries',
-           'walk_files', 'image_files', 'write_image', 'nodata_of']
+           'exif_orientation', 'open_image', 'n_pages', 'page_paths', 'open_stored', 'stored_colours', 'name_matches',
+           'folder_entries', 'walk_files', 'image_files', 'write_image', 'nodata_of']
 
 # %% ../nbs/02_images.ipynb #na25064d
 import fnmatch, glob, io, os, re, struct, threading
@@ -23,7 +23,8 @@ from zipfile import ZipFile
 import numpy as np, cv2
 from PIL import Image, UnidentifiedImageError
 from .core import DataError, atomic
-from .tiff import TIFF_STARTS, check_page, check_pixels, check_ratio, is_tiff, read_tiff, tiff_info, tiff_nodata, tiff_pixels
+from .tiff import TIFF_STARTS, check_page, check_pixels, check_ratio, is_tiff
+from .tiff import read_tiff, tiff_info, tiff_nodata, tiff_pixels
 
 # %% ../nbs/02_images.ipynb #n2im0031
 _PAGE = re.compile(r'(?<=.)\[(\d{1,9})\]$') # at the end of a name
@@ -80,7 +81,8 @@ class SharedSetting:
 # %% ../nbs/02_images.ipynb #n2im0001
 _log = getattr(cv2.utils, 'logging', cv2) # OpenCV 4 has these functions at its top
 quiet_opencv = SharedSetting(_log.getLogLevel, _log.setLogLevel, 0) # its log is silent
-lift_pillow_limit = SharedSetting(lambda: Image.MAX_IMAGE_PIXELS, partial(setattr, Image, 'MAX_IMAGE_PIXELS'), None)
+lift_pillow_limit = SharedSetting(partial(getattr, Image, 'MAX_IMAGE_PIXELS'),
+                                  partial(setattr, Image, 'MAX_IMAGE_PIXELS'), None)
 
 # %% ../nbs/02_images.ipynb #ndb46edd
 def unreadable_image(
@@ -92,7 +94,8 @@ def unreadable_image(
         with open(file, 'rb') as f: n = f.seek(0, 2)
     except FileNotFoundError: return DataError('no such file', 'Check the path', path, kind='missing file')
     except (OSError, ValueError) as e:
-        return DataError(f'cannot be opened ({str(e).split(": ")[0][:120]})', 'Check the path', path, kind='unreadable image')
+        what = f'cannot be opened ({str(e).split(": ")[0][:120]})'
+        return DataError(what, 'Check the path', path, kind='unreadable image')
     if n==0: kind,what = 'empty file', 'the file is empty (0 bytes)'
     elif _has_header(file):
         kind = 'truncated image'
@@ -161,7 +164,7 @@ class Reader:
     size:Callable              # path → (height, width) as stored, or ImageInfo, without decoding the pixels
     pixels:Callable            # path → array (H,W) or (H,W,C) in RGB order as stored, or None
     smaller:Callable|None=None # (path, sz, least) → the picture at a fraction of its size, or None
-    paged:bool=False           # may files have pages? pixels then takes the number of one as a second argument
+    paged:bool=False           # may files have pages? pixels then takes the number of one, too
 
 # %% ../nbs/02_images.ipynb #n2im0011
 def _exif_value(exif): # orientation in a block of EXIF; None if it is not there
@@ -170,7 +173,8 @@ def _exif_value(exif): # orientation in a block of EXIF; None if it is not there
         at, = struct.unpack_from(order+'I', exif, 4)
         n, = struct.unpack_from(order+'H', exif, at)
         for tag in range(at+2, at+2+12*n, 12):
-            if exif[tag:tag+2] in (b'\x12\x01', b'\x01\x12'): return _orientation(*struct.unpack_from(order+'H', exif, tag+8))
+            name,_,_,value = struct.unpack_from(order+'HHIH', exif, tag)
+            if name==0x0112: return _orientation(value)
     except struct.error: pass
 
 def _orientation(value): return value if value in range(1, 9) else 1
@@ -268,21 +272,22 @@ def _first_bytes(file, n=16): # of a path or binary file
 
 def _is_heic(file): # bool
     head = _first_bytes(file)
-    return head[4:8]==b'ftyp' and head[8:12] in (b'heic',b'heix',b'heim',b'heis',b'hevc',b'hevx',b'mif1',b'msf1')
+    return head[4:8]==b'ftyp' and head[8:12] in b'heic heix heim heis hevc hevx mif1 msf1'.split()
 
 def _register_heic():
     try: from pillow_heif import register_heif_opener
     except ImportError:
-        raise DataError('HEIC needs the package pillow-heif', "Install it: pip install 'unet_nbdev[heic]', or save it as PNG",
-                        kind='unreadable image') from None
+        fix = "Install it: pip install 'unet_nbdev[heic]', or save it as PNG"
+        raise DataError('HEIC needs the package pillow-heif', fix, kind='unreadable image') from None
     register_heif_opener()
 
 # %% ../nbs/02_images.ipynb #n2im0017
 _PILLOW_MODES = dict( # mode → mode to convert to, bands, type
-    L=('L',1,'u1'), LA=('LA',2,'u1'), RGB=('RGB',3,'u1'), RGBA=('RGBA',4,'u1'), P=('RGB',3,'u1'), PA=('RGBA',4,'u1'),
+    L=('L',1,'u1'), LA=('LA',2,'u1'), RGB=('RGB',3,'u1'), RGBA=('RGBA',4,'u1'),
+    P=('RGB',3,'u1'), PA=('RGBA',4,'u1'),
     CMYK=('RGB',3,'u1'), YCbCr=('RGB',3,'u1'), LAB=('RGB',3,'u1'), HSV=('RGB',3,'u1'), RGBX=('RGB',3,'u1'),
     RGBa=('RGBA',4,'u1'), La=('LA',2,'u1'), I=('I',1,'i4'), F=('F',1,'f4'))
-_PILLOW_MODES |= {'1':('L',1,'u1'), 'I;16':('I;16',1,'u2'), 'I;16B':('I;16B',1,'u2'), 'I;16L':('I;16L',1,'u2')}
+_PILLOW_MODES |= {o:(o,1,'u2') for o in ('I;16','I;16B','I;16L')} | {'1':('L',1,'u1')}
 _PAGED_FORMATS = ('GIF','WEBP','AVIF') # whose frames are pages
 
 def _pillow_target(im): # mode to convert to, bands, type
@@ -294,13 +299,15 @@ def _pillow_info(f): # ImageInfo of what Pillow opens
     with open_picture(f) as im:
         _,bands,dtype = _pillow_target(im)
         pages = getattr(im, 'n_frames', 1) if im.format in _PAGED_FORMATS else 1
-        return ImageInfo(im.size[1], im.size[0], bands, np.dtype(dtype), pages, _orientation(im.getexif().get(0x0112, 1)))
+        turn = _orientation(im.getexif().get(0x0112, 1))
+        return ImageInfo(im.size[1], im.size[0], bands, np.dtype(dtype), pages, turn)
 
 # %% ../nbs/02_images.ipynb #n0b4a683
 _PNG,_JPEG = b'\x89PNG',b'\xff\xd8'
 _JP2 = (b'\0\0\0\x0cjP  ', b'\xff\x4f\xff\x51')
 _PNM = tuple(f'P{k}'.encode() for k in range(1, 7))
-_HEADERS = {_PNG:_png_info, _JPEG:_jpeg_info, **dict.fromkeys(_JP2, _jp2_info), **dict.fromkeys(_PNM, _pnm_info)}
+_HEADERS = {_PNG:_png_info, _JPEG:_jpeg_info}
+_HEADERS |= dict.fromkeys(_JP2, _jp2_info) | dict.fromkeys(_PNM, _pnm_info)
 
 def _file_info(f): # ImageInfo of an open file that is no TIFF
     head = _first_bytes(f)
@@ -342,8 +349,9 @@ def _picture_pixels(path, page=None): # array in RGB order, and its EXIF orienta
     check_page(path, page, info.pages)
     each = info.bands*info.dtype.itemsize
     check_pixels(*info.sz, each, path)
-    if raw.startswith((_PNG, _JPEG, b'BM', b'GIF', *_PNM)): check_ratio(info.height*info.width*each, len(raw), path)
-    if raw.startswith(_PNG) and max((k for _,k in _png_chunks(file)), default=0)>len(raw): raise unreadable_image(path)
+    if raw.startswith((_PNG, _JPEG, b'BM', b'GIF', *_PNM)):
+        check_ratio(info.height*info.width*each, len(raw), path)
+    if raw.startswith(_PNG) and any(k>len(raw) for _,k in _png_chunks(file)): raise unreadable_image(path)
     photo = raw.startswith((_PNG, _JPEG)) # OpenCV's word is final
     if raw.startswith(_JPEG) and _jpeg_frame(file)[2]==4: photo = False # ink
     elif info.pages==1 and raw.startswith((_PNG, _JPEG, b'BM', b'RIFF', *_JP2, *_PNM)):
@@ -381,7 +389,7 @@ def _smaller_jpeg(path, sz, least): # the picture at 1/2, 1/4 or 1/8 of `sz`, no
     return turn_upright(img, orientation)
 
 # %% ../nbs/02_images.ipynb #nc8318f4
-def _open_array(path): # binary file of a .npy, or of the only array of a .npz; a DataError if there are several
+def _open_array(path): # binary file of a .npy, or of the only array of a .npz
     if _first_bytes(path, 2)!=b'PK': return open(path, 'rb')
     with ZipFile(path) as z: names = z.namelist()
     if len(names)==1: return ZipFile(path).open(names[0])
@@ -410,7 +418,7 @@ def _not_an_image(path): # the error
     return DataError(what, 'Save it as (H,W) or (H,W,C)', path, kind='pixel type')
 
 # %% ../nbs/02_images.ipynb #nf0f1f0a
-PICTURE = Reader(_picture_info, _picture_pixels, _smaller_jpeg, paged=True) # what OpenCV, tifffile and Pillow read
+PICTURE = Reader(_picture_info, _picture_pixels, _smaller_jpeg, paged=True) # by OpenCV, tifffile, Pillow
 ARRAY = Reader(_array_info, _array_pixels)                                  # a NumPy array
 
 READERS = dict.fromkeys('.png .jpg .jpeg .tif .tiff .bmp .webp'.split(), PICTURE)
@@ -437,7 +445,8 @@ def data_errors(
         if e.file: raise
         raise DataError(e.what, e.fix, path, e.ids, e.kind) from None
     except MemoryError:
-        raise DataError('there is not enough memory for its pixels', 'Cut it into tiles', path, kind='unreadable image') from None
+        what = 'there is not enough memory for its pixels'
+        raise DataError(what, 'Cut it into tiles', path, kind='unreadable image') from None
     except Exception as e: raise unreadable_image(path) from e # the traceback tells programmers more
 
 # %% ../nbs/02_images.ipynb #n2im0021
@@ -487,7 +496,7 @@ def open_image(
     return img
 
 # %% ../nbs/02_images.ipynb #n8879128
-def _stored_pixels(file, page, reader): # array as stored, of a shape and type that the library can use; EXIF orientation
+def _stored_pixels(file, page, reader): # array as stored, of a shape and type that can be used; EXIF orientation
     if reader.paged: found = reader.pixels(file, page)
     else:
         check_page(file, page, 1)
@@ -522,7 +531,7 @@ def page_paths(
 # %% ../nbs/02_images.ipynb #n2im0036
 def open_stored(
     path, # image file, or a page of one
-)->tuple: # (H,W) or (H,W,C) array, upright; (n,3) uint8 colours if its numbers are those of a palette, else None
+)->tuple: # (H,W) or (H,W,C) array, upright; (n,3) uint8 colours if they number those of a palette, else None
     "Read the numbers in an image file: as `open_image`, but of a palette the indices"
     file,page = split_page(path)
     with data_errors(path):
@@ -543,8 +552,22 @@ def _palette_pixels(path, page): # indices, upright, and colours; None if the fi
     with open_picture(path) as im:
         im.seek(page or 0)
         if im.mode!='P': return None
-        colours = np.array(im.getpalette('RGB'), np.uint8).reshape(-1,3)
-        return turn_upright(np.array(im), info.orientation),np.pad(colours, ((0,256-len(colours)),(0,0)))
+        return turn_upright(np.array(im), info.orientation),_pillow_colours(im)
+
+def _pillow_colours(im): # (256,3) uint8, black where the file has no entry
+    colours = np.array(im.getpalette('RGB'), np.uint8).reshape(-1,3)
+    return np.pad(colours, ((0,256-len(colours)),(0,0)))
+
+# %% ../nbs/02_images.ipynb #n2im0043
+def stored_colours(
+    path, # image file of a palette, or a page of one
+)->np.ndarray: # (n,3) uint8
+    "Read the palette of an image file, without decoding its pixels where that is possible"
+    file,page = split_page(path)
+    with data_errors(path):
+        if page is None and not is_tiff(file):
+            with open_picture(file) as im: return _pillow_colours(im)
+    return open_stored(path)[1]
 
 # %% ../nbs/02_images.ipynb #n2im0037
 def name_matches(

@@ -383,7 +383,8 @@ def mask_items(
 )->list:        # of Item
     "Make one item per pair; an item is named by its stem, or by its path if stems repeat"
     ids = [page_stem(img) for img,_ in pairs]
-    if len(set(ids))<len(ids): ids = [img.relative_to(root).with_name(page_stem(img)).as_posix() for img,_ in pairs]
+    if len(set(ids))<len(ids):
+        ids = [img.relative_to(root).with_name(page_stem(img)).as_posix() for img,_ in pairs]
     items = []
     for (img,msk),id,sz,split in zip(pairs, ids, szs, folder_splits([img for img,_ in pairs], root)):
         file,page = split_page(img)
@@ -413,7 +414,7 @@ def read_codes(
 def page_pairs(
     pairs:list,          # of (image, mask)
     pages:str|None=None, # pages of the stacks to use, such as '0:10'; None: all
-)->tuple:                # list of (image, mask), pages of stacks one by one; list of DataError; lines for Items.notes
+)->tuple:                # list of (image, mask), stacks page by page; list of DataError; lines for Items.notes
     "Replace stacks by their pages; a stack whose mask has another number of pages is an error"
     with ThreadPoolExecutor(8) as ex: found = list(ex.map(lambda pair: [page_paths(f) for f in pair], pairs))
     chosen = parse_pages(pages) or [slice(None)]
@@ -421,7 +422,8 @@ def page_pairs(
     for (img,msk),(a,b) in zip(pairs, found):
         if len(a)!=len(b):
             what = f'image has {_count_pages(a)}, its mask {msk} has {_count_pages(b)}'
-            bad.append(data_error('mask size', what, img, fix='Give a mask that has as many pages as its image'))
+            fix = 'Give a mask that has as many pages as its image'
+            bad.append(data_error('mask size', what, img, fix=fix))
             continue
         if len(a)>1: stacks.append((img, len(a)))
         ks = sorted({k for o in chosen for k in range(len(a))[o]}) if len(a)>1 else [0]
@@ -439,12 +441,15 @@ def _other_sizes_note(imgs): # lines for Items.notes
     if not found: return []
     img,n = found[0]
     more = f' (and {len(found)-1} other files)' if len(found)>1 else ''
-    return [f'{img.name}{more} holds {n} pictures of other sizes: the largest is read; save the others as files to use them']
+    return [f'{img.name}{more} holds {n} pictures of other sizes: the largest is read; '
+            'to use the others, save them as files']
 
 def _stacks_note(stacks, pages): # a line for Items.notes
     img,n = stacks[0]
-    has = f'{img.name} has {n} pages' if len(stacks)==1 else f'{len(stacks)} images are stacks ({img.name} has {n} pages, …)'
-    return f'{has}: one item per page; --pages overrides' if pages is None else f'{has}: those of --pages {pages} are used'
+    has = f'{img.name} has {n} pages'
+    if len(stacks)>1: has = f'{len(stacks)} images are stacks ({has}, …)'
+    if pages is None: return f'{has}: one item per page; --pages overrides'
+    return f'{has}: those of --pages {pages} are used'
 
 # %% ../nbs/08a_mask_folders.ipynb #n8c83a5e
 def read_pairs(
@@ -704,7 +709,7 @@ def read_parts(
     several = any(isinstance(msk, tuple) for _,msk in pairs)
     items = (read_several if several else read_pairs)(pairs, alone, root, options)
     items.notes[:0] = list(dict.fromkeys(notes))
-    return without_test(items.new([replace(o, split=splits[o.img] or o.split) for o in items]))
+    return without_test(items.new([replace(o, split=splits[split_page(o.img)[0]] or o.split) for o in items]))
 
 # %% ../nbs/08a_mask_folders.ipynb #nbe83e90
 def read_masks(

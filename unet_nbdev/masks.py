@@ -14,7 +14,7 @@ from pathlib import Path
 import cv2, numpy as np
 from PIL import Image
 from .core import Codes, DataError, IGNORE
-from .images import nodata_of, open_stored, split_page, unreadable_image
+from .images import nodata_of, open_stored, split_page, stored_colours, unreadable_image
 from .faults import data_error
 
 # %% ../nbs/07_masks.ipynb #n9f02a5d
@@ -287,7 +287,7 @@ def scan_mask(
     if kind=='rgb' and len(vals)>64: return soft_edges_error(path, vals, True)
     res = MaskFile(path, a.shape, 'grey' if kind=='alpha' else kind, vals, counts, {}, alpha=kind=='alpha')
     if kind=='palette':
-        _,pal = open_stored(path)
+        pal = stored_colours(path)
         res.colours = {int(v):tuple(pal[v].tolist()) for v in vals}
         res.frame = _find_counts(np.concatenate([a[0], a[-1], a[:,0], a[:,-1]]), vals)
     if res.kind=='grey' and (vals>0).sum()>1: res.solid = _find_counts(inner_values(a), vals)

@@ -15,7 +15,7 @@ from pathlib import Path
 import cv2, numpy as np
 from pycocotools import mask as _mu
 from .core import IGNORE, Codes, DataError, Item, Items, brief, check_bad, is_file_name
-from .images import exif_orientation, image_size
+from .images import exif_orientation, image_size, walk_files
 from .faults import Fault, add_faults, data_error
 from .shapes import ignore_region, is_real, mask2polys, mask2rle, poly2mask, run_lengths, segm2rle, segm_fault
 from .large import parse_json
@@ -190,8 +190,8 @@ def files_below(
     *suffixes:str, # in lower case, such as .json
 )->list: # sorted paths
     "List the files with these suffixes in a folder and below it, hidden ones left out"
-    found = (f for f in Path(folder).rglob('*') if f.suffix.lower() in suffixes)
-    return sorted(f for f in found if not any(o.startswith('.') for o in f.relative_to(folder).parts))
+    return sorted(f for f in walk_files(folder) if f.suffix.lower() in suffixes)
+
 
 # %% ../nbs/08i_outlines.ipynb #n6ae0212
 def load_json_file(

@@ -17,7 +17,8 @@ from pycocotools import mask as mask_api
 from PIL import Image
 from fastcore.basics import patch
 from .core import DataError, write_json, write_text
-from .images import image_info, n_pages, open_image, open_stored, page_stem, split_page, turn_for, write_image
+from .images import image_info, n_pages, open_image, open_stored, page_stem
+from .images import split_page, turn_for, write_image
 from .tiff import write_tiff
 from .faults import Report, printable
 from .coco import ann2mask, category_fault, known_id, read_coco, region_left_out

@@ -164,8 +164,8 @@ def find_yolo(
     if source.is_file():
         is_yaml = source.suffix.lower() in ('.yaml','.yml')
         return [Part('yolo', source.parent, images, files=[source])] if is_yaml else []
-    file = yolo_yaml(source)
-    if file: return [Part('yolo', source, images, files=[file])]
+    file = next(filter(None, map(yolo_yaml, [source, *sorted(subfolders(source, 20))])), None)
+    if file: return [Part('yolo', file.parent, images, files=[file])]
     broken = [f for f in (source/'data.yaml', source/'data.yml') if f.is_file()] # reading will say how
     folders = [source, *subfolders(source, 50)]
     folders += [o for f in folders for o in (f/'labels', f/'obj_train_data') if o.is_dir()]
@@ -214,6 +214,8 @@ def _known_names(part, d, options): # number → name; empty if nobody names the
     if options.names is not None: return dict(enumerate(class_names(options.names)))
     if d: return yolo_names(d, part.files[0])
     root = Path(part.source)
+    above = next(filter(None, map(yolo_yaml, (root.parent, root.parent.parent))), None)
+    if above: return yolo_names(load_yolo_yaml(above), above)
     for folder in (root, root.parent, *subfolders(root, 20)):
         for name in ('classes.txt', 'obj.names', 'labels.txt'):
             if not (folder/name).is_file() or is_label_file(folder/name): continue
