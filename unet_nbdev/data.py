@@ -57,8 +57,8 @@ def _random_part(items, fraction, seed): # function of an Item: is it among a fr
     if not 0<fraction<1: raise DataError(f'valid={fraction}', 'Give a fraction between 0 and 1, such as 0.2')
     if not items: return lambda o: False
     if len(items)==1:
-        raise DataError('one image cannot train and validate', 'Cut it into tiles with their masks, and leave a strip '
-                        'between those of train/ and those of val/, or add another image', items[0].img)
+        raise DataError('one image cannot train and validate',
+                        'Cut it into tiles with their masks, and leave a strip between those of train/ and those of val/, or add another image', items[0].img)
     groups = [*group_members(items).values()]
     if len(groups)==1:
         raise DataError(f'all {len(items)} images belong to the group {items[0].group!r}, which is not split',
