@@ -21,7 +21,7 @@ from .faults import Report, printable
 from .coco import category_fault, read_coco
 from .layouts import ReadOptions
 from .items import scan
-from .masks import has_colour_ids, mask_values
+from .masks import colour_key, has_colour_ids, mask_values
 from .image_checks import FORMAT_SUFFIXES
 from .coco_checks import CocoPart, depends_on_lost, entry_ids, known_id, repair_annotation
 from .mask_checks import MaskPart, object_values, repair_mask, scan_masks
@@ -375,8 +375,9 @@ def _mask_classes(p, scan): # names of the classes that a mask file holds
     if p.value is not None: return p.codes.names*bool(object_values(scan))
     colours = has_colour_ids(p.codes)
     if scan.kind=='rgb' and not colours: return []
-    seen = {tuple(v) if colours else int(v) for v in np.asarray(mask_values(scan, colours)).tolist()}
-    return [name for name,k in zip(p.codes.names, p.codes.ids) if k in seen]
+    seen = {int(v) for v in mask_values(scan, colours)}
+    ids = [colour_key(k) if colours else int(k) for k in p.codes.ids]
+    return [name for name,k in zip(p.codes.names, ids) if k in seen]
 
 
 # %% ../nbs/14_repair.ipynb #n14lost
