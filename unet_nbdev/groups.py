@@ -35,7 +35,8 @@ def plain_name(
 )->str:
     "A path without its suffix and without the names of splits"
     folder,_,name = path.rpartition('/')
-    stem = _SPLIT.sub('', os.path.splitext(name)[0], count=1) if _SPLIT.match(name) else os.path.splitext(name)[0]
+    stem = os.path.splitext(name)[0]
+    if _SPLIT.match(stem): stem = _SPLIT.sub('', stem, count=1) or stem
     folders = [o for o in folder.split('/') if o and not _SPLIT.fullmatch(o)]
     return '/'.join([*folders, stem])
 
@@ -61,11 +62,13 @@ def groups_by_word(
     for j in range(3): # the first such word that repeats: of case12_day20_slice3 the case
         if sum(len(o)>j for o in found)<.9*len(names): return None
         for whole in (True,False): # with what stands before it, or the word alone
-            keys = [o[0 if whole else m[j].start():m[j].end()] if len(m)>j else o for o,m in zip(names, found)]
+            def key(o, m): return o[0 if whole else m[j].start():m[j].end()] if len(m)>j else o
+            keys = [*map(key, names, found)]
             if is_grouping(keys): return keys
 
 # %% ../nbs/08z_groups.ipynb #g015
-FIELDS = 'patient subject donor case animal specimen slide scene video clip sequence seq volume scan'.split() # of COCO images, with _id or without
+# fields of COCO images, with _id or without
+FIELDS = 'patient subject donor case animal specimen slide scene video clip sequence seq volume scan'.split()
 
 def groups_by_field(items:Items)->list|None: # group of each image
     "Group by a field of the COCO entry, such as patient_id or video_id"
@@ -111,7 +114,7 @@ def cut_at_number(
     return NameGroups(keys, counts, k)
 
 # %% ../nbs/08z_groups.ipynb #g023
-def _runs(values, most): # do sorted numbers run on in every group, with at most this many steps from one to the next?
+def _runs(values, most): # do sorted numbers run on in every group, in at most this many steps?
     step = math.gcd(*(b-a for v in values for a,b in pairwise(v)))
     gaps = [(v[-1]-v[0])/step/(len(v)-1) for v in values]
     return np.median(gaps)<=most
@@ -215,7 +218,7 @@ def counted_groups(
         if cut is None or not is_grouping(cut.keys, 3) or not counters_run(cut): continue
         if look_alike(items, cut.groups, k>1 and is_grid(cut)): return cut.keys
 
-def suggest_groups(items:Items)->tuple: # (group of each image, what says so); (None, '') if nothing is convincing
+def suggest_groups(items:Items)->tuple: # (group of each image, what says so); (None, '') if nothing does
     "Find groups by the fields and names of images, and by their looks"
     if len(items)<4: return None,''
     names = _common_part([plain_name(o) for o in relative_paths(items)])
@@ -230,7 +233,7 @@ def suggest_groups(items:Items)->tuple: # (group of each image, what says so); (
 # %% ../nbs/08z_groups.ipynb #g044
 def groups_by_pattern(
     items:Items,
-    pattern:str, # regular expression with a group, searched in the path below the folder that all images share
+    pattern:str, # regular expression with a group, searched below the folder that all images share
 )->list: # group of each image; empty where the pattern is not found
     "Group by what a pattern finds in the path"
     def found(paths): return [m and m[1] or '' for m in (re.search(pattern, o) for o in paths)]
@@ -246,7 +249,8 @@ def groups_by_table(
     "Look groups up in a table"
     table = {str(k):str(v) for k,v in table.items()}
     paths = relative_paths(items)
-    keys = [next((table[k] for k in (path, Path(path).name, Path(path).stem) if k in table), None) for path in paths]
+    def find(path): return next((table[k] for k in (path, Path(path).name, Path(path).stem) if k in table), None)
+    keys = [find(o) for o in paths]
     lost = [path for path,key in zip(paths, keys) if key is None]
     if not lost: return keys
     raise DataError(f'the table of groups lacks {len(lost)} of {len(items)} images, such as {lost[0]!r}',
@@ -300,7 +304,7 @@ def _given_groups(items, group): # group of each image, as the option `group` sa
 
 def group_items(
     items:Items,
-    group:str|Callable|dict|None=None, # pattern, function of an Item, table of file names, or 'no'; None: suggested
+    group:str|Callable|dict|None=None, # pattern, function of Item, table of names, or 'no'; None: suggested
 )->Items: # with their groups
     "Give each image its group, and note what was concluded"
     why,notes = '',[]
@@ -310,8 +314,8 @@ def group_items(
         keys,why = suggest_groups(items)
         if keys is None: keys,why = [o.group for o in items],'file'
         if len(set(keys))==1 and keys[0]:
-            notes = [f'all {len(items)} images are of {name_groups(keys[:1])}: validation images are its own, and '
-                     'scores will be better than on others (choose validation images with --valid)']
+            notes = [f'all {len(items)} images are of {name_groups(keys[:1])}: '
+                     'validation images are its own, and scores will be better than on others (choose validation images with --valid)']
             keys = ['']*len(items)
     res = items.new(replace(o, group=key) if key!=o.group else o for o,key in zip(items, keys))
     if group is None and any(keys): notes = [group_text(res, why)+' (--group no: each image on its own)']

@@ -39,7 +39,8 @@ def look_at(
     small = cv2.resize(to_rgb(img), to[::-1], interpolation=cv2.INTER_AREA)
     counts = np.bincount(msk.ravel(), minlength=256)
     areas = [cv2.connectedComponents((msk==k).astype(np.uint8))[0]-1 for k in range(1, len(codes.vocab))]
-    return dict(item=item, img=small, msk=msk, kind=f'{bands} × {8*img.dtype.itemsize} bit', counts=counts, areas=areas)
+    kind = f'{bands} × {8*img.dtype.itemsize} bit'
+    return dict(item=item, img=small, msk=msk, kind=kind, counts=counts, areas=areas)
 
 def look_at_some(
     items:Items,
@@ -47,7 +48,8 @@ def look_at_some(
 )->list: # of dicts
     "Look at images spread over the whole set"
     ks = np.unique(np.linspace(0, len(items)-1, most).round().astype(int)) if len(items) else []
-    with ThreadPoolExecutor(os.cpu_count()) as ex: return [o for o in ex.map(lambda k: look_at(items[k], items.codes), ks) if o]
+    with ThreadPoolExecutor(os.cpu_count()) as ex:
+        return [o for o in ex.map(lambda k: look_at(items[k], items.codes), ks) if o]
 
 # %% ../nbs/12d_overview.ipynb #o012
 def _usual(values): # the most frequent ones and how often they occur, as text
@@ -65,13 +67,14 @@ def describe_data(
     def text(s): return f'{s[1]}×{s[0]}'
     res = dict(images=str(len(items)))
     parts = Counter(o.split for o in items)
-    if len(parts)>1 or '' not in parts: res['split'] = ', '.join(f'{n} {s or "not divided"}' for s,n in parts.items())
+    if set(parts)!={''}: res['split'] = ', '.join(f'{n} {s or "not divided"}' for s,n in parts.items())
     groups = {o.group for o in items if o.group}
     if groups: res['groups'] = str(len(groups))
-    one = len(set(sizes))==1
-    res['size (width×height)'] = text(areas[0]) if one else f'{text(areas[0])} to {text(areas[-1])}, {len(set(sizes))} sizes; usual: {_usual(map(text, sizes))}'
-    res['files'] = _usual(o.img.suffix.lower() for o in items)
-    if seen: res['channels × depth'] = _usual(o['kind'] for o in seen)
+    n,size = len(set(sizes)),text(areas[0])
+    if n>1: size = f'{size} to {text(areas[-1])}, {n} sizes; usual: {_usual([*map(text, sizes)])}'
+    res['size (width×height)'] = size
+    res['files'] = _usual([o.img.suffix.lower() for o in items])
+    if seen: res['channels × depth'] = _usual([o['kind'] for o in seen])
     if items.bad: res['left out'] = str(len(items.bad))
     return res
 
@@ -117,11 +120,14 @@ def _fact_table(facts): # HTML
     rows = ''.join(f'<tr><th>{html.escape(k)}</th><td>{html.escape(v)}</td></tr>' for k,v in facts.items())
     return f'<table>{rows}</table>'
 
+_DOT = 'display:inline-block;width:.8em;height:.8em;margin-right:.5em'
+
 def _class_table(rows, codes): # HTML, with the colour of each class
     table = html_table(rows)
     for name,color in zip(codes.vocab, codes.colors):
         cell = f'<td>{html.escape(name)}</td>'
-        dot = f'<span style="display:inline-block;width:.8em;height:.8em;margin-right:.5em;background:rgb{tuple(map(int, color))}"></span>'
+        colour = f'rgb{tuple(map(int, color))}'
+        dot = f'<span style="{_DOT};background:{colour}"></span>'
         table = table.replace(cell, cell.replace('<td>', f'<td style="white-space:nowrap">{dot}'), 1)
     return table
 
@@ -135,7 +141,7 @@ def overview_html(
     facts = _fact_table(describe_data(items, seen))
     if not seen: return facts
     classes = _class_table(describe_labels(items, seen), items.codes)
-    part = f'<p>Measured on {len(seen)} of {len(items)} images, scaled to {SIDE} pixels.</p>' if len(seen)<len(items) else ''
+    part = f'<p>Measured on {len(seen)} of {len(items)} images, scaled to {SIDE} pixels.</p>'
     def picture(o): return overlay(o['img'], o['msk'], items.codes, alpha=.3, legend=False)
     pics = ''.join(img_tag(picture(o), o['item'].img.name) for o in choose_samples(seen, n))
     return f'{facts}<div class="card">{pics}</div>{classes}{part}'
