@@ -16,6 +16,7 @@ import json, math, os, re
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from urllib.parse import unquote
 import numpy as np, cv2
@@ -445,7 +446,8 @@ def _unhashed_stem(name): # Label Studio puts eight hexadecimal digits before th
 _LIKENESS = [*(partial(_tail_of, n=n) for n in (3,2,1)), _stem_of, _unhashed_stem] # strictest first
 
 def _files_below(folder): # {path relative to the folder: path} of its images, hidden ones left out
-    files = [f for f in Path(folder).rglob('*') if f.suffix.lower() in IMAGE_SUFFIXES]
+    below = islice(Path(folder).rglob('*'), 300_000)            # a home folder may hold anything
+    files = [f for f in below if f.suffix.lower() in IMAGE_SUFFIXES]
     files = {f.relative_to(folder).as_posix():f for f in files}
     return {name:f for name,f in files.items() if not any(o.startswith('.') for o in name.split('/'))}
 

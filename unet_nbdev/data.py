@@ -59,8 +59,8 @@ def _random_part(items, fraction, seed): # function of an Item: is it among a fr
     if not 0<fraction<1: raise DataError(f'valid={fraction}', 'Give a fraction between 0 and 1, such as 0.2')
     if not items: return lambda o: False
     if len(items)==1:
-        raise DataError('one image cannot train and validate', 'Cut it into tiles with their masks, and leave a strip '
-                        'between those of train/ and those of val/, or add another image', items[0].img)
+        raise DataError('one image cannot train and validate',
+                        'Cut it into tiles with their masks, and leave a strip between those of train/ and those of val/, or add another image', items[0].img)
     groups = [*group_members(items).values()]
     if len(groups)==1:
         raise DataError(f'all {len(items)} images belong to the group {items[0].group!r}, which is not split',
@@ -682,7 +682,7 @@ def _values_near_objects(item, codes, img): # img (H,W,n_in) → (n,n_in) values
     values = img[near]
     return values[::len(values)//4000+1]
 
-def _sample_values(item, codes, n_in, bands): # (type, (n,n_in) values, those near objects); None if the image cannot be read
+def _sample_values(item, codes, n_in, bands): # (type, (n,n_in) values, those near objects), or None
     try: raw = open_image(item.img, item.sz)
     except DataError: return None # named when it is loaded for training
     probe = Prep(n_in=n_in, mean=[.5]*n_in, std=[.5]*n_in, bands=bands)
@@ -721,9 +721,11 @@ def choose_values(
     return _choose_window(sample(most), norm)
 
 def _choose_window(seen, norm): # → (arguments of Prep, reason), from what _sample_values gave
+    if not seen: raise DataError('no image has values to measure', "Check the images, or give window='low,high'")
     kinds = Counter(kind for kind,*_ in seen).most_common()
     names = ' and '.join(kind for kind,_ in kinds)
-    if norm is None and len(kinds)>1 and 'uint8' in dict(kinds): return dict(norm='image', dtype=kinds[0][0]),f'{names} mixed: each image is stretched'
+    stretch = dict(norm='image', dtype=kinds[0][0])
+    if norm is None and len(kinds)>1 and 'uint8' in dict(kinds): return stretch,f'{names} mixed: each image is stretched'
     low,high = _percentiles(np.concatenate([v for _,v,_ in seen]), .5, 99.5)
     own = np.array([np.diff(_percentiles(v, .5, 99.5), axis=0)[0] for _,v,_ in seen])
     span = float(np.median((own/(high-low)).mean(1)))
@@ -737,9 +739,10 @@ def _choose_window(seen, norm): # → (arguments of Prep, reason), from what _sa
         if levels<FEW_LEVELS and norm in (None,'window'):
             chosen,low,high = 'window',a-(b-a)/2,b+(b-a)/2
             why += f'; objects and what surrounds them fill {levels:.1f} of 256 levels'
-    if chosen=='image': return dict(norm='image', dtype=kinds[0][0]),f'{why}: each image is stretched to its own range'
+    if chosen=='image': return stretch,f'{why}: each image is stretched to its own range'
     low,high = ([float(f'{v:.5g}') for v in o] for o in (low, high))
-    return dict(norm='window', low=low, high=high, dtype=kinds[0][0]),f'{why}: window from {min(low):g} to {max(high):g} for all'
+    why += f': window from {min(low):g} to {max(high):g} for all'
+    return dict(norm='window', low=low, high=high, dtype=kinds[0][0]),why
 
 
 # %% ../nbs/16_data.ipynb #c048
@@ -781,8 +784,8 @@ def choose_prep(
     n = len(bands) if bands else count_channels(some)
     items.notes[:] = some.notes
     n_in = 3 if n==1 else n # grey is repeated, as pretrained encoders expect
-    if window: values,reason = dict(norm='window', low=[window[0]]*n_in, high=[window[1]]*n_in, dtype=_usual_type(some)),'given'
-    else: values,reason = choose_values(items, n_in, bands, norm)
+    values,reason = ({},'given') if window else choose_values(items, n_in, bands, norm)
+    if window: values = dict(norm='window', low=[window[0]]*n_in, high=[window[1]]*n_in, dtype=_usual_type(some))
     if why is not None: why |= dict(norm=reason, n_in=next((s for s in items.notes if '(--bands' in s), None))
     kw = dict(n_in=n_in, mean=[.5]*n_in, std=[.5]*n_in, bands=bands, **values)
     if size: return Prep('letterbox', size, **kw)

@@ -108,7 +108,7 @@ def check_groups(
     report:Report, # to add to
     source:Path,   # where the data is
 ):
-    "Report patients, videos or scenes with images in training and in validation, and copies of single pictures"
+    "Report patients, videos or scenes that a split parts, and copies of single pictures"
     items = [] if report.items is None else report.items
     leak = leak_text(items)
     if leak: report.add('leakage', leak, file=source)
@@ -311,7 +311,7 @@ _DRAW = dict(annotations=annotation_pictures, images=image_pictures, masks=mask_
 def pictures(self:Report,
     f:Finding, # one of `findings`
 )->list: # of (caption, (h,w,3) uint8)
-    "Show a finding in pictures, before and after repair, or two images next to one another; none where nothing can be drawn"
+    "Show a finding in pictures, before and after repair, or the two images that it is about; none if it cannot be drawn"
     try:
         if f.twin: return [self._named_picture(o) for o in (f.at, f.twin)]
         if f.at is None or f.at.group not in _DRAW: return []
@@ -348,13 +348,13 @@ def _card(f, pics): # → HTML
 @patch
 def checked(self:Report)->list: # of lines
     "Say what was looked at"
-    n_anns,n_masks = (sum(len(g(p)) for p in self.parts if isinstance(p, o)) for o,g in
-                      ((CocoPart, lambda p: p.d['annotations']), (MaskPart, lambda p: p.pairs)))
-    lines = [f'{self.n} image files: each was decoded; checksums, suffix, orientation, channels, bits, blank pictures',
-             'Pictures that occur twice, also scaled, brighter or compressed again; in training and validation above all',
+    n_anns = sum(len(p.d['annotations']) for p in self.parts if isinstance(p, CocoPart))
+    n_masks = sum(len(p.pairs) for p in self.parts if isinstance(p, MaskPart))
+    lines = [f'{self.n} image files: decoded; checksum, suffix, orientation, channels, bits, blank pictures',
+             'Pictures that occur twice, also smaller, brighter or compressed again',
              'Groups such as patients, slides and videos, by fields, names and looks: does a split part them?']
-    if n_anns: lines.append(f'{n_anns} annotations: image, class, outline, area, box, run lengths; is one listed twice?')
-    if n_masks: lines.append(f'{n_masks} masks: size, values, soft edges, palettes; are they empty or full?')
+    if n_anns: lines.append(f'{n_anns} annotations: image, class, outline, area, box, run lengths, repetition')
+    if n_masks: lines.append(f'{n_masks} masks: size, values, soft edges, palettes, empty and full masks')
     return lines
 
 def _list(lines): # → HTML

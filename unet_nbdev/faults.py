@@ -79,7 +79,8 @@ add_faults(
           'keep one; both have the same annotations', removes=True),
     Fault('train and valid', 'error', 'The same picture is in training and in validation, which makes scores too good',
           'Keep it in only one of them', 'remove it from training', removes=True),
-    Fault('leakage', 'warning', 'Images of training and validation show the same thing, which makes scores too good',
+    Fault('leakage', 'warning',
+          'Images of training and validation show the same thing, which makes scores too good',
           'Keep images that belong together in one of them: name their groups with group, or move them'))
 
 # %% ../nbs/03_faults.ipynb #nc332f5f
@@ -275,7 +276,8 @@ class Report:
         fault = FAULTS[kind]
         safe = bool(safe and fault.repair)
         fix = f'{fault.fix} (repair: {fault.repair})' if safe else fault.fix
-        self.findings.append(Finding(kind, fault.severity, printable(what), fix, file, ids or {}, safe, at, twin))
+        what = printable(what)
+        self.findings.append(Finding(kind, fault.severity, what, fix, file, ids or {}, safe, at, twin))
 
     def __len__(self): return len(self.findings)
 
@@ -354,4 +356,5 @@ def to_dict(self:Report)->dict:
         file = printable(str(f.file or ''))
         return dict(kind=f.kind, severity=f.severity, what=f.what, fix=f.fix, file=file, ids=f.ids, safe=f.safe)
     counts = {s:self.count(s) for s in SEVERITIES}
-    return dict(images=self.n, **counts, notes=list(map(printable, self.notes)), findings=[plain(f) for f in self.findings])
+    notes = [printable(o) for o in self.notes]
+    return dict(images=self.n, **counts, notes=notes, findings=[plain(f) for f in self.findings])

@@ -319,5 +319,6 @@ def check_near_copies(
         twin = '/'.join(q.paths[other].parts[-2:])
         split = p.split_of(k)=='train' and q.split_of(other)=='valid'
         where = 'which is in validation' if split else 'and a random split may part them'
-        report.add_at(p, 'images', k, 'leakage', f'nearly the same picture as {twin}, {where}', False, Place(q.i, 'images', other))
+        what = f'nearly the same picture as {twin}, {where}'
+        report.add_at(p, 'images', k, 'leakage', what, twin=Place(q.i, 'images', other))
 

@@ -186,7 +186,7 @@ def read_items(
     roi:Path|None=None,           # for masks: folder of masks of the field of view; what lies outside is IGNORE
     mask_name:str|None=None,      # name of an image's mask, such as '{stem}_manual1.gif'; None: learned from the names
     pages:str|None=None,          # pages of image stacks to use, such as '0:10' or '0,5'; None: all
-    group:str|Callable|dict|None=None, # patient, slide or scene of an image: pattern searched in its path, function of an Item, or table of file names; 'no': none; None: suggested by the data
+    group:str|Callable|dict|None=None, # patient, slide or scene: pattern, function or table; see group_items
     quiet:bool=False,             # do not print what was concluded from the data
     strict:bool=False,            # stop at the first thing that cannot be used instead of leaving it out
     max_bad:float=0.05,           # stop if a larger share cannot be used

@@ -10,7 +10,7 @@ __all__ = ['RESERVED', 'Shape', 'flat_ring', 'cut_rle', 'polys2segm', 'loose_box
 # %% ../nbs/08i_outlines.ipynb #n7155a30
 import os, shutil
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 import cv2, numpy as np
 from pycocotools import mask as _mu

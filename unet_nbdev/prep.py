@@ -192,16 +192,17 @@ def as_bytes(
 
 # %% ../nbs/15_prep.ipynb #nv15a11
 @patch
-def _in_trained_units(self:Prep, img, few): # img with the numbers that the window is for; few: valid pixels of the whole image
+def _in_trained_units(self:Prep, img, few): # img in the units of the window; few: valid pixels of the whole image
     if img.dtype.name==self.dtype or not few.size: return img
     top = max(self.high)
-    scale = 1
-    if img.dtype.kind=='f' and self.dtype in ('uint8','uint16') and top>1 and _is_unit(few): scale = np.iinfo(self.dtype).max
-    if img.dtype in (np.uint8, np.uint16) and self.dtype.startswith('float') and top<=1: scale = 1/np.iinfo(img.dtype).max
+    scale,counts = 1,('uint8','uint16')
+    if img.dtype.kind=='f' and self.dtype in counts and top>1 and _is_unit(few): scale = np.iinfo(self.dtype).max
+    if img.dtype.name in counts and self.dtype.startswith('float') and top<=1: scale = 1/np.iinfo(img.dtype).max
     x = few.reshape(-1, self.n_in)*np.float32(scale)
     if ((x>=self.low)&(x<=self.high)).mean()<.01:
-        raise DataError(f'{img.dtype} values from {few.min():g} to {few.max():g}, while the network was trained on {self.dtype} '
-                        f'from {min(self.low):g} to {top:g}', 'Give the values that it was trained on')
+        found = f'{img.dtype} values from {few.min():g} to {few.max():g}'
+        raise DataError(f'{found}, while the network was trained on {self.dtype} from {min(self.low):g} to {top:g}',
+                        'Give the values that it was trained on')
     return img if scale==1 else img*np.float32(scale)
 
 

@@ -30,7 +30,10 @@ from .name_tables import find_name_table
 from .mask_checks import MaskPart, object_values, repair_mask, scan_masks
 from .layouts import ReadOptions
 from .items import scan
-from .masks import has_colour_ids, mask_values
+from .masks import colour_key, has_colour_ids, mask_values
+from .image_checks import FORMAT_SUFFIXES
+from .coco_checks import CocoPart, depends_on_lost, entry_ids, known_id, repair_annotation
+from .mask_checks import MaskPart, object_values, repair_mask, scan_masks
 from .doctor import open_parts
 
 # %% ../nbs/14_repair.ipynb #n907e085
@@ -310,7 +313,7 @@ def nothing_left(
     "Make the error for a data set of which nothing can be used"
     outside = [o for o in log if o['kind']=='outside file']
     if outside:
-        what = f'{len(outside)} images are not copied, because they lie outside the data set; the first {outside[0]["what"]}'
+        what = f'{len(outside)} images are not copied; the first {outside[0]["what"]}'
         return DataError(what, 'Move them into its folder, or give their folder with images', file)
     what = 'no image can be used, so nothing is left after repair'
     return DataError(what, 'Correct the data by hand', file)
@@ -329,9 +332,10 @@ def lost_classes(
     after.parts = open_parts(after, scan(copy), copy, ReadOptions(names=names, void=void, max_bad=1))
     scan_masks(after)
     for p in after.parts:
-        if masks and isinstance(p, MaskPart): p.codes,p.value = masks.codes,masks.value # the same values, the same names
+        if masks and isinstance(p, MaskPart): p.codes,p.value = masks.codes,masks.value # values keep their names
     left = class_counts(after.parts)
-    lost = [f'class {name!r} is lost: none of its {n} annotations can be used' for name,n in before.items() if not left[name]]
+    gone = {name:n for name,n in before.items() if not left[name]}
+    lost = [f'class {name!r} is lost: none of its {n} annotations can be used' for name,n in gone.items()]
     if before and not left: return ['every object is lost: the copy holds nothing but background', *lost]
     return lost
 
@@ -456,15 +460,16 @@ def _mask_classes(p, scan): # names of the classes that a mask file holds
     if p.value is not None: return p.codes.names*bool(object_values(scan))
     colours = has_colour_ids(p.codes)
     if scan.kind=='rgb' and not colours: return []
-    seen = {tuple(v) if isinstance(v, (tuple,list,np.ndarray)) else int(v) for v in mask_values(scan, colours)}
-    return [name for name,k in zip(p.codes.names, p.codes.ids) if (tuple(k) if colours else k) in seen]
+    seen = {int(v) for v in mask_values(scan, colours)}
+    ids = [colour_key(k) if colours else int(k) for k in p.codes.ids]
+    return [name for name,k in zip(p.codes.names, ids) if k in seen]
 
 
 # %% ../nbs/14_repair.ipynb #n172f043
 def repair_items(
     report:Report, # of `check_items`
     out:str|Path, # new folder for the repaired copy
-)->list: # what was done: dicts of kind, done ('repaired', 'removed', 'left out', 'unchanged', 'lost'), what, file, ids
+)->list: # dicts of kind, done (repaired, removed, left out, unchanged, lost), what, file, ids
     "Write a copy of the data with every safe repair, without what cannot be used"
     out = Path(out).resolve()
     check_target(report, out)
@@ -476,7 +481,8 @@ def repair_items(
             if isinstance(p, CocoPart): repair_coco(report, p, tmp, tag, log)
             else: repair_pairs(report, p, tmp, log)
         log.add(f for f in report.findings if not f.at and f.severity!='info')
-        for what in lost_classes(report, tmp): log.append(dict(kind='lost class', done='lost', what=what, file='', ids={}))
+        for what in lost_classes(report, tmp):
+            log.append(dict(kind='lost class', done='lost', what=what, file='', ids={}))
         write_json(tmp/'doctor'/'changes.json', log)
         tmp.chmod(0o755) # mkdtemp makes it private
         if out.exists(): out.rmdir()
