@@ -537,7 +537,7 @@ def open_stored(
     with data_errors(path):
         if reader_of(file) is PICTURE and is_tiff(file):
             found = read_tiff(file, page)
-            return turn_upright(found.pixels, found.orientation),found.colours
+            if not found.cmyk: return turn_upright(found.pixels, found.orientation),found.colours
         indices = _palette_pixels(file, page) if reader_of(file) is PICTURE else None
         if indices is not None: return indices
     return open_image(path),None

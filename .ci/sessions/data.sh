@@ -7,6 +7,11 @@ real_doctor() { # no false alarm
   local d; for d in coco-mini nuclei membrane; do timeout 300 unet_doctor --data "$data/$d" | tee doctor.txt; ! grep -E '^(error|warning)' doctor.txt; done
 }
 real_sets() { use user; cd "$tmp"; timeout 600 python "$top/.ci/real.py" "$data"; } # with no option but the folder
+cases() { # data as people have it
+  use user; cd "$tmp"
+  [ -d "$data/../cases" ] || { say 'SKIPPED: no cases'; return 0; }
+  timeout 600 python "$top/.ci/cases.py" "$data/../cases"; say "$(tail -n 1 "$log")"
+}
 nuclei() {
   use user; mkdir -p "$tmp/d"; cd "$tmp/d"
   local d=(--images "$data/nuclei/images" --masks "$data/nuclei/masks" --valid 'val_*')
@@ -26,5 +31,6 @@ coco_mini() {
 
 step 'real data: doctor' after 'install for users' : real_doctor
 step 'real data: read as it is' after 'install for users' : real_sets
+step 'real data: cases' after 'install for users' : cases
 step 'real data: nuclei' after 'install for users' : nuclei
 step 'real data: coco-mini' after 'install for users' : coco_mini
