@@ -23,7 +23,6 @@ from .core import IGNORE, Codes, DataError, Item, Items, atomic, write_csv, writ
 from .core import write_text
 from .images import image_files, nodata_of, page_stem, split_page, write_image
 from PIL import Image
-from .coco import category_ids
 from .exporters import ANNOTATION_WRITERS, EXPORTS
 from .settings import Options, option
 from .show import overlay

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 import unet_nbdev
 from .core import DataError, write_json
-from .settings import DataSettings, SearchSettings, Settings, option, read_settings, reused
+from .settings import DataSettings, SearchSettings, Settings, read_settings, reused
 from .console import check_file_path, check_folder_path, check_positive, command, name_left_out
 
 # %% ../nbs/39_cli.ipynb #c018

@@ -17,7 +17,7 @@ import numpy as np
 from fastcore.basics import patch
 from pycocotools import mask as mask_api
 from .core import DataError
-from .images import IMAGE_SUFFIXES, image_info
+from .images import IMAGE_SUFFIXES
 from .faults import Report, Symptom
 from .shapes import mask2segm
 from .large import count_crowds

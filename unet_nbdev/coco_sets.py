@@ -9,8 +9,8 @@ __all__ = ['COCO', 'find_coco_sets', 'coco_parts', 'read_coco_sets']
 from pathlib import Path
 from .core import Codes, DataError, Items
 from .coco import COCO_PLACES, coco_files, find_coco, read_coco, read_coco_files
-from .layouts import Layout, Part, ReadOptions, join_items
-from .labelme import find_labelme, is_labelme
+from .layouts import Layout, Part, ReadOptions
+from .labelme import find_labelme
 from .large import grep_file
 
 # %% ../nbs/08h_coco_sets.ipynb #n002a5d7

@@ -20,7 +20,7 @@ from .shapes import mask2polys
 from .coco import ann2mask, items2coco, known_id, plain_anns
 from .masks import open_raw_mask
 from .layouts import Part, ReadOptions, group_lone_files, split_pattern
-from .mask_folders import page_pairs, pair_files, pair_part
+from .mask_folders import page_pairs, pair_part
 from .groups import group_items, leak_text
 from .items import add_roi, layout_named, scan
 from .pages import html_body, img_tag, write_page

@@ -16,7 +16,7 @@ from .core import DataError, Items, brief, is_file_name
 from .faults import data_error
 from .shapes import is_image_size, is_real
 from .large import grep_file, parse_json
-from .layouts import Layout, Part, ReadOptions, find_images, folder_splits, holds_images
+from .layouts import Layout, Part, ReadOptions, find_images, holds_images
 from .layouts import result_or_error, unused_images
 from .outlines import Shape, collect_outlined, draw_shapes, flat_ring, shown_size
 

@@ -17,17 +17,16 @@ from itertools import islice
 from pathlib import Path
 import numpy as np
 from PIL import Image
-from .core import Codes, DataError, Item, Items, atomic, brief, check_bad, is_file_name
+from .core import Codes, DataError, Item, Items, atomic, brief, is_file_name
 from .core import write_json
 from .images import exif_orientation, image_size, walk_files
 from .faults import Fault, add_faults, data_error
 from .shapes import ellipse_points, ignore_region, is_image_size, mask2keyholes, mask2rle, segm2rle
 from .large import grep_file
 from .coco import ann2mask, ignore_region
-from .mask_codes import class_names
 from .layouts import Layout, Part, ReadOptions, collect_items, find_images, fit_size
 from .layouts import folder_splits, holds_images, keep_bad, result_or_error
-from .layouts import same_name_error, subfolders, unique_ids, unused_images
+from .layouts import same_name_error, unique_ids, unused_images
 from .drawings import RESERVED_LABELS, Shape, as_number, class_anns, encoding_notes, label_ids
 from .drawings import labelled_anns, load_json, one_polygon, path_tails, relative_names
 from .drawings import shape_box, upper_folders

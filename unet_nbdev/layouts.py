@@ -19,8 +19,8 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from itertools import count, islice
 from pathlib import Path
-from .core import Codes, DataError, Item, Items, brief, check_bad, part_of
-from .images import IMAGE_SUFFIXES, exif_orientation, folder_entries, image_info, image_size
+from .core import Codes, DataError, Item, Items, brief, check_bad
+from .images import IMAGE_SUFFIXES, folder_entries, image_info, image_size
 from .images import page_stem, walk_files
 from .faults import data_error
 from .mask_codes import class_names

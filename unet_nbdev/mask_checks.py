@@ -17,9 +17,9 @@ import cv2, numpy as np
 from fastcore.basics import patch
 from .core import Codes, DataError, IGNORE
 from .faults import FAULTS, Place, Report, Symptom
-from .masks import NODATA, MaskFile, has_colour_ids, label_values, list_values, mask_values
+from .masks import NODATA, MaskFile, has_colour_ids, list_values, mask_values
 from .masks import open_mask, open_raw_mask, scan_mask, value_table
-from .mask_codes import MaskSet, class_names, infer_codes, mask_kind, name_values, void_values
+from .mask_codes import class_names, infer_codes, mask_kind, void_values
 from .name_tables import infer_set_codes
 from .layouts import fit_size, folder_splits
 from .image_checks import CheckedPart, file_digest

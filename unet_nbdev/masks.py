@@ -14,7 +14,7 @@ from pathlib import Path
 import cv2, numpy as np
 from PIL import Image
 from .core import Codes, DataError, IGNORE
-from .images import nodata_of, open_stored, split_page, stored_colours, unreadable_image
+from .images import nodata_of, open_stored, split_page, stored_colours
 from .faults import data_error
 
 # %% ../nbs/07_masks.ipynb #n9f02a5d

@@ -14,7 +14,7 @@ from .core import Codes, DataError, Items, brief
 from .faults import data_error
 from .large import grep_file
 from .coco import category_ids
-from .layouts import Layout, Part, ReadOptions, folder_splits, result_or_error, same_name_error
+from .layouts import Layout, Part, ReadOptions, result_or_error, same_name_error
 from .layouts import subfolders, unused_images
 from .outlines import Shape, ann_polys, collect_outlined, draw_shapes, files_below, flat_ring
 from .outlines import images_of_files, load_json_file, plain_anns, shown_size, write_folder

@@ -16,7 +16,7 @@ from .core import DataError, Items, brief, is_file_name
 from .faults import data_error
 from .shapes import is_image_size, mask2rle
 from .large import grep_file
-from .layouts import Layout, Part, ReadOptions, find_images, folder_splits, holds_images
+from .layouts import Layout, Part, ReadOptions, find_images, holds_images
 from .layouts import images_in, is_image
 from .layouts import result_or_error, subfolders
 from .outlines import Shape, collect_outlined, draw_shapes, files_below, flat_ring

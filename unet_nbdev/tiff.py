@@ -10,7 +10,6 @@ __all__ = ['TIFF_STARTS', 'pixel_limit', 'check_pixels', 'truncated_error', 'che
 # %% ../nbs/01a_tiff.ipynb #n1a00003
 import importlib.util, logging, os, threading, time, zlib
 from contextlib import contextmanager
-from itertools import product
 from math import prod
 from typing import NamedTuple
 import numpy as np, tifffile

@@ -12,11 +12,11 @@ import json, os, re, shutil
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from .core import Codes, DataError, Items, brief, part_of
+from .core import Codes, DataError, Items, brief
 from .faults import data_error
 from .coco import category_ids
 from .mask_codes import class_names
-from .layouts import Layout, Part, ReadOptions, folder_splits, images_in, is_image, list_images
+from .layouts import Layout, Part, ReadOptions, is_image, list_images
 from .layouts import result_or_error, same_name_error, subfolders
 from .outlines import Shape, collect_outlined, draw_shapes, one_polygon, plain_anns, shown_size
 from .outlines import write_folder
