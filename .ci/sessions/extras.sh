@@ -15,7 +15,7 @@ torch_free() { # an exported model where there is no torch: the wheel alone, and
   unet_export --model demo/calibrated.pth --out demo/model.onnx
   unet_predict --model demo/model.pth --precision fp32 --input "$tmp/t/folder/images" --output with --mask
   venv bare
-  pip install --no-deps "$tmp"/wheel/*.whl; pip install numpy opencv-python-headless pillow fastcore pycocotools onnxruntime matplotlib
+  pip install --no-deps "$tmp"/wheel/*.whl; pip install numpy opencv-python-headless pillow fastcore pycocotools tifffile onnxruntime matplotlib
   if python -c 'import torch' 2>/dev/null; then die 'torch is there'; fi
   unet_predict --model demo/model.onnx --input "$tmp/t/folder/images" --output without --mask --objects --cover 0.9
   has without/objects.csv without/val_6_cover.png
