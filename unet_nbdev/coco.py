@@ -845,6 +845,8 @@ def _settle_broken(part, broken, szs, cats, want): # read what is in other words
         else: lost.setdefault(itm.id, ann)
     _add_annotations(part, more, lost)
 
+
+# %% ../nbs/06_coco.ipynb #nf3boxs0
 def _add_annotations(part, more, lost): # more annotations of some items; others are lost
     for o in part.items:
         if o.id in lost: part.bad.append(_lost_image(o, lost[o.id]))

@@ -702,6 +702,8 @@ def _percentiles(values, *q): # per channel; the last is above the first
     res[-1] = np.where(res[-1]>res[0], res[-1], res[0]+1)
     return res
 
+
+# %% ../nbs/16_data.ipynb #nv16a08s0
 def choose_values(
     items:Items,          # from read_items
     n_in:int=3,           # channels that the network takes
@@ -720,6 +722,8 @@ def choose_values(
         return dict(norm=norm or 'fixed'),'8-bit values are kept as they are'
     return _choose_window(sample(most), norm)
 
+
+# %% ../nbs/16_data.ipynb #nv16a08s1
 def _choose_window(seen, norm): # → (arguments of Prep, reason), from what _sample_values gave
     if not seen: raise DataError('no image has values to measure', "Check the images, or give window='low,high'")
     kinds = Counter(kind for kind,*_ in seen).most_common()
@@ -771,6 +775,8 @@ def count_channels(
         if not any('(--bands' in s for s in items.notes): items.notes.append(note)
     return max(counts) if len(counts)>1 else 3
 
+
+# %% ../nbs/16_data.ipynb #c048s0
 def choose_prep(
     items:Items,          # from read_items
     size:int|None=None,   # long side in pixels; None: own scale or 384, by the images
@@ -791,6 +797,7 @@ def choose_prep(
     if size: return Prep('letterbox', size, **kw)
     small = np.median([max(o.sz) for o in items])<=512
     return Prep(**kw) if n==1 or small else Prep('letterbox', 384, **kw)
+
 
 # %% ../nbs/16_data.ipynb #c051
 def _choose_workers(samples, cuda): # number of processes that augment

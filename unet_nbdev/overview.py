@@ -78,6 +78,8 @@ def describe_data(
     if items.bad: res['left out'] = str(len(items.bad))
     return res
 
+
+# %% ../nbs/12d_overview.ipynb #o012s0
 def describe_labels(
     items:Items,
     seen:list, # from `look_at_some`
@@ -96,6 +98,7 @@ def describe_labels(
         else: row['areas per image'] = f'{np.mean(areas):.1f}' if k else ''
         rows.append(row)
     return rows
+
 
 # %% ../nbs/12d_overview.ipynb #o014
 def choose_samples(
