@@ -4,12 +4,11 @@
 
 # %% auto #0
 __all__ = ['COCO_PLACES', 'printable_id', 'ann_ids', 'ann2rle', 'ann2mask', 'category_ids', 'anns2mask', 'anns2objects',
-           'drawing_order', 'visible_anns', 'plain_anns', 'masks2anns', 'whole_number', 'readable_categories',
-           'category_fault', 'image_entry_fault', 'locate_images', 'split_of_file', 'find_image_dir',
-           'drop_root_category', 'join_categories', 'size_as_seen', 'readable_entry', 'annotation_fault', 'known_id',
-           'plain_segmentation', 'readable_annotation', 'region_left_out', 'is_normalised', 'scale_normalised',
-           'crowds_that_are_objects', 'read_coco_files', 'read_coco', 'coco_files', 'find_coco', 'visible_annotations',
-           'items2coco', 'write_coco']
+           'drawing_order', 'visible_anns', 'masks2anns', 'whole_number', 'readable_categories', 'category_fault',
+           'image_entry_fault', 'locate_images', 'split_of_file', 'find_image_dir', 'drop_root_category',
+           'join_categories', 'size_as_seen', 'readable_entry', 'annotation_fault', 'known_id', 'plain_segmentation',
+           'readable_annotation', 'region_left_out', 'is_normalised', 'scale_normalised', 'crowds_that_are_objects',
+           'read_coco_files', 'read_coco', 'coco_files', 'find_coco', 'visible_annotations', 'items2coco', 'write_coco']
 
 # %% ../nbs/06_coco.ipynb #c002
 import json, math, os, re
@@ -204,22 +203,6 @@ def visible_anns(
         if seen[i]<_mu.area(rle): ann = dict(ann, segmentation=mask2segm(top.T==i))
         res.append((value, {k:v for k,v in ann.items() if k!='unet_layer'}))
     return res
-
-
-# %% ../nbs/06_coco.ipynb #t06d0006
-def plain_anns(
-    anns:list,   # COCO annotations of one image
-    sz:tuple,    # (height, width) of the image
-    codes:Codes, # classes; other categories are left out
-)->list: # annotations without unet_role and unet_layer
-    "Say in COCO's own terms what annotations of other tools say: no hole, no order, ignored pixels as crowds"
-    res = []
-    for value,ann in visible_anns(anns, sz, codes):
-        if ann.pop('unet_role', None) is None: res.append(ann)
-        else:
-            crowd = dict(iscrowd=1, segmentation=mask2rle(ann2mask(ann, sz)))
-            res += [ann | crowd | dict(category_id=i) for i in category_ids(codes)]
-    return [dict(a, id=i) for i,a in enumerate(res, 1)]
 
 
 # %% ../nbs/06_coco.ipynb #c046

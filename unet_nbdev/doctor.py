@@ -17,7 +17,7 @@ from .core import Codes, DataError, Item, Items
 from .images import open_image, open_picture, split_page
 from .faults import Finding, Report
 from .shapes import mask2polys
-from .coco import ann2mask, items2coco, known_id, plain_anns
+from .coco import ann2mask, items2coco, known_id
 from .masks import open_raw_mask
 from .layouts import Part, ReadOptions, group_lone_files, split_pattern
 from .mask_folders import page_pairs, pair_part
@@ -28,7 +28,7 @@ from .show import overlay, to_rgb
 from .image_checks import CheckedPart, check_copies, check_files, check_near_copies
 from .coco_checks import CocoPart, box_corners, check_annotations, check_categories
 from .coco_checks import check_entries, check_same_categories, check_same_images, entry_ids
-from .coco_checks import is_among, is_finite_number, known_id, note_crowds
+from .coco_checks import is_among, is_finite_number, note_crowds
 from .overview import overview_html
 from .coco_checks import note_objects, note_unlisted, open_coco, repair_annotation
 from .mask_checks import MaskPart, check_masks, check_pair_sizes, repair_mask, scan_masks
@@ -67,13 +67,10 @@ def open_items(
             parts.append(MaskPart(pairs=pairs, dir=Path(folder), split=split, codes=some.codes))
         else:
             folder = Path(os.path.commonpath([o.absolute().parent for o in paths]))
-            plain = some.new(replace(o, anns=plain_anns(o.anns, o.sz, some.codes)) if _has_roles(o) else o for o in some)
-            d = items2coco(plain, some.codes, folder)[0]
+            d = items2coco(some, some.codes, folder)[0]
             parts.append(CocoPart(d=d, file=Path(source), dir=folder, split=split, paths=paths))
     return parts
 
-def _has_roles(item): # does it have holes, ignored regions or a drawing order, which COCO does not know?
-    return any('unet_role' in a or 'unet_layer' in a for a in item.anns)
 
 # %% ../nbs/13_doctor.ipynb #c042
 def read_whole(
