@@ -97,7 +97,7 @@ def load_darwin(
     item = next((d[k] for k in ('item','image') if isinstance(d.get(k), dict)), None)
     anns = d.get('annotations')
     if item is None or not isinstance(anns, list):
-        raise data_error('tool file', 'the file has no "item" or no list of "annotations"', file)
+        raise data_error('annotation file', 'the file has no "item" or no list of "annotations"', file)
     name = item.get('name', item.get('filename'))
     slots = item.get('slots')
     size = slots[0] if isinstance(slots, list) and slots and isinstance(slots[0], dict) else item
@@ -118,7 +118,7 @@ def read_darwin_file(
         what = f'there is no image called {brief(name)}'
         raise data_error('missing file', what, file, fix='Put it next to the file')
     if first!=file:
-        raise data_error('tool file', f'{first.name} is also about {img.name}', file, fix='Keep one')
+        raise data_error('annotation file', f'{first.name} is also about {img.name}', file, fix='Keep one')
     sz = shown_size(img, said, file)
     layer = raster_layer(anns, sz)
     shapes = [read_darwin_annotation(o, sz, layer) for o in anns]

@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['RESERVED_LABELS', 'ANNOTATION_FOLDERS', 'Shape', 'as_number', 'as_dict', 'has_label', 'shape_ann', 'shape_box',
-           'Drawing', 'find_drawing_images', 'path_tails', 'DrawnImage', 'draw_image', 'draw_images', 'label_ids',
-           'read_drawings', 'class_anns', 'annotation_files', 'upper_folders', 'file_splits', 'head_of', 'image_folder',
-           'load_json', 'guess_encoding', 'encoding_notes', 'labelled_anns', 'one_polygon', 'relative_names']
+           'Drawing', 'find_drawing_images', 'path_tails', 'DrawnImage', 'shown_size', 'draw_image', 'draw_images',
+           'label_ids', 'read_drawings', 'class_anns', 'annotation_files', 'upper_folders', 'file_splits', 'head_of',
+           'image_folder', 'load_json', 'guess_encoding', 'encoding_notes', 'labelled_anns', 'one_polygon',
+           'relative_names']
 
 # %% ../nbs/08f_drawings.ipynb #tdd4556b
 import json, math, os, re
@@ -17,10 +18,9 @@ from itertools import islice
 from pathlib import Path
 import numpy as np
 from .core import Codes, DataError, IGNORE, Item, Items, brief, is_file_name
-from .images import exif_orientation, image_size
 from .faults import Fault, add_faults, data_error
 from .shapes import ignore_region, is_real, segm2rle
-from .coco import drawing_order, masks2anns, split_of_file, visible_anns
+from .coco import drawing_order, masks2anns, size_as_seen, split_of_file, visible_anns
 from .masks import open_mask
 from .mask_codes import class_names
 from .layouts import ReadOptions, collect_items, find_images, fit_size, folder_splits, holds_images
@@ -155,20 +155,29 @@ class DrawnImage:
             ann = ignore_region(box, self.sz)
         if ann is not None and (shape.label, ann) not in self.anns: self.anns.append((shape.label, ann))
 
+# %% ../nbs/08f_drawings.ipynb #n24shown
+def shown_size(
+    img:Path,             # image file
+    said:tuple|None=None, # (height, width) in the file of the tool
+    file:Path|None=None,  # this file
+)->tuple: # (height, width)
+    "The size of an image as a viewer shows it; raise if the file of the tool says another one"
+    if said is None: return size_as_seen(img)
+    own = fit_size(img, said)
+    if own is None: return tuple(said)
+    what = f'image is {own[1]}×{own[0]}, {file.name} says {said[1]}×{said[0]} (width×height)'
+    raise data_error('size mismatch', what, img)
+
+
 # %% ../nbs/08f_drawings.ipynb #tdb51faa
 def draw_image(
     img:Path,
     drawings:list, # of Drawing, all of this image
 )->DrawnImage:
     "Draw the shapes of one image; raise if its size differs, or if a broken shape has no box"
-    own = image_size(img)
-    sz = own[::-1] if exif_orientation(img)>4 else own # as tools show it
-    for d in drawings:
-        if d.sz is None: continue
-        if fit_size(img, d.sz):
-            what = f'image is {own[1]}×{own[0]}, {d.file.name} says {d.sz[1]}×{d.sz[0]} (width×height)'
-            raise data_error('size mismatch', what, img)
-        sz = tuple(d.sz)
+    said = {d.sz:d.file for d in drawings if d.sz is not None}
+    szs = [shown_size(img, sz, file) for sz,file in said.items()]
+    sz = szs[-1] if szs else shown_size(img)
     res = DrawnImage(img, sz)
     for d in drawings:
         for shape in d.shapes(sz): res.add(shape, d.file)

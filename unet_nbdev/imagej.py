@@ -50,7 +50,7 @@ def read_roi(
     "Translate one region"
     from roifile import ImagejRoi
     try: roi = ImagejRoi.frombytes(raw)
-    except Exception: return Shape('', fault=('tool file', 'region cannot be decoded')),0
+    except Exception: return Shape('', fault=('annotation file', 'region cannot be decoded')),0
     where = max(roi.position, roi.z_position, roi.t_position)
     if roi.subtype in (1,2,4): return Shape('', flat='text, arrow or picture'),where
     if roi.roitype in _FLAT: return Shape('', flat=_FLAT[roi.roitype]),where
@@ -79,7 +79,7 @@ def roi_bytes(file:Path)->list: # of bytes, one for each region
                 regions.append(raw)
         return regions
     except Exception as e:
-        raise data_error('tool file', f'the regions cannot be unpacked ({e})', file) from None
+        raise data_error('annotation file', f'the regions cannot be unpacked ({e})', file) from None
 
 # %% ../nbs/08q_imagej.ipynb #n0f9f132
 def image_stem(file:Path)->str:
@@ -134,12 +134,12 @@ def read_imagej_file(
         what = f'there is no image called {image_stem(file)}'
         raise data_error('missing file', what, file, fix='Put it next to the file')
     if first!=file:
-        raise data_error('tool file', f'{first.name} also has regions of {img.name}', file, fix='Keep one')
+        raise data_error('annotation file', f'{first.name} also has regions of {img.name}', file, fix='Keep one')
     read = [read_roi(o) for o in roi_bytes(file)]
     deep = max((where for _,where in read), default=0)
     if deep>1:
         fix = 'Save a file and an image for each slice'
-        raise data_error('tool file', f'a region lies in slice {deep} of a stack', file, fix=fix)
+        raise data_error('annotation file', f'a region lies in slice {deep} of a stack', file, fix=fix)
     return draw_shapes(file, img, shown_size(img), [o for o,_ in read])
 
 # %% ../nbs/08q_imagej.ipynb #nf7e380b

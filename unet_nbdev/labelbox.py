@@ -68,9 +68,9 @@ def load_labelbox(file:Path)->list: # of dict
         if raw.lstrip()[:1]==b'[': rows = parse_json(raw)
         else: rows = [parse_json(o) for o in raw.split(b'\n') if o.strip()]
     except (OSError, ValueError, RecursionError) as e:
-        raise data_error('tool file', f'a line of the file is not JSON ({e})', file) from None
+        raise data_error('annotation file', f'a line of the file is not JSON ({e})', file) from None
     if all(isinstance(inside(o, 'data_row'), dict) for o in rows): return rows
-    raise data_error('tool file', 'an entry has no "data_row"', file)
+    raise data_error('annotation file', 'an entry has no "data_row"', file)
 
 # %% ../nbs/08o_labelbox.ipynb #naa14e2b
 def find_labelbox(
@@ -131,7 +131,7 @@ def read_labelbox(
     alone += [f for f in unused_images(list(imgs.values())) if f not in alone]
     single = [(o, img) for o,img in done if img is None or times[img]==1]
     drawings = [result_or_error(read_labelbox_row, o, img, file) for o,img in single]
-    drawings += [data_error('tool file', f'{n} entries belong to {img.name}', file, fix='Keep one')
+    drawings += [data_error('annotation file', f'{n} entries belong to {img.name}', file, fix='Keep one')
                  for img,n in times.items() if n>1 and img is not None]
     _check_masks(drawings, rows, file)
     several = sum(len(labels_of(o))>1 for o,_ in done)

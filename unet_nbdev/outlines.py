@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['RESERVED', 'Shape', 'flat_ring', 'cut_rle', 'polys2segm', 'loose_box', 'shape_fault', 'Outlined', 'draw_shapes',
-           'shown_size', 'images_of_files', 'files_below', 'load_json_file', 'number_labels', 'collect_outlined',
-           'join_rings', 'ann_polys', 'one_polygon', 'plain_anns', 'write_folder']
+           'images_of_files', 'files_below', 'load_json_file', 'collect_outlined', 'join_rings', 'ann_polys',
+           'one_polygon', 'plain_anns', 'write_folder']
 
 # %% ../nbs/08l_outlines.ipynb #n7155a30
 import os, shutil
@@ -15,15 +15,15 @@ from pathlib import Path
 import cv2, numpy as np
 from pycocotools import mask as _mu
 from .core import IGNORE, Codes, DataError, Item, Items, brief, check_bad, is_file_name
-from .images import exif_orientation, image_size, walk_files
+from .images import walk_files
 from .faults import Fault, add_faults, data_error
 from .shapes import ignore_region, is_real, mask2polys, mask2rle, poly2mask, run_lengths, segm2rle, segm_fault
 from .large import parse_json
 from .coco import ann2rle, ann_ids, anns2mask, anns2objects, category_ids, masks2anns
 from .masks import open_mask
-from .layouts import ReadOptions, collect_items, find_images, fit_size, folder_splits
+from .layouts import ReadOptions, collect_items, find_images, folder_splits
 from .layouts import holds_images, images_in, keep_bad, same_name_error, unique_ids
-from .mask_codes import class_names
+from .drawings import RESERVED_LABELS, label_ids, shown_size
 
 # %% ../nbs/08l_outlines.ipynb #nbe71df6
 @dataclass
@@ -90,7 +90,6 @@ def loose_box(
 
 # %% ../nbs/08l_outlines.ipynb #n9f76bcc
 add_faults(
-    Fault('tool file', 'error', 'The file of an annotation tool cannot be used', 'Export it again'),
     Fault('unknown place', 'error', 'A shape cannot be used, and nothing says where it lies', 'Redraw it'))
 
 def shape_fault(
@@ -119,7 +118,7 @@ class Outlined:
     split:str=''  # train, valid or test, if the data set says it other than by its folders
 
 # %% ../nbs/08l_outlines.ipynb #n18766c2
-RESERVED = {None:'ignore', '__ignore__':'ignore', '_background_':'background'} # label → unet_role
+RESERVED = RESERVED_LABELS | {None:'ignore'} # label → unet_role
 
 def draw_shapes(
     file:Path,           # file of the annotation tool
@@ -152,19 +151,6 @@ def _segm(shape, sz): # its segmentation, as a part of an annotation
 def _unknown_place(fault, file, i): # the error for an image with a shape that lies nobody knows where
     what = f'{fault[1]}; nothing says where the shape lies, so its image is left out'
     return data_error('unknown place', what, file, dict(shape=i))
-
-# %% ../nbs/08l_outlines.ipynb #n92ba4c7
-def shown_size(
-    img:Path,            # image file
-    said:tuple|None=None,# (height, width) in the file of the tool
-    file:Path|None=None, # this file
-)->tuple: # (height, width)
-    "The size of an image as a viewer shows it; raise if the file of the tool says another one"
-    own = image_size(img)
-    if said is None: return own[::-1] if exif_orientation(img)>4 else own
-    if fit_size(img, said) is None: return tuple(said)
-    what = f'image is {own[1]}×{own[0]}, {file.name} says {said[1]}×{said[0]} (width×height)'
-    raise data_error('size mismatch', what, img)
 
 # %% ../nbs/08l_outlines.ipynb #n31c02a8
 def images_of_files(
@@ -201,21 +187,7 @@ def load_json_file(
     "Parse a JSON file; a `DataError` if it is none"
     try: return parse_json(file.read_bytes())
     except (OSError, ValueError, RecursionError) as e:
-        raise data_error('tool file', f'the file is not {what} ({e})', file) from None
-
-# %% ../nbs/08l_outlines.ipynb #n4a26996
-def number_labels(
-    labels:set,          # names of the classes of all shapes
-    names:list|None,     # the classes that the source lists, in order; None: it lists none
-    options:ReadOptions,
-)->dict: # name → category id
-    "Number the classes: in the order of the user's names, that of the source, or the alphabet"
-    if options.names is not None: names = class_names(options.names)
-    elif names is None: names = sorted(labels)
-    missing = sorted(labels-set(names))
-    if not missing: return {n:i+1 for i,n in enumerate(dict.fromkeys(names))}
-    what = f'class {brief(missing[0])} is not among the names'
-    raise DataError(what, 'Name all classes, and choose with classes= or --classes')
+        raise data_error('annotation file', f'the file is not {what} ({e})', file) from None
 
 # %% ../nbs/08l_outlines.ipynb #n635c80e
 def collect_outlined(
@@ -237,7 +209,11 @@ def collect_outlined(
     if not good and len(lost)>len(alone): return Items([], options.codes, bad)
     labels = {a['label'] for o in good for a in o.anns if 'unet_role' not in a}
     if not labels: raise DataError('no image has a shape with a class', 'Annotate at least one object', root)
-    ids = number_labels(labels, names, options)
+    strange = sorted(labels-set(names)) if names and options.names is None else []
+    if strange:
+        what = f'class {brief(strange[0])} is not among the names'
+        raise DataError(what, 'Name all classes, and choose with classes= or --classes', root)
+    ids = label_ids(labels, names or [], options)
     keys = unique_ids([o.img for o in good], root)
     items = []
     for o,key,split in zip(good, keys, _splits(good)):

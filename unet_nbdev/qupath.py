@@ -73,11 +73,11 @@ def load_features(file:Path)->list:
     d = load_json_file(file)
     if isinstance(d, dict) and 'crs' in d:
         what = 'coordinates are places on earth (crs), not pixels'
-        raise data_error('tool file', what, file, fix='Export them in pixels')
+        raise data_error('annotation file', what, file, fix='Export them in pixels')
     if isinstance(d, dict) and d.get('type')=='Feature': d = [d]
     features = d.get('features') if isinstance(d, dict) else d
     if isinstance(features, list): return features
-    raise data_error('tool file', 'the file has no list of "features"', file)
+    raise data_error('annotation file', 'the file has no list of "features"', file)
 
 # %% ../nbs/08p_qupath.ipynb #n21b5c44
 def find_qupath(

@@ -131,11 +131,11 @@ def read_supervisely_file(
     if isinstance(img, DataError): raise img
     d = load_json_file(file)
     objects = d.get('objects') if isinstance(d, dict) else None
-    if not isinstance(objects, list): raise data_error('tool file', 'the file has no list of "objects"', file)
+    if not isinstance(objects, list): raise data_error('annotation file', 'the file has no list of "objects"', file)
     size = d.get('size')
     h,w = (size.get('height'),size.get('width')) if isinstance(size, dict) else (None,None)
     if not is_image_size(h, w):
-        raise data_error('tool file', f'the image cannot have the size {brief(w)}×{brief(h)}', file)
+        raise data_error('annotation file', f'the image cannot have the size {brief(w)}×{brief(h)}', file)
     sz = shown_size(img, (int(h), int(w)), file)
     return draw_shapes(file, img, sz, [read_object(o, sz) for o in objects], True)
 
@@ -152,7 +152,7 @@ def class_titles(
     titles = [o.get('title') if isinstance(o, dict) else None for o in classes]
     if all(is_file_name(o) and o.strip() for o in titles):
         return list(dict.fromkeys(o.strip() for o in titles)) or None
-    raise data_error('tool file', 'the file does not list classes with a "title"', file)
+    raise data_error('annotation file', 'the file does not list classes with a "title"', file)
 
 # %% ../nbs/08n_supervisely.ipynb #nfa36945
 def read_supervisely(

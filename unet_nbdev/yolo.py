@@ -39,9 +39,9 @@ def load_yolo_yaml(file:Path)->dict:
         d = load(text, plain)
     except (OSError, ValueError, yaml_error, RecursionError) as e:
         reason = str(e).split('\n')[0]
-        raise data_error('tool file', f'the file is not YAML ({reason})', file) from None
+        raise data_error('annotation file', f'the file is not YAML ({reason})', file) from None
     if isinstance(d, dict): return d
-    raise data_error('tool file', 'the file is not a YAML of names and folders', file)
+    raise data_error('annotation file', 'the file is not a YAML of names and folders', file)
 
 # %% ../nbs/08m_yolo.ipynb #n2bf0462
 def yolo_names(
@@ -54,7 +54,7 @@ def yolo_names(
     if isinstance(names, str): names = {str(i):o for i,o in enumerate(names.strip('[]').split(','))}
     texts = isinstance(names, dict) and all(isinstance(o, str) for kv in names.items() for o in kv)
     if not texts or not all(re.fullmatch('[0-9]{1,6}', k) for k in names):
-        raise data_error('tool file', f'names are {brief(names)}; a name for each number is needed', file)
+        raise data_error('annotation file', f'names are {brief(names)}; a name for each number is needed', file)
     return {int(k):o.strip() or f'class {int(k)}' for k,o in names.items()}
 
 # %% ../nbs/08m_yolo.ipynb #nb539c2e
@@ -138,7 +138,7 @@ def read_yolo_image(
     "Read one image; without a label file it is background"
     sz = shown_size(o.img)
     try: text = o.file.read_text(encoding='utf-8-sig') if o.file.is_file() else ''
-    except (OSError, ValueError): raise data_error('tool file', 'the file is not text', o.file) from None
+    except (OSError, ValueError): raise data_error('annotation file', 'the file is not text', o.file) from None
     shapes = [read_yolo_line(line, names, sz) for line in text.split('\n') if line.strip()]
     return draw_shapes(o.file, o.img, sz, shapes, split=o.split)
 
@@ -240,9 +240,9 @@ def read_yolo(
     d = load_yolo_yaml(part.files[0]) if part.files else {}
     root = Path(part.source)
     if 'kpt_shape' in d:
-        raise data_error('tool file', 'the set holds key points, not outlines', part.files[0])
+        raise data_error('annotation file', 'the set holds key points, not outlines', part.files[0])
     found,alone,notes = _split_lone(yolo_images(part, d))
-    if not found: raise data_error('tool file', 'no image has a label file', root, fix='Fill labels/')
+    if not found: raise data_error('annotation file', 'no image has a label file', root, fix='Fill labels/')
     names = _known_names(part, d, options) or _numbers_in([o.file for o in found if o.file.is_file()])
     drawings = [result_or_error(read_yolo_image, o, names) for o in found]
     _check_outlines(drawings, root)
