@@ -23,8 +23,8 @@ def mutated(raw, rng):
         else: raw = raw[:i]+rng.choice(ODD)+raw[i:] if rng.random()<.8 else raw[:i]
     return raw
 
-def check_mutations(read, files, n, seed=0):
-    "Read a data set `n` times, with one of its files damaged each time; returns how often it was read and how often refused"
+def check_mutations(read, files, n, seed=0, sz=None):
+    "Read a data set `n` times, with one of its files damaged each time; returns how often it was read, all of it of size `sz`, and how often refused"
     rng = random.Random(seed)
     whole = {f:f.read_bytes() for f in files}
     done = dict(read=0, refused=0)
@@ -33,7 +33,7 @@ def check_mutations(read, files, n, seed=0):
         f.write_bytes(mutated(whole[f], rng))
         try:
             items = read()
-            for o in items: assert anns2mask(o.anns, o.sz, items.codes).shape==tuple(o.sz)
+            for o in items: assert anns2mask(o.anns, o.sz, items.codes).shape==tuple(o.sz)==(sz or tuple(o.sz))
             done['read'] += 1
         except DataError as e:
             assert '\n' not in str(e), str(e)
