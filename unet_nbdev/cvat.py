@@ -74,7 +74,7 @@ NUMBERS = dict( # tag → attributes with its geometry
     cuboid=[f'{c}{side}{k}' for k in '12' for side in ('tl','bl','tr','br') for c in 'xy'])
 
 def cvat_numbers(o:ET.Element)->list:
-    "The geometry of a shape as numbers; NaN for what is no number"
+    "The geometry of a shape as numbers; NaN for anything else"
     if o.tag in NUMBERS: return [as_number(o.get(k, 0 if k=='rotation' else None)) for k in NUMBERS[o.tag]]
     pairs = [p.split(',') for p in o.get('points', '').split(';') if p]
     return [as_number(v) for p in pairs for v in (p if len(p)==2 else ('?','?'))]
@@ -148,7 +148,7 @@ class Track:
     label:str|None
     frames:list # numbers of its keyframes, sorted
     shapes:list # the element of each
-    may_end:bool=False # is it not known whether it goes on after its last keyframe?
+    may_end:bool=False # might it end at its last keyframe?
 
     def at(self, frame:int, sz:tuple)->Shape|None:
         "The shape in one frame; None if the object is not there"

@@ -41,7 +41,7 @@ class Shape:
 # %% ../nbs/08f_drawings.ipynb #td1a1252
 def as_number(
     v, # anything, from JSON or XML
-)->float: # NaN for what is no number
+)->float: # NaN for anything but a number
     "Read a coordinate"
     if isinstance(v, str) and len(v)<40: v = v.strip()
     elif not is_real(v): return math.nan

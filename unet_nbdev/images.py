@@ -458,7 +458,7 @@ def image_info(
     with data_errors(path):
         info = ImageInfo(*reader_of(file).size(file))
         check_page(path, page or 0, info.pages)
-        if info.pages>10**6: raise ValueError('no file has so many pages')
+        if info.pages>10**6: raise ValueError('more pages than any file has')
         return info
 
 def image_size(

@@ -255,7 +255,7 @@ def infer_codes(
     files:list,                    # of MaskFile
     names:list|str|dict|None=None, # class names in the order of their values, or with their values
     void:list=(),                  # values or colours known to be void
-    instances:bool|None=None,      # does each value number an object of one class? None: decided by the files
+    instances:bool|None=None,      # is each value an object of one class? None: decided by the files
     notes:list|None=None,          # a line on each conclusion is added to this list
 )->Codes:
     "Infer what mask values mean; raise if that is in doubt"
