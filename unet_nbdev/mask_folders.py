@@ -631,8 +631,8 @@ def read_several(
 )->Items:
     "Read images that have several masks each; what cannot be used is named in `bad`"
     if options.codes is not None: options = replace(options, classes=options.codes.names)
-    if options.roi or options.instances is not None:
-        raise DataError('roi and instances are for images with one mask each', 'Leave them out', root)
+    if options.roi or options.pages or options.instances is not None:
+        raise DataError('roi, pages and instances are for images with one mask each', 'Leave them out', root)
     pairs = [(img, msk if isinstance(msk, tuple) else (msk,)) for img,msk in pairs]
     names = options.names and class_names(options.names)
     roles = settle_kinds(mask_kinds(pairs), pairs, names)
