@@ -75,6 +75,12 @@ def import_faults(me, name, top, order):
     if me=='cli' and top and room not in CLI_AT_TOP: yield f'cli imports {room} outside its commands'
     if room=='albumentations' and me not in MAY_AUGMENT: yield f'{me} imports albumentations'
 
+def defined_twice(f):
+    "Yield the functions and classes that a module defines a second time; a method that is patched into a class is not one"
+    tree = ast.parse(Path(f).read_text(encoding='utf-8'))
+    plain = [n.name for n in tree.body if isinstance(n, (ast.FunctionDef, ast.ClassDef)) and not n.decorator_list]
+    for name in sorted({o for o in plain if plain.count(o)>1}): yield f'{Path(f).stem} defines {name} twice'
+
 def broken_rules(folder, order):
     "Yield every way in which the modules break the rules of the house"
     for f in modules(folder):
@@ -82,6 +88,7 @@ def broken_rules(folder, order):
             yield f'{f.stem}: no notebook exports it'
             continue
         for name,top in imports(f, order): yield from import_faults(f.stem, name, top, order)
+        yield from defined_twice(f)
     for a,b in (('losses','metrics'),('metrics','losses')):
         if any(name=='.'+b for name,_ in imports(Path(folder)/f'{a}.py', order)): yield f'{a} imports {b}'
 

@@ -15,7 +15,7 @@ from .faults import data_error
 from .shapes import is_image_size, is_real, mask2rle, polygon_fault
 from .large import grep_file
 from .layouts import Layout, Part, ReadOptions, result_or_error, subfolders, unused_images
-from .outlines import Shape, collect_outlined, draw_shapes, files_below, flat_ring, images_of_files
+from .outlines import Region, collect_outlined, draw_shapes, files_below, flat_ring, images_of_files
 from .outlines import join_rings, load_json_file, shown_size
 
 # %% ../nbs/08r_darwin.ipynb #n9368c74
@@ -45,30 +45,30 @@ def read_darwin_annotation(
     ann,         # entry of the list of annotations
     sz:tuple,    # (height, width) of the image
     layer:tuple, # as raster_layer gives it
-)->Shape|None: # None if it is not about a place in the image
+)->Region|None: # None if it is not about a place in the image
     "Translate one annotation"
-    if not isinstance(ann, dict): return Shape('', fault=('annotation entry', f'annotation is {brief(ann)}'))
+    if not isinstance(ann, dict): return Region('', fault=('annotation entry', f'annotation is {brief(ann)}'))
     if 'raster_layer' in ann or 'tag' in ann: return None
     label = '' if ann.get('name') is None else ann['name']
     paths = polygon_paths(ann)
     if paths is not None:
         rings = [flat_ring(o) for o in paths]
         fault = next(filter(None, (polygon_fault(o, sz) for o in rings)), None)
-        return Shape(label, [[join_rings(rings)]] if rings and not fault else [rings], fault=fault)
+        return Region(label, [[join_rings(rings)]] if rings and not fault else [rings], fault=fault)
     if 'mask' in ann: return _painted(ann, label, layer)
     flat = next((k for k in ('keypoint', 'line', 'skeleton') if k in ann), '')
-    if flat: return Shape('', flat=flat)
+    if flat: return Region('', flat=flat)
     box = ann.get('bounding_box')
     x,y,w,h = (box.get(k) for k in 'xywh') if isinstance(box, dict) else [None]*4
     ring = [x,y, x+w,y, x+w,y+h, x,y+h] if all(map(is_real, (x,y,w,h))) else []
-    return Shape(label, [[ring]], fault=('no segmentation', 'annotation is not a polygon or a mask'))
+    return Region(label, [[ring]], fault=('no segmentation', 'annotation is not a polygon or a mask'))
 
-def _painted(ann, label, layer): # the Shape of an object in the raster layer
+def _painted(ann, label, layer): # the Region of an object in the raster layer
     msk,ids = layer
     number = ids.get(ann['id']) if is_file_name(ann.get('id')) else None
     if msk is None or type(number) is not int:
-        return Shape(label, fault=('no segmentation', 'the raster layer of a mask is missing or broken'))
-    return Shape(label, rle=mask2rle(msk==number))
+        return Region(label, fault=('no segmentation', 'the raster layer of a mask is missing or broken'))
+    return Region(label, rle=mask2rle(msk==number))
 
 # %% ../nbs/08r_darwin.ipynb #n1a85c88
 def is_darwin(file:Path)->bool:

@@ -17,7 +17,7 @@ from .faults import data_error
 from .mask_codes import class_names
 from .layouts import Layout, Part, ReadOptions, images_in, one_class_name, result_or_error, subfolders
 from .layouts import unused_images
-from .outlines import Shape, collect_outlined, draw_shapes, files_below, images_of_files
+from .outlines import Region, collect_outlined, draw_shapes, files_below, images_of_files
 from .outlines import join_rings, shown_size
 
 # %% ../nbs/08q_imagej.ipynb #nafcc64e
@@ -46,21 +46,21 @@ def roi_ring(
 # %% ../nbs/08q_imagej.ipynb #n8f8f9c3
 def read_roi(
     raw:bytes, # content of a .roi file
-)->tuple: # Shape with the group in place of the label, number of its slice
+)->tuple: # Region with the group in place of the label, number of its slice
     "Translate one region"
     from roifile import ImagejRoi
     try: roi = ImagejRoi.frombytes(raw)
-    except Exception: return Shape('', fault=('annotation file', 'region cannot be decoded')),0
+    except Exception: return Region('', fault=('annotation file', 'region cannot be decoded')),0
     where = max(roi.position, roi.z_position, roi.t_position)
-    if roi.subtype in (1,2,4): return Shape('', flat='text, arrow or picture'),where
-    if roi.roitype in _FLAT: return Shape('', flat=_FLAT[roi.roitype]),where
+    if roi.subtype in (1,2,4): return Region('', flat='text, arrow or picture'),where
+    if roi.roitype in _FLAT: return Region('', flat=_FLAT[roi.roitype]),where
     box = [roi.left,roi.top, roi.right,roi.top, roi.right,roi.bottom, roi.left,roi.bottom]
     group = f'group {roi.group}'
     if roi.roitype not in _AREAS:
-        return Shape(group, [[box]], fault=('unknown shape', 'region is of an unknown type')),where
-    try: return Shape(group, [[roi_ring(roi)]]),where
+        return Region(group, [[box]], fault=('unknown shape', 'region is of an unknown type')),where
+    try: return Region(group, [[roi_ring(roi)]]),where
     except Exception: fault = 'unknown shape', 'region has curves, or a path that cannot be read'
-    return Shape(group, [[box]], fault=fault),where
+    return Region(group, [[box]], fault=fault),where
 
 # %% ../nbs/08q_imagej.ipynb #na4e4106
 MAX_ROI,MAX_ROIS = 2**24,2**28 # bytes of a region, and of all regions in a file

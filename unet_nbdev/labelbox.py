@@ -18,7 +18,7 @@ from .shapes import is_image_size, is_real
 from .large import grep_file, parse_json
 from .layouts import Layout, Part, ReadOptions, find_images, holds_images
 from .layouts import result_or_error, unused_images
-from .outlines import Shape, collect_outlined, draw_shapes, flat_ring, shown_size
+from .outlines import Region, collect_outlined, draw_shapes, flat_ring, shown_size
 
 # %% ../nbs/08o_labelbox.ipynb #n77c7d12
 def inside(
@@ -39,22 +39,22 @@ def labels_of(row:dict)->list|None: # of dict; None for an image that nobody has
 # %% ../nbs/08o_labelbox.ipynb #n8a602b9
 def read_labelbox_object(
     o, # entry of the list of objects
-)->Shape:
+)->Region:
     "Translate one object"
     label = inside(o, 'name')
     label = '' if label is None else label
     kind = inside(o, 'annotation_kind')
     for flat in ('point', 'line'):
-        if inside(o, flat) is not None: return Shape('', flat=flat)
-    if inside(o, 'polygon') is not None: return Shape(label, [[flat_ring(o['polygon'])]])
+        if inside(o, flat) is not None: return Region('', flat=flat)
+    if inside(o, 'polygon') is not None: return Region(label, [[flat_ring(o['polygon'])]])
     if inside(o, 'mask') is not None or inside(o, 'composite_mask') is not None:
-        return Shape(label, fault=('no segmentation', 'mask is a link, which is not fetched'))
+        return Region(label, fault=('no segmentation', 'mask is a link, which is not fetched'))
     box = inside(o, 'bounding_box')
     x,y,w,h = (inside(box, k) for k in ('left','top','width','height'))
     if not all(map(is_real, (x,y,w,h))):
-        return Shape(label, fault=('unknown shape', f'object is a {brief(kind)}'))
+        return Region(label, fault=('unknown shape', f'object is a {brief(kind)}'))
     ring = [x,y, x+w,y, x+w,y+h, x,y+h]
-    return Shape(label, [[ring]], fault=('no segmentation', 'object is a box, not an outline'))
+    return Region(label, [[ring]], fault=('no segmentation', 'object is a box, not an outline'))
 
 # %% ../nbs/08o_labelbox.ipynb #ncd65f88
 def is_labelbox(file:Path)->bool:

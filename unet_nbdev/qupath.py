@@ -16,7 +16,7 @@ from .large import grep_file
 from .coco import category_ids
 from .layouts import Layout, Part, ReadOptions, result_or_error, same_name_error
 from .layouts import subfolders, unused_images
-from .outlines import Shape, ann_polys, collect_outlined, draw_shapes, files_below, flat_ring
+from .outlines import Region, ann_polys, collect_outlined, draw_shapes, files_below, flat_ring
 from .outlines import images_of_files, load_json_file, plain_anns, shown_size, write_folder
 
 # %% ../nbs/08p_qupath.ipynb #n61f789c
@@ -33,29 +33,29 @@ def class_of_feature(
 # %% ../nbs/08p_qupath.ipynb #n46e0133
 def read_feature(
     feature:dict,
-)->Shape:
+)->Region:
     "Translate one feature"
     if not isinstance(feature, dict):
-        return Shape('', fault=('annotation entry', f'feature is {brief(feature)}'))
+        return Region('', fault=('annotation entry', f'feature is {brief(feature)}'))
     properties = feature.get('properties')
     geometry = feature.get('geometry')
     geometry = geometry if isinstance(geometry, dict) else {}
     label = class_of_feature(properties if isinstance(properties, dict) else {})
     kind = geometry.get('type')
-    if kind in ('Point','MultiPoint','LineString','MultiLineString'): return Shape('', flat=kind)
-    if label=='': return Shape('', flat='Region*')
+    if kind in ('Point','MultiPoint','LineString','MultiLineString'): return Region('', flat=kind)
+    if label=='': return Region('', flat='Region*')
     polys = geometry.get('coordinates')
     if kind=='Polygon': polys = [polys]
     fault = None
     if kind not in ('Polygon','MultiPolygon'): fault = 'unknown shape', f'feature is a {brief(kind)}'
     elif not _has_rings(polys): fault = 'annotation entry', f'coordinates are {brief(polys)}, not rings'
-    return Shape(label, _rings(polys), fault=fault)
+    return Region(label, _rings(polys), fault=fault)
 
 # %% ../nbs/08p_qupath.ipynb #na3bb0a9
 def _has_rings(polys): # a list of lists of rings, none of them empty?
     return isinstance(polys, list) and all(isinstance(o, list) and o for o in polys)
 
-def _rings(polys): # polygons as in Shape, as far as there are any
+def _rings(polys): # polygons as in Region, as far as there are any
     if not isinstance(polys, list): return []
     return [[_open_ring(o) for o in rings] for rings in polys if isinstance(rings, list)]
 

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['MAX_PIXELS', 'MAX_OUTLINE', 'is_real', 'is_image_size', 'polygon_fault', 'unpack_counts', 'run_lengths', 'rle_fault',
            'segm_fault', 'merge_rles', 'polys2rle', 'segm2rle', 'poly2mask', 'rle2mask', 'nearest_resize', 'mask2rle',
-           'mask2polys', 'mask2segm', 'mask2keyholes', 'turn_points', 'ellipse_points', 'ignore_region', 'mask2kaggle',
-           'kaggle2rle']
+           'mask2polys', 'mask2segm', 'mask2keyholes', 'turn_points', 'ellipse_points', 'mask2kaggle', 'kaggle2rle',
+           'ignore_region']
 
 # %% ../nbs/04_shapes.ipynb #n09532d0
 import math, re
@@ -366,22 +366,6 @@ def ellipse_points(
     t = np.linspace(0, 2*np.pi, n, endpoint=False)
     points = np.stack([np.cos(t)*radii[0], np.sin(t)*radii[1]], 1)+centre
     return turn_points(points, degrees, centre) if degrees else points
-
-
-# %% ../nbs/04_shapes.ipynb #t04d0021
-def ignore_region(
-    bbox,     # x, y, width, height in pixels; anything else is of no use
-    sz:tuple, # (height, width) of the image
-)->dict|None: # annotation with unet_role='ignore'; None if the box covers no pixel of the image
-    "Make the annotation that turns a box into `IGNORE` pixels"
-    if not isinstance(bbox, (list,tuple,np.ndarray)) or len(bbox)!=4: return None
-    if not all(is_real(v) and abs(v)<1e18 for v in bbox): return None
-    x,y,w,h = (float(v) for v in bbox)
-    x0,x1 = max(0, math.floor(x)),min(sz[1], math.ceil(x+w))
-    y0,y1 = max(0, math.floor(y)),min(sz[0], math.ceil(y+h))
-    if x0>=x1 or y0>=y1: return None
-    segm = [[x0,y0, x1,y0, x1,y1, x0,y1]]
-    return dict(category_id=None, unet_role='ignore', segmentation=segm)
 
 
 # %% ../nbs/04_shapes.ipynb #n18add41

@@ -19,7 +19,7 @@ from .large import grep_file
 from .layouts import Layout, Part, ReadOptions, find_images, holds_images
 from .layouts import images_in, is_image
 from .layouts import result_or_error, subfolders
-from .outlines import Shape, collect_outlined, draw_shapes, files_below, flat_ring
+from .outlines import Region, collect_outlined, draw_shapes, files_below, flat_ring
 from .outlines import load_json_file, shown_size
 
 # %% ../nbs/08n_supervisely.ipynb #ndca108d
@@ -45,22 +45,22 @@ def read_bitmap(
     label,      # class
     said,       # {'data':…, 'origin':[x,y]}, or anything in its place
     sz:tuple,   # (height, width) of the image
-)->Shape:
+)->Region:
     "Translate a bitmap"
     said = said if isinstance(said, dict) else {}
     a = decode_bitmap(said.get('data'), sz)
     origin = said.get('origin')
-    if a is None: return Shape(label, fault=('labelme mask', 'bitmap is broken or larger than the image'))
+    if a is None: return Region(label, fault=('labelme mask', 'bitmap is broken or larger than the image'))
     if not (isinstance(origin, list) and len(origin)==2 and all(type(o) is int for o in origin)):
-        return Shape(label, fault=('labelme mask', f'bitmap has the origin {brief(origin)}, not [x, y]'))
+        return Region(label, fault=('labelme mask', f'bitmap has the origin {brief(origin)}, not [x, y]'))
     x,y = origin
     h,w = a.shape
     box = [x,y, x+w,y, x+w,y+h, x,y+h]
     if not (0<=x<=sz[1]-w and 0<=y<=sz[0]-h):
-        return Shape(label, [[box]], fault=('labelme mask', 'bitmap lies partly outside the image'))
+        return Region(label, [[box]], fault=('labelme mask', 'bitmap lies partly outside the image'))
     msk = np.zeros(sz, np.uint8)
     msk[y:y+h,x:x+w] = a
-    return Shape(label, rle=mask2rle(msk))
+    return Region(label, rle=mask2rle(msk))
 
 # %% ../nbs/08n_supervisely.ipynb #n334f3bb
 NO_AREA = ('point', 'line', 'graph', 'cuboid', 'keypoints')
@@ -68,25 +68,25 @@ NO_AREA = ('point', 'line', 'graph', 'cuboid', 'keypoints')
 def read_object(
     o,        # entry of the list of objects
     sz:tuple, # (height, width) of the image
-)->Shape:
+)->Region:
     "Translate one object"
-    if not isinstance(o, dict): return Shape('', fault=('annotation entry', f'object is {brief(o)}'))
+    if not isinstance(o, dict): return Region('', fault=('annotation entry', f'object is {brief(o)}'))
     label = '' if o.get('classTitle') is None else o['classTitle']
     kind = o.get('geometryType')
-    if kind in NO_AREA: return Shape('', flat=kind)
+    if kind in NO_AREA: return Region('', flat=kind)
     if kind=='bitmap': return read_bitmap(label, o.get('bitmap'), sz)
     said = o.get('points')
     said = said if isinstance(said, dict) else {}
     outline = flat_ring(said.get('exterior'))
     inner = said.get('interior') or []
     holes = [flat_ring(p) for p in inner] if isinstance(inner, list) else [inner]
-    if kind=='polygon': return Shape(label, [[outline, *holes]])
+    if kind=='polygon': return Region(label, [[outline, *holes]])
     what = ''
     if kind!='rectangle': what = f'object is a {brief(kind)}'
     elif not isinstance(outline, list) or len(outline)!=4: what = 'rectangle without two corners'
-    if what: return Shape(label, [[outline]], fault=('unknown shape', what))
+    if what: return Region(label, [[outline]], fault=('unknown shape', what))
     x,y,u,v = outline
-    return Shape(label, [[[x,y, u,y, u,v, x,v]]])
+    return Region(label, [[[x,y, u,y, u,v, x,v]]])
 
 # %% ../nbs/08n_supervisely.ipynb #nab69caf
 def is_supervisely(file:Path)->bool:

@@ -18,7 +18,7 @@ from .coco import category_ids
 from .mask_codes import class_names
 from .layouts import Layout, Part, ReadOptions, is_image, list_images
 from .layouts import result_or_error, same_name_error, subfolders
-from .outlines import Shape, collect_outlined, draw_shapes, one_polygon, plain_anns, shown_size
+from .outlines import Region, collect_outlined, draw_shapes, bridged_polygon, plain_anns, shown_size
 from .outlines import write_folder
 
 # %% ../nbs/08m_yolo.ipynb #n77f9c07
@@ -109,19 +109,19 @@ def read_yolo_line(
     line:str,
     names:dict, # number → name
     sz:tuple,   # (height, width) of the image
-)->Shape:
+)->Region:
     "Read one line of a label file"
     words = line.split()
     try: numbers = [float(o) for o in words]
-    except ValueError: return Shape(None, fault=('not a number', f'line {brief(line)} has a word in it'))
+    except ValueError: return Region(None, fault=('not a number', f'line {brief(line)} has a word in it'))
     xy = [v*sz[1-i%2] for i,v in enumerate(numbers[1:])]
     if len(xy)==4:
         x,y,w,h = xy
         box = [x-w/2,y-h/2, x+w/2,y-h/2, x+w/2,y+h/2, x-w/2,y+h/2]
-        return Shape(None, [[box]], fault=('no segmentation', 'line is a box, not an outline'))
+        return Region(None, [[box]], fault=('no segmentation', 'line is a box, not an outline'))
     name = names.get(numbers[0])
     fault = None if name else ('unknown category', f'class {brief(words[0])} is not among the names')
-    return Shape(name, [[xy]], fault=fault)
+    return Region(name, [[xy]], fault=fault)
 
 # %% ../nbs/08m_yolo.ipynb #n86c11f6
 @dataclass
@@ -263,7 +263,7 @@ def yolo_lines(
         if a['category_id'] is None:
             raise DataError('has pixels that are neither learned nor scored, which YOLO cannot say',
                             "Write COCO, or use Codes with crowd='drop'", item.img)
-        polygon = one_polygon(a, item.sz)
+        polygon = bridged_polygon(a, item.sz)
         xy = (f'{v/item.sz[1-i%2]:.7g}' for i,v in enumerate(polygon))
         if polygon: lines.append(' '.join([str(ids.index(a['category_id'])), *xy])+'\n')
     return ''.join(lines)
