@@ -221,17 +221,19 @@ def has_imagecodecs()->bool:
 
 # %% ../nbs/01a_tiff.ipynb #n1a00022
 _PILLOW_MODES = dict(L=(np.uint8,1), RGB=(np.uint8,3), F=(np.float32,1), I=(np.int32,1))
-_PILLOW_MODES |= {'I;16':(np.uint16,1), 'I;16B':(np.uint16,1)}
+_PILLOW_MODES |= {'1':(np.bool_,1), 'I;16':(np.uint16,1), 'I;16B':(np.uint16,1)}
 
 def _by_pillow(path, page, key): # array as stored; None if Pillow would change its type or values
-    if key.photometric not in (1, 2, 6) or key.planarconfig!=1 or _orientation(key)!=1: return
+    inverted = key.photometric==0 and key.bitspersample in (1, 8) # Pillow shows 0 as white
+    if key.photometric not in (1, 2, 6) and not inverted or key.planarconfig!=1 or _orientation(key)!=1: return
     if not isinstance(page.index, int): return # of a sub-directory
     if (key.dtype, key.samplesperpixel) not in _PILLOW_MODES.values(): return
     try:
         with Image.open(path) as im:
             im.seek(page.index)
             same_type = _PILLOW_MODES.get(im.mode)==(key.dtype, key.samplesperpixel)
-            return np.array(im) if same_type and im.size==(key.imagewidth, key.imagelength) else None
+            if not same_type or im.size!=(key.imagewidth, key.imagelength): return
+            return ~np.array(im) if inverted else np.array(im)
     except Exception: return # as too large, or damaged
 
 def _needs_imagecodecs(key, path): # the error

@@ -9,6 +9,7 @@ their directories changed at random. No reader may raise anything but a DataErro
 import argparse, itertools, logging, random, resource, subprocess, sys, tempfile, warnings
 from pathlib import Path
 import numpy as np
+from PIL import Image
 
 TYPES = dict(u8=np.uint8, u16=np.uint16, i16=np.int16, i32=np.int32, f32=np.float32, f64=np.float64, bool=np.bool_)
 H,W = 37,45 # no multiple of a tile
@@ -70,7 +71,19 @@ def write_all(folder, quick):
             a = (read[...,None] if a.shape[-1]==1 else np.moveaxis(read, 1, -1) if 'separate' in str(form) else read)
         np.save(folder/f'{name}.npy', a)
         done += 1
-    return done
+    return done+write_scans(folder)
+
+def write_scans(folder):
+    "Write TIFF files of 1 bit as scanners and Pillow do, with 0 as black and as white → how many"
+    import tifffile
+    bits = np.random.default_rng(0).random((H, W))>.7
+    for compression in ('group3', 'group4', 'tiff_ccitt', 'packbits', 'tiff_lzw', 'tiff_adobe_deflate', 'raw'):
+        for photometric in (0, 1):
+            path = folder/f'scan_{compression}_{photometric}.tif'
+            Image.fromarray(bits).save(path, compression=compression)
+            with tifffile.TiffFile(path, mode='r+') as tif: tif.pages[0].tags['PhotometricInterpretation'].overwrite(photometric)
+            np.save(path.with_suffix('.npy'), bits[None,...,None])
+    return 14
 
 def read_all(folder, without):
     "Read the files → how many were read, how many refused"
