@@ -213,19 +213,23 @@ def counted_groups(
 )->list|None: # group of each image
     "Group by names that end in counters, if looks agree; the widest groups that are convincing"
     for k in (3,2,1):
-        few = cut_at_number(names[:5000], k) # enough to see that there is nothing
-        if few is None or not is_grouping(few.keys, 3): continue
-        cut = few if len(names)<=5000 else cut_at_number(names, k)
+        cut = cut_at_number(names, k)
         if cut is None or not is_grouping(cut.keys, 3) or not counters_run(cut): continue
         if look_alike(items, cut.groups, k>1 and is_grid(cut)): return cut.keys
+
+_FEW = 5000 # images that are enough to see that names tell nothing
 
 def suggest_groups(items:Items)->tuple: # (group of each image, what says so); (None, '') if nothing does
     "Find groups by the fields and names of images, and by their looks"
     if len(items)<4: return None,''
-    names = _common_part([name_without_split(o) for o in relative_paths(items)])
     if keys := groups_by_field(items): return keys,'fields'
+    if len(items)>_FEW and not _groups_by_names(items.new(items[:_FEW]))[0]: return None,''
+    return _groups_by_names(items)
+
+def _groups_by_names(items): # as suggest_groups
+    names = _common_part([name_without_split(o) for o in relative_paths(items)])
     for find in (groups_by_word, groups_by_source):
-        if find(names[:5000]) and (keys := find(names)): return keys,'names'
+        if keys := find(names): return keys,'names'
     if any(o.group for o in items): return None,'' # the reader knows better than a guess
     keys = counted_groups(items, names)
     return (keys,'names and looks') if keys else (None,'')
