@@ -21,7 +21,8 @@ from urllib.parse import unquote
 import numpy as np, cv2
 from pycocotools import mask as _mu
 from .core import IGNORE, Codes, DataError, Item, Items
-from .core import atomic, brief, check_bad, gc_paused, is_file_name, part_of
+from .core import atomic, brief, check_bad, data_errors, gc_paused, is_file_name, part_of
+from .core import read_file, short_reason
 from .images import IMAGE_SUFFIXES, exif_orientation, image_size, page_path, split_page
 from .faults import data_error
 from .shapes import ignore_region, is_image_size, is_real, mask2rle, mask2segm, nearest_resize, polys2rle
@@ -293,18 +294,11 @@ def readable_categories(
 _FIX_CATEGORIES = "Correct 'categories' in the JSON file"
 
 def _parse_file(ann_file, lazy): # what the JSON holds; lazy: annotations of a large file stay text
-    try:
-        raw = Path(ann_file).read_bytes()
+    def explain(file, e): return DataError(f'is not JSON ({short_reason(e)})', 'Export or download it again', file)
+    with data_errors(ann_file, explain):
+        raw = read_file(ann_file, 2**35)
         d = split_annotations(raw) if lazy and len(raw)>LAZY_BYTES else None
         return d or parse_json(raw)
-    except FileNotFoundError:
-        raise DataError('no such file', 'Check the path', ann_file, kind='missing file') from None
-    except IsADirectoryError:
-        raise DataError('is a folder; a JSON file is needed', 'Give the file', ann_file) from None
-    except OSError as e:
-        raise DataError(f'cannot be opened ({e.strerror})', 'Check its permissions', ann_file) from None
-    except (ValueError, RecursionError) as e:
-        raise DataError(f'is not JSON ({e})', 'Export or download it again', ann_file) from None
 
 # %% ../nbs/06_coco.ipynb #n264171e
 def _load(ann_file, lazy=False): # the JSON, with its structure and categories checked

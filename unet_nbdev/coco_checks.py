@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from fastcore.basics import patch
 from pycocotools import mask as mask_api
-from .core import DataError
+from .core import DataError, data_errors, read_file, short_reason
 from .images import IMAGE_SUFFIXES
 from .faults import Report, Symptom
 from .shapes import mask2segm
@@ -89,11 +89,9 @@ def load_coco(
 )->dict: # with three lists, of whatever the file has in them
     "Read a COCO file without looking at its entries"
     fix = 'Give the COCO instances file'
-    try: d = json.loads(Path(file).read_bytes())
-    except OSError as e:
-        raise DataError(f'the file cannot be read ({e.strerror})', 'Check the path', file) from None
-    except (ValueError, RecursionError) as e:
-        raise DataError(f'the file is not JSON ({e})', 'Export or download it again', file) from None
+    def explain(file, e):
+        return DataError(f'the file is not JSON ({short_reason(e)})', 'Export or download it again', file)
+    with data_errors(file, explain): d = json.loads(read_file(file, 2**35))
     if not isinstance(d, dict) or not all(isinstance(d.get(k), list) for k in _LISTS):
         raise DataError(f'this is not a COCO file, which has the lists {", ".join(_LISTS)}', fix, file)
     for k in ('images','categories'):

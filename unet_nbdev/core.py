@@ -4,11 +4,13 @@
 
 # %% auto #0
 __all__ = ['IGNORE', 'DataError', 'brief', 'is_file_name', 'palette', 'Codes', 'layers2map', 'Item', 'Items', 'gc_paused',
-           'check_bad', 'part_of', 'atomic', 'write_text', 'write_json', 'write_csv', 'int_in', 'num_in', 'list_of',
-           'any_of', 'is_none', 'is_flag', 'is_text', 'is_small', 'check_values', 'check_config']
+           'check_bad', 'part_of', 'atomic', 'write_text', 'write_json', 'write_csv', 'short_reason', 'open_file',
+           'read_file', 'data_errors', 'check_picture', 'int_in', 'num_in', 'list_of', 'any_of', 'is_none', 'is_flag',
+           'is_text', 'is_small', 'check_values', 'check_config']
 
 # %% ../nbs/00_core.ipynb #c002
-import os, re, gc, csv, json, difflib, colorsys, reprlib
+import os, re, gc, csv, json, stat, difflib, colorsys, reprlib
+from collections.abc import Callable
 from pathlib import Path
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -407,6 +409,74 @@ def write_csv(
         w = csv.DictWriter(f, cols or list(rows[0]), extrasaction=extra, lineterminator='\n')
         w.writeheader()
         w.writerows(rows)
+
+# %% ../nbs/00_core.ipynb #n0pen002
+def short_reason(
+    e:Exception, # from Python or another package
+)->str:
+    "Say in one short line what an exception means"
+    if isinstance(e, RecursionError): return 'it is nested too deeply'
+    said = getattr(e, 'strerror', None) or str(e)
+    return said.splitlines()[0][:120] if said else type(e).__name__
+
+# %% ../nbs/00_core.ipynb #n0pen001
+def open_file(
+    path,          # file to read
+    mode:str='rb', # as of Python's open
+    **kwargs       # other arguments of Python's open
+): # file object
+    "Open a file for reading; pipes, sockets, devices and folders are refused at once"
+    try:
+        kind = os.stat(path).st_mode
+        if stat.S_ISREG(kind): return open(path, mode, **kwargs)
+    except FileNotFoundError:
+        raise DataError('no such file', 'Check the path', path, kind='missing file') from None
+    except (OSError, ValueError) as e:
+        what = f'cannot be opened ({short_reason(e)})'
+        raise DataError(what, 'Check the path and its permissions', path, kind='unreadable file') from None
+    what = 'is a folder, not a file' if stat.S_ISDIR(kind) else 'is a pipe, a socket or a device, not a file'
+    raise DataError(what, 'Check the path', path, kind='unreadable file')
+
+# %% ../nbs/00_core.ipynb #n0pen004
+def read_file(
+    path,                   # file to read
+    max_bytes:int=2**32,    # larger files are refused
+)->bytes:
+    "Read a whole file"
+    with open_file(path) as f:
+        n = os.fstat(f.fileno()).st_size
+        if n<=max_bytes: return f.read()
+    what = f'has {n} bytes; the limit is {max_bytes}'
+    raise DataError(what, 'Divide it, or leave it out', path, kind='unreadable file')
+
+# %% ../nbs/00_core.ipynb #n0pen007
+@contextmanager
+def data_errors(
+    path,             # file that is read
+    explain:Callable, # (path, exception) → DataError
+):
+    "Turn whatever is raised in a `with` block into a `DataError` that names the file"
+    try: yield
+    except DataError as e:
+        if e.file: raise
+        raise DataError(e.what, e.fix, path, e.ids, e.kind) from None
+    except MemoryError:
+        what = 'there is not enough memory to read it'
+        raise DataError(what, 'Cut it into smaller parts', path, kind='unreadable file') from None
+    except Exception as e: raise explain(path, e) from e # the traceback tells programmers more
+
+# %% ../nbs/00_core.ipynb #n0pen010
+def check_picture(
+    img,       # array, or what has the shape and dtype of one
+    path=None, # its file, for the message
+):
+    "Raise a `DataError` unless an array is a picture: (H,W) or (H,W,C) of numbers, with at least one pixel"
+    def refuse(what, fix): return DataError(what, fix, path, kind='pixel type')
+    if len(img.shape) not in (2,3):
+        what = f'is not an array of height × width, with channels or without, but of shape {img.shape}'
+        raise refuse(what, 'Give it as (H,W) or (H,W,C)')
+    if img.dtype.kind not in 'buif': raise refuse(f'pixels are {img.dtype}', 'Use integers or floats')
+    if 0 in img.shape: raise refuse(f'image has no pixels (its shape is {img.shape})', 'Leave it out')
 
 # %% ../nbs/00_core.ipynb #c062
 def int_in(low:int, high:int):

@@ -14,12 +14,12 @@ from bisect import bisect_right
 from dataclasses import dataclass, replace
 from pathlib import Path
 import numpy as np
-from .core import Codes, DataError, Items, atomic, brief, is_file_name, part_of
+from .core import Codes, DataError, Items, atomic, brief, is_file_name, part_of, read_file
 from .faults import data_error
 from .shapes import ellipse_points, is_image_size, mask2rle, run_lengths, turn_points
 from .coco import ann2mask
 from .layouts import Layout, Part, ReadOptions, list_images, result_or_error
-from .drawings import Drawing, Shape, annotation_files, as_number, file_splits, head_of
+from .drawings import Drawing, Shape, annotation_errors, annotation_files, as_number, file_splits, head_of
 from .drawings import image_folder, labelled_anns, one_polygon, read_drawings, relative_names
 
 # %% ../nbs/08i_cvat.ipynb #tcec8f30
@@ -28,15 +28,12 @@ MAX_XML = 2**30 # bytes
 def parse_xml(file:Path)->ET.Element:
     "Open an XML file; raise if it is none, or if it defines entities"
     def error(what): return data_error('annotation file', what, file)
-    try: raw = file.read_bytes() if file.stat().st_size<=MAX_XML else None
-    except OSError as e: raise error(f'the file cannot be opened ({e.strerror})') from None
-    if raw is None: raise error(f'the file is larger than {MAX_XML>>30} GiB')
+    raw = read_file(file, MAX_XML)
     try: text = raw.decode('utf-16' if raw[:2] in (b'\xff\xfe', b'\xfe\xff') else 'utf-8-sig')
     except ValueError: raise error('the file is not UTF-8') from None
     if re.search(r'<!\s*(DOCTYPE|ENTITY)', text, re.I):
         raise error('the file defines entities (DOCTYPE), which is refused')
-    try: return ET.fromstring(text)
-    except (ET.ParseError, ValueError) as e: raise error(f'the file is not XML ({e})') from None
+    with annotation_errors(file, 'XML'): return ET.fromstring(text)
 
 # %% ../nbs/08i_cvat.ipynb #tca8dc24
 def is_cvat(file:Path)->bool:

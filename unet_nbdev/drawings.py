@@ -6,8 +6,8 @@
 __all__ = ['RESERVED_LABELS', 'ANNOTATION_FOLDERS', 'Shape', 'as_number', 'as_dict', 'has_label', 'shape_ann', 'shape_box',
            'Drawing', 'find_drawing_images', 'path_tails', 'DrawnImage', 'shown_size', 'draw_image', 'draw_images',
            'label_ids', 'read_drawings', 'class_anns', 'annotation_files', 'upper_folders', 'file_splits', 'head_of',
-           'image_folder', 'load_json', 'guess_encoding', 'encoding_notes', 'labelled_anns', 'one_polygon',
-           'relative_names']
+           'annotation_errors', 'image_folder', 'load_json', 'guess_encoding', 'encoding_notes', 'labelled_anns',
+           'one_polygon', 'relative_names']
 
 # %% ../nbs/08f_drawings.ipynb #tdd4556b
 import json, math, os, re
@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 import numpy as np
-from .core import Codes, DataError, IGNORE, Item, Items, brief, is_file_name
+from .core import Codes, DataError, IGNORE, Item, Items, brief, data_errors, is_file_name
+from .core import open_file, read_file, short_reason
 from .faults import Fault, add_faults, data_error
 from .shapes import ignore_region, is_real, segm2rle
 from .coco import drawing_order, masks2anns, size_as_seen, split_of_file, visible_anns
@@ -318,8 +319,17 @@ def head_of(
 )->bytes:
     "Read the beginning of a file; nothing if it cannot be opened"
     try:
-        with open(file, 'rb') as f: return f.read(n)
-    except OSError: return b''
+        with open_file(file) as f: return f.read(n)
+    except (OSError, DataError): return b''
+
+# %% ../nbs/08f_drawings.ipynb #tdopen01
+def annotation_errors(
+    file,           # annotation file that is read
+    what:str='JSON' # what it should be, for the message
+): # context
+    "Turn whatever is raised in a `with` block into a `DataError` that names the file"
+    def explain(file, e): return data_error('annotation file', f'the file is not {what} ({short_reason(e)})', file)
+    return data_errors(file, explain)
 
 # %% ../nbs/08f_drawings.ipynb #tdceb41a
 ANNOTATION_FOLDERS = re.compile('^(ann|label|json|xml|export|cvat|via|task)', re.I)
@@ -341,14 +351,11 @@ def load_json(
     file:Path,
 )->tuple: # value, encoding; '' for Unicode
     "Open a JSON file, also one that is not in Unicode"
-    def error(reason): return data_error('annotation file', f'the file is not JSON ({reason})', file)
-    try: raw = Path(file).read_bytes()
-    except OSError as e: raise error(e.strerror) from None
-    try: return json.loads(raw),''
-    except UnicodeDecodeError: encoding = guess_encoding(raw)
-    except (ValueError, RecursionError) as e: raise error(e) from None
-    try: return json.loads(raw.decode(encoding)),encoding
-    except (ValueError, RecursionError) as e: raise error(e) from None
+    with annotation_errors(file):
+        raw = read_file(file)
+        try: return json.loads(raw),''
+        except UnicodeDecodeError: encoding = guess_encoding(raw)
+        return json.loads(raw.decode(encoding)),encoding
 
 def guess_encoding(raw:bytes)->str:
     "Guess the encoding of a text that is not Unicode: two bytes are a Chinese character, one a Western one"

@@ -45,6 +45,8 @@ _GET_AGAIN = 'Get the file again, or leave it out'
 add_faults(
     Fault('missing file', 'error', 'A file that the data set names does not exist',
           'Add the file, or remove it from the data'),
+    Fault('unreadable file', 'error', 'The file cannot be opened, is too large to be read, or is a pipe, a device or a folder',
+          'Check the path and its permissions'),
     Fault('empty file', 'error', 'The file has no content', _GET_AGAIN),
     Fault('unreadable image', 'error', 'The file cannot be read as an image', _GET_AGAIN),
     Fault('truncated image', 'error', 'The image ends too early or is damaged after its header',

@@ -14,12 +14,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 import numpy as np
-import cv2, numpy as np
+import cv2
 from PIL import Image
 from fastprogress import progress_bar
-from .core import DataError
+from .core import DataError, open_file
 from .images import PICTURE, exif_orientation, open_image, open_picture, open_stored, reader_of
-from .images import split_page
+from .images import image_errors, split_page
 from .tiff import is_tiff, tiff_mode
 from .faults import Place, Report, Symptom
 
@@ -45,14 +45,13 @@ def read_header(
     "Read format and mode of an image, and find damage that decoders overlook"
     path,_ = split_page(path)
     if is_tiff(path): return 'TIFF',tiff_mode(path),''
-    with open_picture(path) as im:
-        fmt,mode = im.format,im.mode
-        try: im.verify()
-        except Exception as e: return fmt,mode,f'its checksums do not match ({e})'
-    with open(path, 'rb') as f:
-        f.seek(-min(64, path.stat().st_size), 2)
-        end = f.read()
-    empty = fmt=='JPEG' and not any(end)
+    with image_errors(path), open_file(path) as f:
+        with open_picture(f) as im:
+            fmt,mode = im.format,im.mode
+            try: im.verify()
+            except Exception as e: return fmt,mode,f'its checksums do not match ({e})'
+        f.seek(-min(64, f.seek(0, 2)), 2)
+        empty = fmt=='JPEG' and not any(f.read())
     return fmt,mode,'its end is empty, as after an interrupted download' if empty else ''
 
 # %% ../nbs/12a_image_checks.ipynb #n1mode
@@ -75,7 +74,7 @@ def mode_symptom(
 # %% ../nbs/12a_image_checks.ipynb #nv12a02
 def _extra_sample(path): # what a TIFF says of its last channel: 1 or 2 for transparency, 0 for something else; None if it does not say
     try:
-        with Image.open(path) as im: said = im.tag_v2.get(338)
+        with open_file(path) as f, Image.open(f) as im: said = im.tag_v2.get(338)
     except Exception: return None
     return said[-1] if said else None
 
@@ -91,7 +90,6 @@ def has_alpha(
     last = img[::2,::2,-1]
     says_so = _extra_sample(path) in (1,2)
     return bool(((last==0)|(last==top)).mean()>.9) if says_so else bool((last==top).all())
-
 
 # %% ../nbs/12a_image_checks.ipynb #n1file
 def file_symptoms(
@@ -120,8 +118,12 @@ def file_digest(
 )->str:
     "Hash the bytes of a file, or the pixels of a page"
     file,page = split_page(path)
-    content = file.read_bytes() if page is None else np.ascontiguousarray(open_stored(path)[0])
-    return hashlib.blake2b(content, digest_size=16).hexdigest()
+    digest = hashlib.blake2b(digest_size=16)
+    if page is not None: digest.update(np.ascontiguousarray(open_stored(path)[0]))
+    else:
+        with open_file(file) as f:
+            while part := f.read(2**20): digest.update(part)
+    return digest.hexdigest()
 
 # %% ../nbs/12a_image_checks.ipynb #n1look
 def _grey_thumb(img, side): # (side,side) float32

@@ -12,7 +12,7 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 import numpy as np
-from .core import DataError, Items
+from .core import DataError, Items, data_errors, open_file, read_file, short_reason
 from .faults import data_error
 from .mask_codes import class_names
 from .layouts import Layout, Part, ReadOptions, images_in, one_class_name, result_or_error, subfolders
@@ -67,10 +67,11 @@ MAX_ROI,MAX_ROIS = 2**24,2**28 # bytes of a region, and of all regions in a file
 
 def roi_bytes(file:Path)->list: # of bytes, one for each region
     "Unpack a .roi file or a zip of them"
-    try:
-        if file.suffix.lower()=='.roi': return [file.read_bytes()[:MAX_ROI]]
+    def explain(file, e): return data_error('annotation file', f'the regions cannot be unpacked ({short_reason(e)})', file)
+    with data_errors(file, explain):
+        if file.suffix.lower()=='.roi': return [read_file(file, MAX_ROI)]
         regions,left = [],MAX_ROIS
-        with zipfile.ZipFile(file) as z:
+        with open_file(file) as packed, zipfile.ZipFile(packed) as z:
             for info in z.infolist():
                 if not info.filename.lower().endswith('.roi'): continue
                 with z.open(info) as f: raw = f.read(min(MAX_ROI, left)+1)
@@ -78,8 +79,6 @@ def roi_bytes(file:Path)->list: # of bytes, one for each region
                 if len(raw)>MAX_ROI or left<0: raise ValueError('it is too large')
                 regions.append(raw)
         return regions
-    except Exception as e:
-        raise data_error('annotation file', f'the regions cannot be unpacked ({e})', file) from None
 
 # %% ../nbs/08q_imagej.ipynb #n0f9f132
 def image_stem(file:Path)->str:
@@ -92,7 +91,7 @@ def holds_rois(file:Path)->bool:
     "Is this a .roi file or a zip of them? Only names are looked at"
     if file.suffix.lower()=='.roi': return file.is_file()
     try:
-        with zipfile.ZipFile(file) as z: names = z.namelist()[:100]
+        with open_file(file) as f, zipfile.ZipFile(f) as z: names = z.namelist()[:100]
         return any(o.lower().endswith('.roi') for o in names)
     except Exception: return False
 

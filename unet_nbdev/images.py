@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['quiet_opencv', 'lift_pillow_limit', 'ORIENTATIONS', 'PICTURE', 'ARRAY', 'READERS', 'IMAGE_SUFFIXES', 'PAGED_SUFFIXES',
            'split_page', 'page_path', 'page_stem', 'SharedSetting', 'unreadable_image', 'turn_upright', 'turn_for',
-           'ImageInfo', 'Reader', 'open_picture', 'reader_of', 'data_errors', 'image_info', 'image_size',
+           'ImageInfo', 'Reader', 'open_picture', 'reader_of', 'image_errors', 'image_info', 'image_size',
            'exif_orientation', 'open_image', 'n_pages', 'page_paths', 'open_stored', 'stored_colours', 'name_matches',
            'folder_entries', 'walk_files', 'image_files', 'write_image', 'nodata_of']
 
@@ -13,7 +13,6 @@ __all__ = ['quiet_opencv', 'lift_pillow_limit', 'ORIENTATIONS', 'PICTURE', 'ARRA
 import fnmatch, glob, io, os, re, struct, threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-import glob, os, threading
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -22,9 +21,9 @@ from typing import NamedTuple
 from zipfile import ZipFile
 import numpy as np, cv2
 from PIL import Image, UnidentifiedImageError
-from .core import DataError, atomic
-from .tiff import TIFF_STARTS, check_page, check_pixels, check_ratio, is_tiff
-from .tiff import read_tiff, tiff_info, tiff_nodata, tiff_pixels
+from .core import DataError, atomic, check_picture, data_errors, open_file
+from .tiff import TIFF_STARTS, check_page, check_pixels, check_ratio, is_tiff, pixel_limit
+from .tiff import read_tiff, room_for, tiff_info, tiff_nodata, tiff_pixels, truncated_error
 
 # %% ../nbs/02_images.ipynb #n2im0031
 _PAGE = re.compile(r'(?<=.)\[(\d{1,9})\]$') # at the end of a name
@@ -58,7 +57,7 @@ class SharedSetting:
     def __init__(self,
         get:Callable, # () → the value now
         put:Callable, # value → None
-        value,        # the value within the block
+        value:Callable, # () → the value within the block
     ):
         self.get = get
         self.put = put
@@ -70,7 +69,7 @@ class SharedSetting:
         with self.lock:
             if self.users==0:
                 self.before = self.get()
-                self.put(self.value)
+                self.put(self.value())
             self.users += 1
 
     def __exit__(self, *error):
@@ -80,9 +79,9 @@ class SharedSetting:
 
 # %% ../nbs/02_images.ipynb #n2im0001
 _log = getattr(cv2.utils, 'logging', cv2) # OpenCV 4 has these functions at its top
-quiet_opencv = SharedSetting(_log.getLogLevel, _log.setLogLevel, 0) # its log is silent
+quiet_opencv = SharedSetting(_log.getLogLevel, _log.setLogLevel, lambda: 0) # its log is silent
 lift_pillow_limit = SharedSetting(partial(getattr, Image, 'MAX_IMAGE_PIXELS'),
-                                  partial(setattr, Image, 'MAX_IMAGE_PIXELS'), None)
+                                  partial(setattr, Image, 'MAX_IMAGE_PIXELS'), pixel_limit)
 
 # %% ../nbs/02_images.ipynb #ndb46edd
 def unreadable_image(
@@ -91,11 +90,8 @@ def unreadable_image(
     "Make the error for an image that cannot be read, with the likely reason"
     file,_ = split_page(path)
     try:
-        with open(file, 'rb') as f: n = f.seek(0, 2)
-    except FileNotFoundError: return DataError('no such file', 'Check the path', path, kind='missing file')
-    except (OSError, ValueError) as e:
-        what = f'cannot be opened ({str(e).split(": ")[0][:120]})'
-        return DataError(what, 'Check the path', path, kind='unreadable image')
+        with open_file(file) as f: n = f.seek(0, 2)
+    except DataError as e: return DataError(e.what, e.fix, path, kind=e.kind)
     if n==0: kind,what = 'empty file', 'the file is empty (0 bytes)'
     elif _has_header(file):
         kind = 'truncated image'
@@ -106,7 +102,7 @@ def unreadable_image(
 def _has_header(path): # bool: it begins as an image does
     if is_tiff(path): return True
     try:
-        with lift_pillow_limit, Image.open(path): return True
+        with open_file(path) as f, lift_pillow_limit, Image.open(f): return True
     except Exception: return False
 
 # %% ../nbs/02_images.ipynb #n4523e1d
@@ -218,6 +214,7 @@ def _png_chunks(f): # yield name and length of the chunks after the header; f st
         if len(code)<8 or not code[4:].isalpha(): break
         n = int.from_bytes(code[:4], 'big')
         yield code[4:],n
+        if code[4:]==b'IEND': break # what follows belongs to no picture
         end += 12+n
 
 def _png_info(f): # ImageInfo, None if the header is broken
@@ -255,20 +252,25 @@ def _pnm_info(f): # ImageInfo of P1 to P6
 def open_picture(
     file, # path or binary file
 ): # PIL image
-    "Open a picture with Pillow within a `with` block, at any size"
+    "Open a picture with Pillow within a `with` block, up to the limit of pixels"
+    if isinstance(file, (str,Path)):
+        with open_file(file) as f, open_picture(f) as im: yield im
+        return
     with lift_pillow_limit:
         try: im = Image.open(file)
         except UnidentifiedImageError:
             if not _is_heic(file): raise
             _register_heic()
             im = Image.open(file)
-        with im: yield im
+        with im:
+            check_pixels(im.height, im.width, 4)
+            yield im
 
 def _first_bytes(file, n=16): # of a path or binary file
     if hasattr(file, 'seek'):
         file.seek(0)
         return file.read(n)
-    with open(file, 'rb') as f: return f.read(n)
+    with open_file(file) as f: return f.read(n)
 
 def _is_heic(file): # bool
     head = _first_bytes(file)
@@ -317,9 +319,34 @@ def _file_info(f): # ImageInfo of an open file that is no TIFF
     return info
 
 def _picture_info(path): # ImageInfo, by the content and not the suffix
-    with open(path, 'rb') as f:
+    with open_file(path) as f:
         if f.read(4) not in TIFF_STARTS: return _file_info(f)
     return ImageInfo(*tiff_info(path))
+
+# %% ../nbs/02_images.ipynb #n2im0051
+_PNG_SAMPLES = _PNG_BANDS | {3:1} # numbers per pixel as stored
+
+def _check_png(raw, info, path): # raise if its chunks cannot hold its rows, or reach beyond the end of the file
+    chunks = list(_png_chunks(io.BytesIO(raw)))
+    if any(n>len(raw) for _,n in chunks): raise unreadable_image(path)
+    row = -(-info.width*raw[24]*_PNG_SAMPLES[raw[25]]//8)
+    held = sum(n for name,n in chunks if name==b'IDAT')
+    if info.height*row<=1032*held+1024: return
+    what = f'image is truncated or damaged: {held} bytes cannot hold its {info.width}×{info.height} pixels'
+    raise truncated_error(what, path)
+
+def _check_bytes(raw, info, path): # raise if a picture is too large for the bytes of its file
+    if raw.startswith(_PNG): _check_png(raw, info, path)
+    else: check_ratio(info.height*info.width*info.bands*info.dtype.itemsize, len(raw), path)
+
+def _read_picture(f, path): # bytes of an open file
+    size = os.fstat(f.fileno()).st_size
+    if size>2**26:
+        info = _file_info(f)
+        most = 2**26+16*info.pages*info.height*info.width*info.bands
+        if size>most: raise DataError(f'file of {size} bytes is far larger than its picture', 'Save it again', path)
+    f.seek(0)
+    return f.read()
 
 # %% ../nbs/02_images.ipynb #n33e42bc
 def _opencv_pixels(raw, info): # array in RGB order, None if OpenCV cannot decode it
@@ -331,35 +358,38 @@ def _opencv_pixels(raw, info): # array in RGB order, None if OpenCV cannot decod
     if channels>3: img[...,:3] = img[...,2::-1].copy() # BGR → RGB, the rest stays
     return img
 
+def _seek_page(im, page): # frames of another size than the first are refused before they are decoded
+    size = im.size
+    im.seek(page or 0)
+    if im.size!=size: raise ValueError(f'frame of {im.size} in a picture of {size}')
+
 def _pillow_pixels(raw, page): # array in RGB order
     with open_picture(io.BytesIO(raw)) as im:
         mode = _pillow_target(im)[0]
-        im.seek(page or 0)
+        _seek_page(im, page)
         img = np.array(im if im.mode==mode else im.convert(mode))
     return img.astype(img.dtype.newbyteorder('='), copy=False)
 
 # %% ../nbs/02_images.ipynb #n2im0019
 def _picture_pixels(path, page=None): # array in RGB order, and its EXIF orientation
-    with open(path, 'rb', buffering=0) as f:
+    with open_file(path, buffering=0) as f:
         if f.read(4) in TIFF_STARTS: return tiff_pixels(path, page)
-        f.seek(0)
-        raw = f.read()
-    file = io.BytesIO(raw)
-    info = _file_info(file)
+        raw = _read_picture(f, path)
+    info = _file_info(io.BytesIO(raw))
     check_page(path, page, info.pages)
-    each = info.bands*info.dtype.itemsize
-    check_pixels(*info.sz, each, path)
-    if raw.startswith((_PNG, _JPEG, b'BM', b'GIF', *_PNM)):
-        check_ratio(info.height*info.width*each, len(raw), path)
-    if raw.startswith(_PNG) and any(k>len(raw) for _,k in _png_chunks(file)): raise unreadable_image(path)
+    with room_for(*info.sz, info.bands*info.dtype.itemsize, path):
+        _check_bytes(raw, info, path)
+        return _decode_picture(raw, info, path, page),info.orientation
+
+def _decode_picture(raw, info, path, page): # array in RGB order
     photo = raw.startswith((_PNG, _JPEG)) # OpenCV's word is final
-    if raw.startswith(_JPEG) and _jpeg_frame(file)[2]==4: photo = False # ink
+    if raw.startswith(_JPEG) and _jpeg_frame(io.BytesIO(raw))[2]==4: photo = False # ink
     elif info.pages==1 and raw.startswith((_PNG, _JPEG, b'BM', b'RIFF', *_JP2, *_PNM)):
         img = _opencv_pixels(raw, info)
         if img is None and photo: raise unreadable_image(path)
-        if img is not None and _fits_header(img, info): return img,info.orientation
+        if img is not None and _fits_header(img, info): return img
     img = _pillow_pixels(raw, page)
-    if _fits_header(img, info): return img,info.orientation
+    if _fits_header(img, info): return img
     what = f'holds {info.bands} bands of {info.dtype}, which cannot be decoded'
     raise DataError(what, 'Save it as PNG or TIFF', path, kind='pixel type')
 
@@ -372,14 +402,14 @@ def _smaller_jpeg(path, sz, least): # the picture at 1/2, 1/4 or 1/8 of `sz`, no
     sz = tuple(sz)
     factor = next((k for k in (8,4,2) if sz[0]//k>=least[0] and sz[1]//k>=least[1]), None)
     if factor is None: return None
-    with open(path, 'rb') as f:
+    with open_file(path) as f:
         if f.read(2)!=_JPEG: return None
-        f.seek(0)
-        raw = f.read()
+        raw = _read_picture(f, path)
     frame,info = (g(io.BytesIO(raw)) for g in (_jpeg_frame, _jpeg_info))
     colors = {3:'COLOR', 1:'GRAYSCALE'}.get(frame and frame[2])
     if colors is None: return None
     check_pixels(*info.sz, info.bands, path)
+    _check_bytes(raw, info, path)
     orientation = turn_for(info.sz, info.orientation, sz)
     if sz!=(info.sz[::-1] if orientation in (5,6,7,8) else info.sz): return None
     flags = getattr(cv2, f'IMREAD_REDUCED_{colors}_{factor}') | cv2.IMREAD_IGNORE_ORIENTATION
@@ -389,10 +419,19 @@ def _smaller_jpeg(path, sz, least): # the picture at 1/2, 1/4 or 1/8 of `sz`, no
     return turn_upright(img, orientation)
 
 # %% ../nbs/02_images.ipynb #nc8318f4
-def _open_array(path): # binary file of a .npy, or of the only array of a .npz
-    if _first_bytes(path, 2)!=b'PK': return open(path, 'rb')
-    with ZipFile(path) as z: names = z.namelist()
-    if len(names)==1: return ZipFile(path).open(names[0])
+@contextmanager
+def _open_array(path): # binary file of a .npy, or of the only array of a .npz; the bytes that it can unfold to
+    with open_file(path) as f:
+        size = os.fstat(f.fileno()).st_size
+        if _first_bytes(f, 2)!=b'PK':
+            f.seek(0)
+            yield f,size
+            return
+        with ZipFile(f) as z:
+            names = z.namelist()
+            if len(names)==1:
+                with z.open(names[0]) as part: yield part,min(z.infolist()[0].file_size, 1032*size)
+                return
     listed = ', '.join(o.removesuffix('.npy') for o in names[:8])
     raise DataError(f'holds {len(names)} arrays ({listed})', 'Save the image alone', path, kind='pixel type')
 
@@ -403,15 +442,20 @@ def _array_header(f): # shape and type; f then stands before the numbers
     return shape,dtype
 
 def _array_info(path): # ImageInfo from the header of an array
-    with _open_array(path) as f: shape,dtype = _array_header(f)
+    with _open_array(path) as (f,_): shape,dtype = _array_header(f)
     if len(shape) not in (2,3): raise _not_an_image(path)
     return ImageInfo(*shape[:2], shape[2] if len(shape)==3 else 1, dtype)
 
 def _array_pixels(path):
-    with _open_array(path) as f:
+    with _open_array(path) as (f,most):
         shape,dtype = _array_header(f)
-        check_pixels(1, np.prod(shape, dtype=object), dtype.itemsize, path)
-    with _open_array(path) as f: return np.lib.format.read_array(f, allow_pickle=False)
+        n = int(np.prod(shape, dtype=object)) # of numbers, without overflow
+        with room_for(1, n, dtype.itemsize, path):
+            if n*dtype.itemsize>most:
+                what = f'array is truncated: its file cannot hold the {n*dtype.itemsize} bytes of its numbers'
+                raise truncated_error(what, path)
+            f.seek(0)
+            return np.lib.format.read_array(f, allow_pickle=False)
 
 def _not_an_image(path): # the error
     what = 'is not an array of height × width, with channels or without'
@@ -435,19 +479,11 @@ def reader_of(
     return READERS.get(split_page(path)[0].suffix.lower(), PICTURE)
 
 # %% ../nbs/02_images.ipynb #na7ea922
-@contextmanager
-def data_errors(
+def image_errors(
     path, # image file
-):
-    "Turn whatever is raised in a `with` block into a `DataError` that names the file"
-    try: yield
-    except DataError as e:
-        if e.file: raise
-        raise DataError(e.what, e.fix, path, e.ids, e.kind) from None
-    except MemoryError:
-        what = 'there is not enough memory for its pixels'
-        raise DataError(what, 'Cut it into tiles', path, kind='unreadable image') from None
-    except Exception as e: raise unreadable_image(path) from e # the traceback tells programmers more
+): # context
+    "Turn whatever is raised in a `with` block into a `DataError` that names the image"
+    return data_errors(path, lambda path,e: unreadable_image(path))
 
 # %% ../nbs/02_images.ipynb #n2im0021
 def image_info(
@@ -455,10 +491,11 @@ def image_info(
 )->ImageInfo: # height and width as stored, bands, type, pages, EXIF orientation
     "Read from the header of an image what it is, without decoding it"
     file,page = split_page(path)
-    with data_errors(path):
+    with image_errors(path):
         info = ImageInfo(*reader_of(file).size(file))
         check_page(path, page or 0, info.pages)
         if info.pages>10**6: raise ValueError('more pages than any file has')
+        if 0 in info[:3]: raise DataError('image has no pixels', 'Leave it out', kind='pixel type')
         return info
 
 def image_size(
@@ -483,7 +520,7 @@ def open_image(
     "Read the pixels of an image; a `DataError` names a file that cannot be read or does not fit `sz`"
     file,page = split_page(path)
     reader = reader_of(file)
-    with data_errors(path):
+    with image_errors(path):
         if least is not None and page is None and reader.smaller is not None:
             img = reader.smaller(file, sz, least)
             if img is not None: return img
@@ -503,10 +540,7 @@ def _stored_pixels(file, page, reader): # array as stored, of a shape and type t
         found = reader.pixels(file)
     img,orientation = found if isinstance(found, tuple) else (found,1)
     if img is None: raise unreadable_image(file)
-    if not isinstance(img, np.ndarray) or img.ndim not in (2,3): raise _not_an_image(file)
-    if img.dtype.kind not in 'buif':
-        raise DataError(f'pixels are {img.dtype}', 'Save it as integers or floats', file, kind='pixel type')
-    if not img.size: raise DataError('image has no pixels', 'Leave it out', file, kind='pixel type')
+    check_picture(img, file)
     return img.astype(img.dtype.newbyteorder('='), copy=False),orientation
 
 # %% ../nbs/02_images.ipynb #n2im0033
@@ -534,7 +568,7 @@ def open_stored(
 )->tuple: # (H,W) or (H,W,C) array, upright; (n,3) uint8 colours if they number those of a palette, else None
     "Read the numbers in an image file: as `open_image`, but of a palette the indices"
     file,page = split_page(path)
-    with data_errors(path):
+    with image_errors(path):
         if reader_of(file) is PICTURE and is_tiff(file):
             found = read_tiff(file, page)
             if not found.cmyk: return turn_upright(found.pixels, found.orientation),found.colours
@@ -547,10 +581,10 @@ def _palette_pixels(path, page): # indices, upright, and colours; None if the fi
     if not (head.startswith((b'GIF', b'BM')) or head.startswith(_PNG) and head[25:]==b'\3'): return None
     info = image_info(path)
     check_page(path, page, info.pages)
-    check_pixels(*info.sz, 1, path)
-    check_ratio(info.height*info.width, os.path.getsize(path), path)
-    with open_picture(path) as im:
-        im.seek(page or 0)
+    with open_file(path) as f: raw = _read_picture(f, path)
+    with room_for(*info.sz, 1, path), open_picture(io.BytesIO(raw)) as im:
+        _check_bytes(raw, info._replace(bands=1), path)
+        _seek_page(im, page)
         if im.mode!='P': return None
         return turn_upright(np.array(im), info.orientation),_pillow_colours(im)
 
@@ -562,11 +596,7 @@ def _pillow_colours(im): # (256,3) uint8, black where the file has no entry
 def stored_colours(
     path, # image file of a palette, or a page of one
 )->np.ndarray: # (n,3) uint8
-    "Read the palette of an image file, without decoding its pixels where that is possible"
-    file,page = split_page(path)
-    with data_errors(path):
-        if page is None and not is_tiff(file):
-            with open_picture(file) as im: return _pillow_colours(im)
+    "Read the palette of an image file"
     return open_stored(path)[1]
 
 # %% ../nbs/02_images.ipynb #n2im0037
@@ -649,4 +679,4 @@ def nodata_of(
     "Read the value that a GeoTIFF gives to pixels without data (GDAL_NODATA)"
     file,_ = split_page(path)
     try: return tiff_nodata(file) if is_tiff(file) else None
-    except Exception: return None # opening it will say what is wrong
+    except DataError: return None # opening it will say what is wrong

@@ -12,12 +12,13 @@ from collections import Counter
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
-from .core import DataError, Items, brief, is_file_name
+from .core import DataError, Items, brief, is_file_name, read_file
 from .faults import data_error
 from .shapes import is_image_size, is_real
 from .large import grep_file, parse_json
 from .layouts import Layout, Part, ReadOptions, find_images, holds_images
 from .layouts import result_or_error, unused_images
+from .drawings import annotation_errors
 from .outlines import Region, collect_outlined, draw_shapes, flat_ring, shown_size
 
 # %% ../nbs/08o_labelbox.ipynb #n77c7d12
@@ -63,12 +64,10 @@ def is_labelbox(file:Path)->bool:
 
 def load_labelbox(file:Path)->list: # of dict
     "The entries of an export: a line each, or a list"
-    try:
-        raw = file.read_bytes()
+    with annotation_errors(file):
+        raw = read_file(file)
         if raw.lstrip()[:1]==b'[': rows = parse_json(raw)
         else: rows = [parse_json(o) for o in raw.split(b'\n') if o.strip()]
-    except (OSError, ValueError, RecursionError) as e:
-        raise data_error('annotation file', f'a line of the file is not JSON ({e})', file) from None
     if all(isinstance(inside(o, 'data_row'), dict) for o in rows): return rows
     raise data_error('annotation file', 'an entry has no "data_row"', file)
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from .core import Codes, DataError, Item, Items, atomic, brief, is_file_name
-from .core import write_json
+from .core import open_file, write_json
 from .images import exif_orientation, image_size, walk_files
 from .faults import Fault, add_faults, data_error
 from .shapes import ellipse_points, ignore_region, is_image_size, mask2keyholes, mask2rle, segm2rle
@@ -339,13 +339,11 @@ def labels_file(
     "Read labels.txt, the list that labelme is started with"
     for folder in folders:
         try:
-            if (folder/'labels.txt').stat().st_size>2**20: continue
-            lines = (folder/'labels.txt').read_text(encoding='utf-8').split('\n')
+            with open_file(folder/'labels.txt', 'r', encoding='utf-8') as f: lines = f.read(2**20).split('\n')
         except (OSError, ValueError): continue
         names = [o.strip() for o in lines if o.strip()]
         if used-set(RESERVED_LABELS)<=set(names): return list(dict.fromkeys(names))
     return []
-
 
 # %% ../nbs/08g_labelme.ipynb #n4ecc3fc
 def read_labelme(

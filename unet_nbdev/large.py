@@ -16,6 +16,7 @@ from itertools import chain, compress, islice
 from operator import itemgetter
 import numpy as np
 from fastcore.basics import patch
+from .core import open_file
 from .shapes import MAX_OUTLINE
 
 # %% ../nbs/05_large.ipynb #nc7be89c
@@ -36,7 +37,7 @@ def grep_file(
 )->list: # of bytes, what the group matched
     "Find the first matches in a file of any size"
     if not os.path.getsize(file): return []
-    with open(file, 'rb') as f, mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as m:
+    with open_file(file) as f, mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as m:
         return [o[1] for o in islice(re.finditer(pat, m), n)]
 
 # %% ../nbs/05_large.ipynb #nd4246db

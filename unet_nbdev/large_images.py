@@ -10,11 +10,11 @@ import threading
 from collections import OrderedDict
 from importlib import import_module
 from pathlib import Path
-import numpy as np
+import numpy as np, tifffile
 from fastcore.basics import patch
-from .core import DataError
-from .images import open_image
-from .tiff import has_imagecodecs, tiff_info
+from .core import DataError, check_picture, data_errors, open_file, short_reason
+from .images import open_image, unreadable_image
+from .tiff import check_pixels, check_strip, has_imagecodecs, tiff_info
 
 # %% ../nbs/28a_large_images.ipynb #n4f1e9fa
 def need_package(
@@ -36,8 +36,8 @@ def _why_not_tiled(page): # why a page cannot be read tile by tile; empty if it 
     if 'Orientation' in page.tags and page.tags['Orientation'].value!=1: return 'turned'
     return ''
 
-def _why_not_alone(path, page): # why a page is not all of the picture; empty if it is
-    h,w,bands,_,pages,*_ = tiff_info(path)
+def _why_not_alone(info, page): # why a page is not all of the picture; empty if it is
+    h,w,bands,_,pages,*_ = info
     if pages>1: return 'several pages'
     return '' if (h, w, bands)==(page.imagelength, page.imagewidth, page.samplesperpixel) else 'bands in pages of their own'
 
@@ -48,21 +48,26 @@ class TiledImage:
         path:str|Path,     # of the TIFF file
         max_bytes:int=2**27, # decoded tiles that are kept
     ):
-        import tifffile
         self.path = Path(path)
-        self.file = tifffile.TiffFile(path)
-        self.page = p = self.file.pages[0]
-        why = _why_not_tiled(p) or _why_not_alone(path, p)
+        info = tiff_info(path) # a DataError if it is damaged
+        with data_errors(path, lambda path,e: unreadable_image(path)):
+            self.file = tifffile.TiffFile(path)
+            self.page = p = self.file.pages[0]
+            why = _why_not_tiled(p) or _why_not_alone(info, p)
+            if not why: self._set_sizes(p, max_bytes)
         if why:
             self.file.close()
             raise KeyError(why)
+        self.kept = OrderedDict()
+        self.lock = threading.Lock()
+
+    def _set_sizes(self, p, max_bytes):
         self.shape = (p.imagelength, p.imagewidth, p.samplesperpixel)
         self.dtype = p.dtype
         self.across = -(-p.imagewidth//p.tilewidth) # tiles in a row
-        tile_bytes = p.tilelength*p.tilewidth*p.samplesperpixel*p.dtype.itemsize
-        self.room = max(2*self.across, max_bytes//tile_bytes)
-        self.kept = OrderedDict()
-        self.lock = threading.Lock()
+        each = p.samplesperpixel*p.dtype.itemsize
+        check_pixels(p.tilelength, p.tilewidth, each, self.path)
+        self.room = max(2*self.across, max_bytes//(p.tilelength*p.tilewidth*each))
 
 # %% ../nbs/28a_large_images.ipynb #ncf1fa22
 @patch
@@ -72,11 +77,12 @@ def _tile(self:TiledImage, i): # number i, decoded
         return self.kept[i]
     p = self.page
     file = self.file.filehandle
-    try:
+    def explain(path, e): return DataError(f'tile {i} cannot be decoded ({short_reason(e)})', 'Copy the file again', path)
+    with data_errors(self.path, explain):
         file.seek(p.dataoffsets[i])
-        decoded = p.decode(file.read(p.databytecounts[i]), i)[0]
-    except Exception as e: # tifffile has a dozen kinds
-        raise DataError(f'tile {i} cannot be decoded ({str(e)[:100]})', 'Copy the file again', self.path) from None
+        raw = file.read(p.databytecounts[i])
+        check_strip(raw, p, self.path)
+        decoded = p.decode(raw, i)[0]
     is_sparse = decoded is None # a tile that was never written
     tile = np.zeros((p.tilelength, p.tilewidth, self.shape[2]), self.dtype) if is_sparse else decoded[0]
     self.kept[i] = tile
@@ -108,17 +114,20 @@ def __array__(self:TiledImage, dtype=None, copy=None):
 # %% ../nbs/28a_large_images.ipynb #n0d77fdc
 LARGE = 2**25 # pixels of a TIFF, bytes of an array: larger ones stay on disk
 
-def _open_tiled(path): # None if it is small, or has to be decoded whole
+def _open_tiled(path): # None if it is small, or has to be decoded whole; open_image says what is wrong
     try: tiled = TiledImage(path)
-    except (ImportError, KeyError, OSError, ValueError): return None
+    except (KeyError, DataError): return None
     if tiled.shape[0]*tiled.shape[1]>=LARGE: return tiled
     tiled.file.close()
 
-def _map_array(path): # None if it is small or not an image
-    if not Path(path).is_file() or Path(path).stat().st_size<LARGE: return None
-    try: arr = np.load(path, mmap_mode='r', allow_pickle=False)
-    except (OSError, ValueError): return None # open_image says what is wrong
-    return arr if arr.ndim in (2,3) and arr.dtype.kind in 'buif' else None
+def _map_array(path): # None if it is small or not an image; open_image says what is wrong
+    try:
+        with open_file(path) as f: is_small = f.seek(0, 2)<LARGE
+        if is_small: return None
+        arr = np.lib.format.open_memmap(path, mode='r')
+        check_picture(arr)
+        return arr
+    except Exception: return None
 
 def open_large(
     path:str|Path, # image file

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 import cv2, numpy as np
 from pycocotools import mask as _mu
-from .core import IGNORE, Codes, DataError, Item, Items, brief, check_bad, is_file_name
+from .core import IGNORE, Codes, DataError, Item, Items, brief, check_bad, is_file_name, read_file
 from .images import walk_files
 from .faults import Fault, add_faults, data_error
 from .shapes import ignore_region, is_real, mask2polys, mask2rle, poly2mask, run_lengths, segm2rle, segm_fault
@@ -23,7 +23,7 @@ from .coco import ann2rle, ann_ids, anns2mask, anns2objects, category_ids, masks
 from .masks import open_mask
 from .layouts import ReadOptions, collect_items, find_images, folder_splits
 from .layouts import holds_images, images_in, keep_bad, same_name_error, unique_ids
-from .drawings import RESERVED_LABELS, label_ids, shown_size
+from .drawings import RESERVED_LABELS, annotation_errors, label_ids, shown_size
 
 # %% ../nbs/08l_outlines.ipynb #nbe71df6
 @dataclass
@@ -185,9 +185,7 @@ def load_json_file(
     what:str='JSON', # what it should be, for the message
 ): # its value
     "Parse a JSON file; a `DataError` if it is none"
-    try: return parse_json(file.read_bytes())
-    except (OSError, ValueError, RecursionError) as e:
-        raise data_error('annotation file', f'the file is not {what} ({e})', file) from None
+    with annotation_errors(file, what): return parse_json(read_file(file))
 
 # %% ../nbs/08l_outlines.ipynb #n635c80e
 def collect_outlined(

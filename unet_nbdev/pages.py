@@ -9,7 +9,7 @@ __all__ = ['CSS', 'img_tag', 'html_table', 'html_body', 'write_page']
 import base64, html
 from pathlib import Path
 import numpy as np, cv2
-from .core import write_text
+from .core import read_file, write_text
 
 # %% ../nbs/10_pages.ipynb #n8de03f6
 def _data_url(raw, kind): # raw: bytes of a picture file
@@ -21,7 +21,7 @@ def img_tag(
     full:bool=False,         # shrink the picture with the page
 )->str:
     "Write a picture as HTML that holds its pixels"
-    if isinstance(img, (str,Path)): src = _data_url(Path(img).read_bytes(), Path(img).suffix[1:])
+    if isinstance(img, (str,Path)): src = _data_url(read_file(img), Path(img).suffix[1:])
     else:
         _,jpeg = cv2.imencode('.jpg', img[...,::-1], [cv2.IMWRITE_JPEG_QUALITY, 82])
         src = _data_url(jpeg.tobytes(), 'jpeg')

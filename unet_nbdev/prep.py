@@ -10,7 +10,7 @@ __all__ = ['FITS', 'NORMS', 'Prep', 'match_channels', 'thin_out', 'is_light', 'i
 from dataclasses import dataclass, field, asdict, fields
 import numpy as np, cv2
 from fastcore.basics import patch
-from .core import IGNORE, DataError, any_of, check_values, int_in, is_none, is_text, list_of
+from .core import IGNORE, DataError, any_of, check_picture, check_values, int_in, is_none, is_text, list_of
 from .core import num_in
 
 # %% ../nbs/15_prep.ipynb #c005
@@ -93,6 +93,7 @@ def match_channels(
     n_in:int,       # channels that the network takes
 )->np.ndarray: # (H,W,n_in)
     "Repeat grey, drop alpha, or raise a `DataError`"
+    check_picture(img)
     if img.ndim==2: img = img[...,None]
     has_alpha = img.shape[2] in (2,4) and n_in in (1,3)
     if has_alpha and img.shape[2]!=n_in: img = img[...,:-1]
@@ -111,6 +112,7 @@ def thin_out(
     n:int=65536,    # pixels to keep, roughly
 )->np.ndarray: # a view of every k-th row and column
     "Take evenly spaced pixels of an image, enough for its percentiles"
+    check_picture(img)
     step = max(1, int((img.shape[0]*img.shape[1]/n)**0.5))
     return img[::step,::step]
 
@@ -209,8 +211,7 @@ def _in_trained_units(self:Prep, img, few): # img in the units of the window; fe
 # %% ../nbs/15_prep.ipynb #nv15a12
 @patch
 def _channels(self:Prep, img): # (H,W) or (H,W,C) of any numbers → (H,W,n_in) with the same numbers
-    if img.ndim not in (2,3) or not img.size: raise DataError(f'an array of shape {img.shape}', 'Give an image (H,W) or (H,W,C)')
-    if img.dtype.kind not in 'buif': raise DataError(f'pixels are {img.dtype}', 'Use whole or real numbers')
+    check_picture(img)
     if img.dtype==bool: img = img.astype(np.uint8)*255
     if not img.dtype.isnative: img = img.astype(img.dtype.newbyteorder('='))
     return match_channels(self.pick_bands(img), self.n_in)
@@ -220,13 +221,13 @@ def pick_bands(self:Prep,
     img:np.ndarray, # (H,W) or (H,W,C)
 )->np.ndarray: # the same without bands, else (H,W,len(bands))
     "Take the bands that the network sees"
+    check_picture(img)
     if not self.bands: return img
     n = img.shape[2] if img.ndim==3 else 1
     if max(self.bands)>n:
         asked = ','.join(map(str, self.bands))
         raise DataError(f'image has {n} band{"s"*(n>1)}, bands {asked} are asked for', f'Choose bands from 1 to {n} (--bands)')
     return img.reshape(*img.shape[:2], n)[...,[k-1 for k in self.bands]]
-
 
 # %% ../nbs/15_prep.ipynb #nv15a13
 @patch
@@ -279,9 +280,9 @@ def as_picture(self:Prep,
     nodata:float|None=None, # see missing_pixels
 )->np.ndarray: # uint8: an 8-bit image as it is, of any other what the network sees in up to three channels
     "Make a picture of an image, for looking at"
+    check_picture(img)
     if img.dtype==np.uint8 and not self.bands: return img
     return self.pixels(img, nodata=nodata)[...,:3]
-
 
 # %% ../nbs/15_prep.ipynb #nv15a19
 def resize_missing(
@@ -296,11 +297,16 @@ def resize_missing(
 
 
 # %% ../nbs/15_prep.ipynb #c017
+def _check_size(sz): # raise if no picture can have this size
+    if len(sz)==2 and min(sz)>0: return
+    raise DataError(f'image has no pixels (its size is {tuple(sz)})', 'Give a height and a width of 1 or more')
+
 @patch
 def scaled(self:Prep,
     sz:tuple, # (height, width) of the image
 )->tuple: # (height, width) at the network's scale, before padding
     "Size of an image at the network's scale"
+    _check_size(sz)
     h,w = sz
     if self.fit=='pad': return h,w
     if self.fit=='resize': return self.size,self.size
@@ -312,6 +318,8 @@ def downscale(
     to:tuple,       # (height, width), neither of them larger than the image
 )->np.ndarray: # (height,width) or (height,width,C)
     "Shrink an image to the mean of the pixels under each new one"
+    check_picture(img)
+    _check_size(to)
     h,w = to
     if 2*h>img.shape[0] and 2*w>img.shape[1]: img = cv2.resize(img, (2*w,2*h), interpolation=cv2.INTER_LINEAR)
     return cv2.resize(img, (w,h), interpolation=cv2.INTER_AREA).reshape(h, w, *img.shape[2:])
@@ -337,6 +345,7 @@ def resize(self:Prep,
     msk:np.ndarray|None=None, # (H,W) label map of the same size, or layers (C,H,W)
 )->tuple: # (img, msk) at the network's scale
     "Scale an image, and its mask with nearest labels"
+    check_picture(img)
     h,w = self.scaled(img.shape[:2])
     if (h,w)==img.shape[:2]: return img,msk
     def nearest(o): return cv2.resize(o, (w,h), interpolation=cv2.INTER_NEAREST_EXACT)
@@ -349,6 +358,7 @@ def padded(self:Prep,
     msk:np.ndarray|None=None, # (H,W) label map, or layers (C,H,W)
 )->tuple: # (img, msk) with sides that are multiples of `multiple`
     "Pad right and below: the image by reflection, the mask with `IGNORE`"
+    check_picture(img)
     sz = img.shape[:2]
     h,w = (-(-s//self.multiple)*self.multiple for s in sz)
     if (h,w)==sz: return img,msk
@@ -427,6 +437,7 @@ def windows(
     multiple:int=1,    # windows begin at multiples of this, except the last ones
 )->list: # (top, left, height, width), row by row
     "Cover an image with windows; the last ones are moved inwards rather than padded"
+    _check_size(sz)
     def starts(n):
         if n<=win: return [0]
         k = int(np.ceil((n-win)/(win*(1-overlap))))+1

@@ -16,7 +16,7 @@ import cv2, numpy as np
 from pycocotools import mask as mask_api
 from PIL import Image
 from fastcore.basics import patch
-from .core import DataError, write_json, write_text
+from .core import DataError, read_file, write_json, write_text
 from .images import image_info, n_pages, open_image, open_stored, page_stem
 from .images import split_page, turn_for, write_image
 from .tiff import write_tiff
@@ -140,7 +140,7 @@ def repair_image(
     if 'exif orientation' not in kinds: return suffix,None
     info = image_info(path)
     as_stored = fmt=='JPEG' and page is None and turn_for(info.sz, info.orientation, sz)==1
-    raw = set_upright(path.read_bytes()) if as_stored else None
+    raw = set_upright(read_file(path)) if as_stored else None
     return (suffix,raw) if raw else ('.png', png_bytes(open_image(path, sz)))
 
 # %% ../nbs/14_repair.ipynb #ne74e459

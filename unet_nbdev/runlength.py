@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 import numpy as np
-from .core import DataError, Item, Items, brief
+from .core import DataError, Item, Items, brief, open_file
 from .faults import data_error
 from .shapes import kaggle2rle, mask2rle, rle2mask
 from .coco import split_of_file
@@ -108,7 +108,7 @@ def table_lines(
     n:int|None=None, # stop after this many lines
 )->tuple:            # header, list of (line number, text) without empty lines
     "Read the lines of a csv"
-    with open(file, encoding='utf-8-sig', errors='replace') as f:
+    with open_file(file, 'r', encoding='utf-8-sig', errors='replace') as f:
         header = f.readline(1<<16)
         return header,[(i,o) for i,o in enumerate(islice(f, n), 2) if o.strip()]
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np, tifffile
 from PIL import ImageOps
 from fastcore.basics import patch
-from .core import Codes, DataError, atomic
+from .core import Codes, DataError, atomic, check_picture
 from .images import nodata_of
 from .prep import Prep, thin_out, windows, window_weight
 from .postprocessing import PostProcess
@@ -73,7 +73,7 @@ def name_in_errors(
 ):
     "Say with its name what is wrong with an image"
     try: yield
-    except DataError as e: raise DataError(e.what, e.fix, name) from None
+    except DataError as e: raise DataError(e.what, e.fix, name, e.ids, e.kind) from None
 
 def _from_tensor(t): # torch tensor (H,W), (C,H,W) or (1,C,H,W) → array (H,W) or (H,W,C)
     if t.ndim==4 and len(t)==1: t = t[0]
@@ -96,8 +96,8 @@ def _to_array(img): # path, PIL image or array → array, and its name for messa
 # %% ../nbs/29_runtime.ipynb #nv29a01
 def _open(img, nodata): # → array, name for messages, value that means "no data"
     arr,name = _to_array(img)
+    check_picture(arr, name)
     return arr,name,nodata_of(name) if nodata is None and name is not None else nodata
-
 
 # %% ../nbs/29_runtime.ipynb #c015
 class Predictor:

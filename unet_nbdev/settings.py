@@ -17,7 +17,7 @@ from functools import lru_cache
 from numbers import Integral, Real
 from pathlib import Path
 from fastcore.basics import patch
-from .core import DataError
+from .core import DataError, data_errors, read_file, short_reason
 
 # %% ../nbs/01_settings.ipynb #n008287c
 @dataclass(frozen=True)
@@ -626,9 +626,8 @@ def read_settings(
 )->dict: # setting → value
     "Read settings from a file, as a plain dict"
     fix = 'Give a JSON file of settings, such as the best.json of unet_tune'
-    try: d = json.loads(Path(file).read_text(encoding='utf-8'))
-    except OSError as e: raise DataError(f'cannot be read ({e.strerror})', fix, file) from None
-    except ValueError as e: raise DataError(f'is not JSON ({e})', fix, file) from None
+    def explain(file, e): return DataError(f'is not JSON ({short_reason(e)})', fix, file)
+    with data_errors(file, explain): d = json.loads(read_file(file, 2**26))
     if isinstance(d, dict): return d
     raise DataError(f'holds a JSON {type(d).__name__} instead of an object',
                     'Give a file such as {"lr": 0.001}', file)

@@ -17,7 +17,7 @@ from fastcore.basics import patch
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from PIL import Image, ImageDraw, ImageFont
-from .core import IGNORE, Codes, DataError, Items, atomic, layers2map, palette
+from .core import IGNORE, Codes, DataError, Items, atomic, check_picture, layers2map, palette
 from .images import nodata_of, open_image
 from .items import item2mask
 
@@ -41,7 +41,7 @@ def to_rgb(
         plain = img.mode in ('L','F','I','RGB','RGBA') or img.mode.startswith('I;')
         img = np.asarray(img if plain else img.convert('RGB'))
     img = np.asarray(img)
-    if img.ndim not in (2,3): raise DataError(f'an array of shape {img.shape}', 'Give an image as (H,W) or (H,W,C)')
+    check_picture(img)
     if img.ndim==2: img = img[...,None]
     shown = {1:[0,0,0], 2:[0,1,1]}.get(img.shape[2], [0,1,2])
     img = img[...,shown]

@@ -13,14 +13,14 @@ from collections import Counter
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
-from .core import Codes, DataError, Items, brief, is_file_name, write_json
+from .core import Codes, DataError, Items, brief, is_file_name, read_file, write_json
 from .faults import data_error
 from .shapes import ellipse_points, mask2keyholes
 from .coco import ann2mask
 from .mask_codes import class_names
 from .layouts import Layout, Part, ReadOptions, holds_images, list_images, one_class_name
 from .layouts import result_or_error
-from .drawings import Drawing, Shape, annotation_files, as_dict, as_number, encoding_notes
+from .drawings import Drawing, Shape, annotation_errors, annotation_files, as_dict, as_number, encoding_notes
 from .drawings import file_splits, guess_encoding, head_of, image_folder, labelled_anns, load_json
 from .drawings import one_polygon, path_tails, read_drawings, relative_names
 
@@ -78,15 +78,14 @@ def load_via_json(file:Path)->ViaFile:
 def load_via_csv(file:Path)->ViaFile:
     "Open a CSV file of VIA"
     def error(what): return data_error('annotation file', what, file)
-    try: raw = file.read_bytes()
-    except OSError as e: raise error(f'the file cannot be opened ({e.strerror})') from None
     encoding = ''
-    try: text = raw.decode('utf-8-sig')
-    except ValueError:
-        encoding = guess_encoding(raw)
-        text = raw.decode(encoding, 'replace')
-    try: header,*rows = csv.reader(io.StringIO(text.replace('\0', '')))
-    except (csv.Error, ValueError) as e: raise error(f'the file is not CSV ({e})') from None
+    with annotation_errors(file, 'CSV'):
+        raw = read_file(file)
+        try: text = raw.decode('utf-8-sig')
+        except ValueError:
+            encoding = guess_encoding(raw)
+            text = raw.decode(encoding, 'replace')
+        header,*rows = csv.reader(io.StringIO(text.replace('\0', '')))
     places = {name.strip('# ').lower():i for i,name in enumerate(header)}
     columns = [places.get(k) for k in ('filename', 'region_shape_attributes', 'region_attributes')]
     if None in columns: raise error('the file lacks filename, region_shape_attributes or region_attributes')

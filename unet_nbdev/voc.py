@@ -10,8 +10,8 @@ import re
 from dataclasses import replace
 from pathlib import Path
 import numpy as np
-from PIL import Image
-from .core import Codes, DataError, Items, brief, check_bad
+from .core import Codes, DataError, Items, brief, check_bad, open_file
+from .images import open_picture
 from .faults import data_error
 from .masks import file_palette
 from .mask_codes import subset_codes
@@ -29,7 +29,7 @@ def voc_lists(root:Path)->dict: # split → list of names
     return names
 
 def _first_words(file): # of each line that is not empty
-    lines = file.read_text(errors='replace').splitlines()
+    with open_file(file, 'r', errors='replace') as f: lines = f.read(2**26).splitlines()
     return [o.split()[0] for o in lines if o.strip()]
 
 # %% ../nbs/08c_voc.ipynb #n70da936
@@ -62,7 +62,7 @@ def is_original_voc(items:Items)->bool:
     if not items or items[0].msk.suffix!='.png': return False
     ids = items.codes.ids
     if not set(ids)<=set(range(1, 21)): return False
-    with Image.open(items[0].msk) as im:
+    with open_picture(items[0].msk) as im:
         if im.mode!='P': return False
         if (file_palette(im)[:21]!=voc_palette()[:21]).any(): return False
     if len(ids)==20: return True

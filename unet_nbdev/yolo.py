@@ -12,12 +12,13 @@ import json, os, re, shutil
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from .core import Codes, DataError, Items, brief
+from .core import Codes, DataError, Items, brief, open_file, read_file
 from .faults import data_error
 from .coco import category_ids
 from .mask_codes import class_names
 from .layouts import Layout, Part, ReadOptions, is_image, list_images
 from .layouts import result_or_error, same_name_error, subfolders
+from .drawings import annotation_errors, head_of
 from .outlines import Region, collect_outlined, draw_shapes, bridged_polygon, plain_anns, shown_size
 from .outlines import write_folder
 
@@ -28,18 +29,12 @@ def _plain_loader(): # a loader for which every value is a text, a list or a dic
         def compose_node(self, parent, index):
             if self.check_event(yaml.AliasEvent): raise ValueError('aliases are not allowed')
             return super().compose_node(parent, index)
-    return yaml.load,PlainLoader,yaml.YAMLError
+    return yaml.load,PlainLoader
 
 def load_yolo_yaml(file:Path)->dict:
     "Read a data.yaml; every value is a text, a list or a dict"
-    load,plain,yaml_error = _plain_loader()
-    try:
-        text = file.read_text(encoding='utf-8-sig')
-        if len(text)>2**18: raise ValueError('it is too long')
-        d = load(text, plain)
-    except (OSError, ValueError, yaml_error, RecursionError) as e:
-        reason = str(e).split('\n')[0]
-        raise data_error('annotation file', f'the file is not YAML ({reason})', file) from None
+    load,plain = _plain_loader()
+    with annotation_errors(file, 'YAML'): d = load(read_file(file, 2**18).decode('utf-8-sig'), plain)
     if isinstance(d, dict): return d
     raise data_error('annotation file', 'the file is not a YAML of names and folders', file)
 
@@ -98,9 +93,12 @@ def _may_look(path, home): # does it exist, and is it no folder around everythin
     try: return path.exists() and path.resolve() not in home.resolve().parents
     except (OSError, ValueError): return False
 
+def _text_lines(file): # lines of a file of names, at most 64 MiB
+    with open_file(file, 'r', encoding='utf-8-sig', errors='replace') as f: return f.read(2**26).split('\n')
+
 def _listed_in(file, home): # images that a text file names
     if is_image(file): return [file]
-    names = [o.strip() for o in file.read_text(errors='replace')[:2**26].split('\n')]
+    names = [o.strip() for o in _text_lines(file)]
     tries = [(home/o, file.parent/o) for o in names if o and '\0' not in o]
     return [next(filter(os.path.isfile, o)) for o in tries if any(map(os.path.isfile, o))]
 
@@ -137,8 +135,8 @@ def read_yolo_image(
 ): # Outlined
     "Read one image; without a label file it is background"
     sz = shown_size(o.img)
-    try: text = o.file.read_text(encoding='utf-8-sig') if o.file.is_file() else ''
-    except (OSError, ValueError): raise data_error('annotation file', 'the file is not text', o.file) from None
+    with annotation_errors(o.file, 'text'):
+        text = read_file(o.file, 2**28).decode('utf-8-sig') if os.path.lexists(o.file) else ''
     shapes = [read_yolo_line(line, names, sz) for line in text.split('\n') if line.strip()]
     return draw_shapes(o.file, o.img, sz, shapes, split=o.split)
 
@@ -147,7 +145,8 @@ _LINE = re.compile(r'\s*[0-9]{1,6}(\.0+)?(\s+[-+0-9.eE]+){4,}\s*')
 
 def is_label_file(file:Path)->bool:
     "Does a text file begin with a line of YOLO?"
-    with open(file, encoding='utf-8', errors='replace') as f: return bool(_LINE.fullmatch(f.readline(2**20)))
+    first = head_of(file).partition(b'\n')[0]
+    return bool(_LINE.fullmatch(first.decode(errors='replace')))
 
 def yolo_yaml(folder:Path)->Path|None:
     "The file in a folder that names the classes and the parts of a YOLO set"
@@ -219,15 +218,12 @@ def _known_names(part, d, options): # number → name; empty if nobody names the
     for folder in (root, root.parent, *subfolders(root, 20)):
         for name in ('classes.txt', 'obj.names', 'labels.txt'):
             if not (folder/name).is_file() or is_label_file(folder/name): continue
-            lines = (folder/name).read_text(encoding='utf-8-sig', errors='replace').split('\n')
-            return {i:o.strip() for i,o in enumerate(lines) if o.strip()}
+            return {i:o.strip() for i,o in enumerate(_text_lines(folder/name)) if o.strip()}
     return {}
 
 def _numbers_in(files): # names for the numbers that label files use
     found = set()
-    for f in files:
-        lines = f.read_text(encoding='utf-8-sig', errors='replace').split('\n')
-        found |= {o.split()[0] for o in lines if o.strip()}
+    for f in files: found |= {o.split()[0] for o in _text_lines(f) if o.strip()}
     return {int(o):f'class {int(o)}' for o in sorted(found) if re.fullmatch('[0-9]{1,6}', o)}
 
 # %% ../nbs/08m_yolo.ipynb #n62c2123
