@@ -5,30 +5,29 @@
 # %% auto #0
 __all__ = ['COCO_PLACES', 'printable_id', 'place_in_list', 'image_ids', 'ann_ids', 'ann2rle', 'ann2mask', 'category_ids',
            'anns2mask', 'anns2objects', 'drawing_order', 'visible_anns', 'masks2anns', 'whole_number',
-           'readable_categories', 'category_fault', 'image_entry_fault', 'place_inside', 'outside_error',
-           'locate_images', 'split_of_file', 'data_folder', 'find_image_dir', 'drop_root_category', 'join_categories',
-           'lost_image', 'size_as_seen', 'readable_entry', 'annotation_fault', 'known_id', 'plain_segmentation',
-           'readable_annotation', 'region_left_out', 'is_normalised', 'scale_normalised', 'crowds_that_are_objects',
-           'read_coco_files', 'read_coco', 'coco_files', 'find_coco', 'visible_annotations', 'items2coco', 'write_coco']
+           'readable_categories', 'category_fault', 'image_entry_fault', 'split_of_file', 'data_folder',
+           'find_image_dir', 'drop_root_category', 'join_categories', 'lost_image', 'size_as_seen', 'readable_entry',
+           'annotation_fault', 'known_id', 'plain_segmentation', 'readable_annotation', 'region_left_out',
+           'is_normalised', 'scale_normalised', 'crowds_that_are_objects', 'read_coco_files', 'read_coco', 'coco_files',
+           'find_coco', 'visible_annotations', 'items2coco', 'write_coco']
 
 # %% ../nbs/06_coco.ipynb #c002
 import json, math, os, re
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
 from pathlib import Path
-from urllib.parse import unquote
 import numpy as np, cv2
 from pycocotools import mask as _mu
 from .core import IGNORE, Codes, DataError, Item, Items
 from .core import atomic, brief, check_bad, gc_paused, is_file_name, part_of
-from .images import IMAGE_SUFFIXES, exif_orientation, image_size, page_path, split_page
+from .images import exif_orientation, image_size
 from .faults import data_error
 from .shapes import ignore_region, is_image_size, is_real, mask2rle, mask2segm, nearest_resize, polys2rle
 from .shapes import run_lengths, segm2rle, segm_fault
 from .large import LAZY_BYTES, AnnotationText, LazyAnns, UnlikeCOCO, count_crowds, crowds_to_objects
 from .large import grep_file, hand_out_text, parse_json, split_annotations
+from .image_names import locate_and_count, locate_exactly, locate_images, outside_error, place_inside
 
 # %% ../nbs/06_coco.ipynb #n8043e78
 def printable_id(
@@ -409,117 +408,6 @@ def _image_faults(images): # (kind, what was found) or None for each entry
             faults[k] = faults[k] or ('duplicate image id', f'image id {brief(first["id"])} {how}')
     return faults
 
-# %% ../nbs/06_coco.ipynb #nplace0b
-def place_inside(
-    folder,          # folder that the name is relative to
-    name:str,        # path as a file of annotations writes it
-    within:list=(),  # other folders of the data set; None: the name may lead anywhere
-)->Path|None: # None if the name leads out of all of them
-    "Follow the name of an image, but not out of the data set"
-    path = Path(folder)/name.replace('\\', '/')
-    if '..' in path.parts: path = Path(os.path.normpath(path))      # before a link is followed, not after
-    if within is None: return path
-    here = Path(os.path.abspath(path))
-    return path if any(here.is_relative_to(os.path.abspath(o)) for o in (folder, *within)) else None
-
-def outside_error(
-    name:str,           # as the file writes it
-    file:Path,          # the file that names it
-    ids:dict|None=None, # as in `DataError`
-)->DataError:
-    "The error for an image that is named, but not followed"
-    return data_error('outside file', f'{brief(name)} leads out of the data set', file, ids)
-
-# %% ../nbs/06_coco.ipynb #c057
-def _list_names(folder): # set of names; empty where there is no such folder
-    try: return set(os.listdir(folder))
-    except (OSError, ValueError): return set()
-
-def _locate_exactly(img_dir, names, within=()): # a path for each name, in its folder or in img_dir itself; or None
-    root = Path(img_dir)
-    top = _list_names(img_dir)
-    folders = {'':(root, top)}                                  # folder as the names write it → its path, the names in it
-    def find(name):
-        if name in top: return root/name
-        sub,base = os.path.split(name.replace('\\', '/'))
-        if not base: return None
-        for folder in (sub, ''):
-            if folder not in folders:
-                place = place_inside(img_dir, folder, within)
-                folders[folder] = place, _list_names(place) if place else ()
-            path,inside = folders[folder]
-            if base in inside: return path/base
-    def find_page(name): # of a stack, as in stack.tif[3]
-        file,page = split_page(name)
-        found = None if page is None else find(file.as_posix())
-        return found and page_path(found, page)
-    return [find(n) or find_page(n) for n in names]
-
-# %% ../nbs/06_coco.ipynb #nc4url
-def _without_url(name): # a path without host and query, %20 as a space
-    name = name.replace('\\', '/')
-    path,_,query = name.partition('?')
-    local = re.search('(?:^|&)d=([^&]+)', query)                # Label Studio: /data/local-files/?d=folder/a.png
-    return unquote(local[1] if local else path) if query or '://' in name else name
-
-def _tail_of(path, n): # the last n parts of a path, None if it has fewer
-    parts = path.split('/')
-    return '/'.join(parts[-n:]) if len(parts)>=n else None
-
-def _stem_of(name): # without folders, the suffix of an image, and differences of case
-    base = name.split('/')[-1].casefold()
-    stem,suffix = os.path.splitext(base)
-    return stem if suffix in IMAGE_SUFFIXES or suffix=='.gif' else base
-
-def _path_stem(name): return os.path.splitext(name.casefold())[0] # with its folders
-
-def _unhashed_stem(name): # Label Studio puts eight hexadecimal digits before the name of an upload
-    return re.sub('^[0-9a-f]{8}-', '', _stem_of(name))
-
-
-# %% ../nbs/06_coco.ipynb #nc5near
-_LIKENESS = [*(partial(_tail_of, n=n) for n in (3,2,1)), _stem_of, _unhashed_stem] # strictest first
-
-def _files_below(folder): # {path relative to the folder: path} of its images, hidden ones left out
-    below = islice(Path(folder).rglob('*'), 300_000)            # a home folder may hold anything
-    files = [f for f in below if f.suffix.lower() in IMAGE_SUFFIXES]
-    files = {f.relative_to(folder).as_posix():f for f in files}
-    return {name:f for name,f in files.items() if not any(o.startswith('.') for o in name.split('/'))}
-
-def _locate_alike(img_dir, names, taken, rules): # {name: path} where one name fits one file that is not taken
-    files = {name:f for name,f in _files_below(img_dir).items() if f not in taken}
-    plain = {name:_without_url(name) for name in names}
-    found = {}
-    for key in rules:
-        by_key,wanted = defaultdict(list),defaultdict(list)
-        for name,f in files.items(): by_key[key(name)].append(f)
-        for name in names: wanted[key(plain[name])].append(name)
-        pairs = [(same, by_key.get(k, ())) for k,same in wanted.items() if k]
-        new = {same[0]:fs[0] for same,fs in pairs if len(same)==len(fs)==1}
-        used = set(found.values())
-        found |= {name:f for name,f in new.items() if f not in used}
-        names = [n for n in names if n not in found]
-    return found
-
-
-# %% ../nbs/06_coco.ipynb #nc6loc
-def locate_images(
-    img_dir,         # folder with the images
-    names:list,      # file names as a COCO file writes them, with folders or without
-    within:list=(),  # other folders that names may lead to; None: they may lead anywhere
-)->list: # a path for each name, None where there is no such file
-    "Find the files that a COCO file names, also under another suffix, case or folder if only one file fits"
-    return _locate_and_count(img_dir, names, within)[0]
-
-def _locate_and_count(img_dir, names, within): # (paths, how many were found under another name or folder)
-    paths = _locate_exactly(img_dir, names, within)
-    missing = {n for n,path in zip(names, paths) if n and path is None}
-    if not missing: return paths,0
-    most_are_there = 2*sum(path is not None for path in paths)>len(names)
-    rules = [_path_stem] if most_are_there else _LIKENESS       # else a file of another folder is another picture
-    alike = _locate_alike(img_dir, sorted(missing), set(paths), rules)
-    return [path or alike.get(n) for n,path in zip(names, paths)],len(alike)
-
 # %% ../nbs/06_coco.ipynb #n20c17f4
 def split_of_file(
     path:Path, # COCO file
@@ -551,7 +439,7 @@ def find_image_dir(
     "Find the folder with the images of a COCO file"
     dirs = _usual_image_dirs(ann_file)
     sample = names[::max(1, len(names)//20)]
-    for locate in (_locate_exactly, locate_images):
+    for locate in (locate_exactly, locate_images):
         hits = [sum(o is not None for o in locate(d, sample, within)) for d in dirs]
         if any(hits): return dirs[int(np.argmax(hits))]
     leading_out = [n for n in sample if not any(place_inside(d, n, within) for d in dirs)]
@@ -919,7 +807,7 @@ def _read_entries(d, file, img_dir, split, within): # (_CocoPart without annotat
     if img_dir is None and any(names): img_dir = find_image_dir(file, [n for n in names if n], within)
     if img_dir and not Path(img_dir).is_dir():
         raise DataError('no such folder of images', 'Check the path', img_dir)
-    paths,renamed = _locate_and_count(img_dir, names, within) if img_dir else ([None]*len(names), 0)
+    paths,renamed = locate_and_count(img_dir, names, within) if img_dir else ([None]*len(names), 0)
     faults = _image_faults(images)
     part = _CocoPart(Path(file), [], [], len(images))
     if any(faults):

@@ -21,10 +21,10 @@ from .images import IMAGE_SUFFIXES
 from .faults import Report, Symptom
 from .shapes import mask2segm
 from .large import count_crowds
+from .image_names import locate_images, outside_error, place_inside
 from .coco import ann2mask, ann2rle, ann_ids, annotation_fault, category_fault
 from .coco import crowds_that_are_objects, drop_root_category
-from .coco import find_image_dir, image_entry_fault, image_ids, join_categories, known_id, locate_images
-from .coco import outside_error, place_in_list, place_inside
+from .coco import find_image_dir, image_entry_fault, image_ids, join_categories, known_id, place_in_list
 from .coco import readable_annotation, readable_categories, readable_entry, region_left_out, scale_normalised
 from .image_checks import CheckedPart
 

@@ -20,8 +20,8 @@ import numpy as np
 from .core import Codes, DataError, IGNORE, Item, Items, brief, is_file_name
 from .faults import Fault, add_faults, data_error
 from .shapes import ignore_region, is_real, segm2rle
-from .coco import drawing_order, masks2anns, outside_error, place_inside, size_as_seen, split_of_file
-from .coco import visible_anns
+from .image_names import outside_error, place_inside
+from .coco import drawing_order, masks2anns, size_as_seen, split_of_file, visible_anns
 from .masks import open_mask
 from .mask_codes import class_names
 from .layouts import ReadOptions, collect_items, find_images, fit_size, folder_splits, holds_images

@@ -23,7 +23,8 @@ from .images import exif_orientation, image_size, walk_files
 from .faults import Fault, add_faults, data_error
 from .shapes import ellipse_points, ignore_region, is_image_size, mask2keyholes, mask2rle, segm2rle
 from .large import grep_file
-from .coco import ann2mask, outside_error, place_inside
+from .image_names import outside_error, place_inside
+from .coco import ann2mask
 from .layouts import Layout, Part, ReadOptions, allowed_folders, collect_items, find_images, fit_size
 from .layouts import folder_splits, holds_images, keep_bad, result_or_error
 from .layouts import same_name_error, unique_ids, unused_images

@@ -108,10 +108,11 @@ def pieces(self:AnnotationText)->list: # of AnnotationText, of about equal lengt
 
 # %% ../nbs/05_large.ipynb #n95cd6d5
 def _find_spans(text, anns): # (n,2): where each of the parsed `anns` begins and ends in their text
+    if set(map(type, anns))!={dict}: raise UnlikeCOCO
     chars = np.frombuffer(text, np.uint8)
     opening = np.flatnonzero(chars==ord('{'))
     closing = np.flatnonzero(chars==ord('}'))
-    with_rle = sum(type(o) is dict and type(o.get('segmentation')) is dict for o in anns)
+    with_rle = sum(type(o.get('segmentation')) is dict for o in anns)
     if not len(opening)==len(closing)==len(anns)+with_rle:
         opening,closing = _unquoted(text, opening, closing)
     braces = np.concatenate([opening, closing])
@@ -267,12 +268,11 @@ def _digest(text, index, far, row, want, check): # ([(place, annotation, fault)]
             fault = check(anns[k])
             if fault: broken.append((text.n-len(anns)+int(k), anns[k], fault))
             else: ok[k] = anns[k]['category_id'] in want
+        ok[ok] = [row[index[a['image_id']]]>=0 for a in compress(anns, ok)] # the others belong to images without a file
         kept = list(compress(anns, ok))
         count_crowds(kept, total, crowds)
-        places = np.fromiter((index[a['image_id']] for a in kept), int)
-        ks = row[places]
-        rows.append(ks[ks>=0])
-        spans.append(at[ok][ks>=0])
+        rows.append(row[np.fromiter((index[a['image_id']] for a in kept), int, len(kept))])
+        spans.append(at[ok])
     return broken, np.concatenate(rows), np.concatenate(spans), text.n, total, crowds
 
 # %% ../nbs/05_large.ipynb #nd9198d5

@@ -14,7 +14,8 @@ from itertools import islice
 from pathlib import Path
 from .core import Codes, DataError, Items, brief
 from .faults import data_error
-from .coco import category_ids, outside_error, place_inside
+from .image_names import outside_error, place_inside
+from .coco import category_ids
 from .mask_codes import class_names
 from .layouts import Layout, Part, ReadOptions, allowed_folders, is_image, list_images
 from .layouts import result_or_error, same_name_error, subfolders
