@@ -1,5 +1,5 @@
-"""Damage files at random, to see that reading them ends in data or in a `DataError`."""
-import random, re
+"""Damage files and JSON values at random, to see that reading them ends in data or in a `DataError`."""
+import math, random, re
 from unet_nbdev.coco import anns2mask
 from unet_nbdev.core import DataError
 
@@ -40,3 +40,41 @@ def check_mutations(read, files, n, seed=0, sz=None):
             done['refused'] += 1
         finally: f.write_bytes(whole[f])
     return done
+
+SPECIAL = [None, True, False, '', '3', '7', 3, 7, 0, -1, 2.5, 2**31, 2**63, 10**400, -10**400, 1e308, -1e308, math.nan, math.inf, -math.inf, [], {},
+           [[]], [None], [[[]]], {'size':[]}, {'':0}, 'é', '\ud800', '\0', '٣', '../a.png', '/etc/a.png', '},{', '"}]', [[0.5,2,3,4,5,6]], [{}], [{'a':[{}]}]]
+
+def places(o, path=()):
+    "Yield the path of every place in a JSON value"
+    yield path
+    inside = o.items() if isinstance(o, dict) else enumerate(o) if isinstance(o, list) else ()
+    for k,v in inside: yield from places(v, (*path, k))
+
+def put(o, path, new):
+    "A copy of a JSON value with another value at a path"
+    if not path: return new
+    o = o.copy()
+    o[path[0]] = put(o[path[0]], path[1:], new)
+    return o
+
+def at(o, path):
+    for k in path: o = o[k]
+    return o
+
+def other_value(v, rng):
+    "Another value in place of one: anything, a part of it, twice of it, within a list, or as text"
+    new,how = rng.choice(SPECIAL),rng.randrange(7)
+    if how<3: return new
+    if how==3: return [v]
+    if how==4 and not isinstance(v, int): return str(v)[:99]
+    if isinstance(v, (str,list)): return v+v if how==5 else v[:rng.randrange(len(v)+1)]
+    if isinstance(v, dict) and v: return {k:o for k,o in v.items() if k!=rng.choice([*v])}
+    return new
+
+def mutated_value(o, rng, below=()):
+    "Change one to three places of a JSON value, below one of these keys or anywhere"
+    for _ in range(rng.randint(1, 3)):
+        paths = [p for p in places(o) if p and (not below or below[0] in p or rng.random()<.1)]
+        path = rng.choice(paths or [()])
+        o = put(o, path, other_value(at(o, path), rng))
+    return o

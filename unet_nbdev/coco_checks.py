@@ -21,9 +21,10 @@ from .images import IMAGE_SUFFIXES
 from .faults import Report, Symptom
 from .shapes import mask2segm
 from .large import count_crowds
+from .image_names import locate_images, outside_error, place_inside
 from .coco import ann2mask, ann2rle, ann_ids, annotation_fault, category_fault
 from .coco import crowds_that_are_objects, drop_root_category
-from .coco import find_image_dir, image_entry_fault, join_categories, known_id, locate_images, printable_id
+from .coco import find_image_dir, image_entry_fault, image_ids, join_categories, known_id, place_in_list
 from .coco import readable_annotation, readable_categories, readable_entry, region_left_out, scale_normalised
 from .image_checks import CheckedPart
 
@@ -33,6 +34,7 @@ class CocoPart(CheckedPart):
     "Hold one COCO file as it stands, and where its images are"
     d: dict                                     # the parsed JSON
     file: Path                                  # where it came from
+    within: list = ()                           # folders that file names may lead to besides dir; None: anywhere
     lost: set = field(default_factory=set)      # ids of images that cannot be used
     cats: dict = field(default_factory=dict)    # category id → entry
     same: dict = field(default_factory=dict)    # id of a repeated category → id of the one that stays
@@ -50,9 +52,9 @@ class CocoPart(CheckedPart):
     def locate(self, group:str, k:int)->tuple: # (file, ids)
         "Say what a message about an entry names"
         o = self.d[group][k]
-        if group=='categories' or not isinstance(o, dict): ids = {}
-        elif group=='annotations': ids = ann_ids(o)
-        else: ids = {'image':printable_id(o['id'])} if 'id' in o else {}
+        if group=='images': ids = image_ids(o, k)
+        elif group=='annotations': ids = ann_ids(o, k)
+        else: ids = {'category':place_in_list(k)} if category_fault(o) else {}
         return (group=='images' and self.paths[k]) or self.file,ids
 
 # %% ../nbs/12b_coco_checks.ipynb #n2truth
@@ -103,6 +105,7 @@ def open_coco(
     file:Path,             # JSON file
     img_dir:Path|None=None, # folder of its images; None looks in the usual places
     split:str='',          # 'train', 'valid' or ''
+    within:list|None=(),   # other folders that file names may lead to; None: they may lead anywhere
 )->CocoPart:
     "Read a COCO file for checking, and find its images"
     if img_dir and not Path(img_dir).is_dir():
@@ -111,13 +114,14 @@ def open_coco(
     reworded = _reword_ids(d)
     if not img_dir:
         named = [o['file_name'] for o in d['images'] if not image_entry_fault(_with_size(o))]
-        img_dir = find_image_dir(file, named or ['?'])
+        img_dir = find_image_dir(file, named or ['?'], within)
     names = [o.get('file_name') if isinstance(o, dict) else '' for o in d['images']]
     names = [n if isinstance(n, str) else '' for n in names]
-    paths = locate_images(img_dir, names)
+    paths = locate_images(img_dir, names, within)
     renamed = sum(path is not None and path.name!=re.split(r'[\\/]', n)[-1] for n,path in zip(names, paths))
     if renamed: reworded.append(f'images with another name than file_name says: {renamed}')
-    return CocoPart(d=d, file=Path(file), dir=Path(img_dir), split=split, paths=paths, reworded=reworded)
+    return CocoPart(d=d, file=Path(file), dir=Path(img_dir), split=split, paths=paths, reworded=reworded, within=within)
+
 def _reword_ids(d): # lines on the ids that are read as whole numbers
     cats,images = readable_categories(d['categories']),[readable_entry(o) for o in d['images']]
     n_cats,n_images = (sum(a is not b for a,b in zip(*o)) for o in ((cats, d['categories']), (images, d['images'])))
@@ -126,7 +130,6 @@ def _reword_ids(d): # lines on the ids that are read as whole numbers
 
 def _with_size(o): # an image entry that lacks at most its id
     return dict(o, id=0, height=1, width=1) if isinstance(o, dict) else o
-
 
 # %% ../nbs/12b_coco_checks.ipynb #c022
 def check_categories(
@@ -182,11 +185,15 @@ def check_entries(
         elif o['id'] in p.place: _check_twin(report, p, k)
         elif p.paths[k] is None:
             p.lost.add(o['id'])
-            report.add_at(p, 'images', k, 'missing file', f'there is no such image: {o["file_name"]}')
+            report.add_at(p, 'images', k, *_lost_image(p, o['file_name']))
         else:
             _check_same_file(report, p, k, sz)
             p.szs[o['id']] = sz
             p.place[o['id']] = k
+
+def _lost_image(p, name): # (kind, what was found) of an entry without a file
+    if place_inside(p.dir, name, p.within) is None: return 'outside file',outside_error(name, p.file).what
+    return 'missing file',f'there is no such image: {name}'
 
 # %% ../nbs/12b_coco_checks.ipynb #n2twin
 def entry_ids(

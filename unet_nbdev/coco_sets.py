@@ -8,8 +8,8 @@ __all__ = ['COCO', 'find_coco_sets', 'coco_parts', 'read_coco_sets']
 # %% ../nbs/08h_coco_sets.ipynb #ne5d890f
 from pathlib import Path
 from .core import Codes, DataError, Items
-from .coco import COCO_PLACES, coco_files, find_coco, read_coco, read_coco_files
-from .layouts import Layout, Part, ReadOptions
+from .coco import COCO_PLACES, coco_files, data_folder, find_coco, read_coco, read_coco_files
+from .layouts import Layout, Part, ReadOptions, allowed_folders
 from .labelme import find_labelme
 from .large import grep_file
 
@@ -33,13 +33,14 @@ def coco_parts(
     images:Path|None=None, # folder with the images, if it is not a usual one
 )->list: # of Part, one per JSON file
     "List the COCO files of a source that the user has called COCO; raise if there are none"
+    source = Path(source)
     try: found = find_coco(source, images)
     except DataError as e: raise _name_option(e) from None
-    return [Part('coco', file, folder, split) for file,folder,split in found]
+    top = data_folder(source) if source.is_file() else source
+    return [Part('coco', file, folder, split, top=top) for file,folder,split in found]
 
 def _name_option(e): # the same error, with the options of read_items and of the commands in place of read_coco's
     return DataError(e.what, e.fix.replace('img_dir=DIR', 'images=DIR, --images DIR'), e.file, e.ids, e.kind)
-
 
 # %% ../nbs/08h_coco_sets.ipynb #n49dfa3a
 def read_coco_sets(
@@ -49,8 +50,8 @@ def read_coco_sets(
     "Read COCO files as one set; what cannot be used is named in `bad`, what was concluded in `notes`"
     files = [(p.source, p.images, p.split) for p in parts]
     learn = options.codes is None # a model that knows its classes may be scored on less
-    try: return read_coco_files(files, options.classes, options.crowd, options.strict, options.max_bad, learn)
+    within = allowed_folders(parts[0], options)
+    try: return read_coco_files(files, options.classes, options.crowd, options.strict, options.max_bad, learn, within)
     except DataError as e: raise _name_option(e) from None
 
 COCO = Layout('coco', find_coco_sets, read_coco_sets, f'COCO files ({", ".join(COCO_PLACES[:4])}, …)')
-

@@ -21,6 +21,7 @@ from .core import Codes, DataError, IGNORE, Item, Items, brief, data_errors, is_
 from .core import open_file, read_file, short_reason
 from .faults import Fault, add_faults, data_error
 from .shapes import ignore_region, is_real, segm2rle
+from .image_names import outside_error, place_inside
 from .coco import drawing_order, masks2anns, size_as_seen, split_of_file, visible_anns
 from .masks import open_mask
 from .mask_codes import class_names
@@ -101,25 +102,26 @@ class Drawing:
 def find_drawing_images(
     drawings:list, # of Drawing
     folder:Path,   # searched through its subfolders
+    outside:bool=False, # follow names out of this folder
 )->list: # a path for each, None where there is no such image
     "Find the image of each drawing: next to its file, otherwise by its most exact name in the folder"
     if not holds_images(folder):
         what = 'no image was found near the annotations'
         raise DataError(what, 'Give their folder, images=DIR or --images', folder)
-    found = {i:img for i,d in enumerate(drawings) if (img := _image_at(d, folder))}
+    found = {i:img for i,d in enumerate(drawings) if (img := _image_at(d, folder, outside))}
     for k in range(max(len(d.names) for d in drawings)):
         names = {i:d.names[k] for i,d in enumerate(drawings) if i not in found and k<len(d.names)}
         imgs = find_images(folder, {n for n in names.values() if n.strip('/\\. ')})
         found |= {i:imgs[n] for i,n in names.items() if n in imgs}
     return [found.get(i) for i in range(len(drawings))]
 
-def _image_at(d, folder): # the image where a drawing says, seen from its file or from the folder; or None
-    root = os.path.abspath(folder)
+def _image_at(d, folder, outside): # the image where a drawing says, seen from its file or from the folder; or None
+    root = Path(folder).absolute()
     for name in d.names:
-        for base in (d.file.parent, root):
-            path = os.path.abspath(os.path.join(base, name))
-            inside = path.startswith(root+os.sep)
-            if inside and os.path.isfile(path): return Path(folder)/os.path.relpath(path, root)
+        for base in (d.file.parent.absolute(), root):
+            path = place_inside(root, os.path.join(base, name), None if outside else ())
+            if path is None or not os.path.isfile(path): continue
+            return Path(folder)/path.relative_to(root) if path.is_relative_to(root) else path
 
 def path_tails(
     place:str, # a path from another computer
@@ -188,13 +190,19 @@ def draw_image(
 def draw_images(
     drawings:list, # of Drawing
     folder:Path,   # where the images are, or below it
+    outside:bool=False, # follow names out of this folder
 )->tuple: # image → its drawings; list of DrawnImage, with a DataError for each that cannot be used
     "Find and draw the images of all drawings"
     by_img,drawn = {},[]
-    for d,img in zip(drawings, find_drawing_images(drawings, folder)):
-        if img is None: drawn.append(data_error('missing file', f'no such image: {brief(d.names[0])}', d.file))
+    for d,img in zip(drawings, find_drawing_images(drawings, folder, outside)):
+        if img is None: drawn.append(_no_image(d, folder))
         else: by_img.setdefault(img, []).append(d)
     return by_img,drawn+[result_or_error(draw_image, img, ds) for img,ds in by_img.items()]
+
+def _no_image(d, folder): # the error for a drawing without an image
+    leading_out = [o for o in d.names if place_inside(folder, o) is None]
+    if leading_out: return outside_error(leading_out[0], d.file)
+    return data_error('missing file', f'no such image: {brief(d.names[0])}', d.file)
 
 # %% ../nbs/08f_drawings.ipynb #td048e92
 def label_ids(
@@ -234,7 +242,7 @@ def read_drawings(
     if not drawings:
         what = ': '.join(['no image is annotated', *notes[:1]])
         raise bad[0] if bad else DataError(what, 'Export the annotations again', folder)
-    by_img,drawn = draw_images(drawings, folder)
+    by_img,drawn = draw_images(drawings, folder, options.outside)
     good = [o for o in drawn if not isinstance(o, DataError)]
     alone = unused_images(by_img)
     lost = [*bad, *(o for o in drawn if isinstance(o, DataError))]

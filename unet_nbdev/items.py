@@ -214,6 +214,7 @@ def read_items(
     roi:Path|None=None,           # for masks: folder of masks of the field of view; what lies outside is IGNORE
     mask_name:str|None=None,      # name of an image's mask, such as '{stem}_manual1.gif'; None: learned from the names
     pages:str|None=None,          # pages of image stacks to use, such as '0:10' or '0,5'; None: all
+    outside:bool=False,           # also use images that lie outside of the data set, where its files name them
     group:str|Callable|dict|None=None, # patient, slide or scene: pattern, function or table; see group_items
     quiet:bool=False,             # do not print what was concluded from the data
     strict:bool=False,            # stop at the first thing that cannot be used instead of leaving it out
@@ -224,7 +225,8 @@ def read_items(
         if classes is None: classes,crowd = codes.names,_crowd_of(codes)
         multilabel = codes.multilabel
         codes = codes.as_multilabel(False)
-    options = ReadOptions(classes, names, void, crowd, codes, instances, roi, mask_name, pages, group, strict, max_bad)
+    options = ReadOptions(classes, names, void, crowd, codes, instances, roi, mask_name, pages, group, outside, strict,
+                          max_bad)
     parts = scan(root, coco, images, masks)
     items = read_layout(parts, options)
     if not quiet: print(*items.notes, sep='\n', end='\n'*bool(items.notes))

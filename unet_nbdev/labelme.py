@@ -23,8 +23,9 @@ from .images import exif_orientation, image_size, walk_files
 from .faults import Fault, add_faults, data_error
 from .shapes import ellipse_points, ignore_region, is_image_size, mask2keyholes, mask2rle, segm2rle
 from .large import grep_file
-from .coco import ann2mask, ignore_region
-from .layouts import Layout, Part, ReadOptions, collect_items, find_images, fit_size
+from .image_names import outside_error, place_inside
+from .coco import ann2mask
+from .layouts import Layout, Part, ReadOptions, allowed_folders, collect_items, find_images, fit_size
 from .layouts import folder_splits, holds_images, keep_bad, result_or_error
 from .layouts import same_name_error, unique_ids, unused_images
 from .drawings import RESERVED_LABELS, Shape, as_number, class_anns, encoding_notes, label_ids
@@ -247,13 +248,14 @@ def labelme_images(
     files:dict,       # path → LabelmeFile
     folder:Path,      # where to look for images by name
     moved:bool=False, # the images are in this folder: don't follow imagePath
+    within:list=(),   # other folders of the data set; None: imagePath may lead anywhere
 )->dict:              # path → image, for those that were found
     "Find the images of labelme files"
     found = {}
     if not moved:
         for f,o in files.items():
-            img = f.parent/o.image
-            if o.image and os.path.isfile(img): found[f] = Path(os.path.normpath(img))
+            img = place_inside(f.parent, o.image, within)
+            if o.image and img and os.path.isfile(img): found[f] = img
     tails = {f:[*path_tails(o.image), f.stem] for f,o in files.items()}
     for k in range(max(map(len, tails.values()), default=0)):
         names = {f:ns[k] for f,ns in tails.items() if k<len(ns) and f not in found}
@@ -358,11 +360,14 @@ def read_labelme(
     root = Path(os.path.commonpath([f.parent for f in part.files]))
     loaded = {f:result_or_error(load_labelme, f) for f in part.files}
     content = {f:o for f,o in loaded.items() if not isinstance(o, DataError)}
-    imgs = labelme_images(content, Path(part.images if moved else part.source), moved)
+    within = allowed_folders(part, options)
+    imgs = labelme_images(content, Path(part.images if moved else part.source), moved, within)
     inside = [f for f,o in content.items() if o.has_pixels and f not in imgs]
     unpacked = {f:result_or_error(unpack_picture, f) for f in inside}
     alone = [f for f in unused_images(imgs.values()) if f.with_suffix('.json') not in loaded]
-    loaded |= read_labelme_images(content, imgs | unpacked)
+    lost = {f:o.image for f,o in content.items() if f not in imgs and f not in unpacked}
+    refused = {f:outside_error(name, f) for f,name in lost.items() if place_inside(f.parent, name, within) is None}
+    loaded |= read_labelme_images(content, imgs | unpacked | refused)
     good = {f:o for f,o in loaded.items() if not isinstance(o, DataError)}
     bad = _labelme_bad(loaded, content, alone, options, root)
     if not good: return Items([], options.codes, bad)
@@ -378,7 +383,6 @@ def read_labelme(
     return collect_items(items, list(ids), list(ids.values()), options, bad, notes, no_mask=alone)
 
 LABELME = Layout('labelme', find_labelme, read_labelme, 'labelme JSON files', per_image=True)
-
 
 # %% ../nbs/08g_labelme.ipynb #n5e6afe2
 def no_json_error(img:Path)->DataError:

@@ -12,7 +12,7 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from itertools import chain, compress, islice
+from itertools import accumulate, chain, compress, islice
 from operator import itemgetter
 import numpy as np
 from fastcore.basics import patch
@@ -65,6 +65,10 @@ class AnnotationText:
     def __len__(self): return self.n
     def __iter__(self): return chain.from_iterable(anns for anns,_ in self.parts())
 
+    def verify(self):
+        "Raise `UnlikeCOCO` if this is anything but a list of annotations"
+        for _ in self: pass
+
     def parts(self, size=2**16): # (annotations, (n,2) where each begins and ends in the file)
         "Parse the annotations in parts of about `size` bytes"
         self.n = 0
@@ -105,10 +109,11 @@ def pieces(self:AnnotationText)->list: # of AnnotationText, of about equal lengt
 
 # %% ../nbs/05_large.ipynb #n95cd6d5
 def _find_spans(text, anns): # (n,2): where each of the parsed `anns` begins and ends in their text
+    if set(map(type, anns))!={dict}: raise UnlikeCOCO
     chars = np.frombuffer(text, np.uint8)
     opening = np.flatnonzero(chars==ord('{'))
     closing = np.flatnonzero(chars==ord('}'))
-    with_rle = sum(type(o) is dict and type(o.get('segmentation')) is dict for o in anns)
+    with_rle = sum(type(o.get('segmentation')) is dict for o in anns)
     if not len(opening)==len(closing)==len(anns)+with_rle:
         opening,closing = _unquoted(text, opening, closing)
     braces = np.concatenate([opening, closing])
@@ -126,19 +131,21 @@ def _unquoted(text, *places): # of each array of places in a text, those outside
     return [p[np.searchsorted(quotes, p)%2==0] for p in places]
 
 # %% ../nbs/05_large.ipynb #n7d3ddd4
+_PLACE = 'annotations, parsed later'
+
 def split_annotations(
     raw:bytes, # a COCO file
 )->dict|None: # what the JSON holds, its annotations as AnnotationText; None if they are not where they usually are
     "Parse a COCO file without its annotations"
-    start = re.search(rb'"annotations"\s*:\s*\[\s*(?=\{)', raw)
-    if not start: return None
-    for stop in islice(_possible_ends(raw, start.end()), 9):
-        rest = raw[:start.end()] + raw[raw.find(b']', stop):]
+    found = re.search(rb'"annotations"\s*:\s*(?=\[\s*\{)', raw)
+    if not found: return None
+    start = raw.find(b'{', found.end())
+    for stop in islice(_possible_ends(raw, start), 9):
+        rest = raw[:found.end()] + json.dumps(_PLACE).encode() + raw[raw.find(b']', stop)+1:]
         try: d = parse_json(rest)
         except (ValueError, RecursionError): continue
-        if not isinstance(d, dict) or d.get('annotations')!=[]: return None
-        if len(re.findall(rb'"annotations"\s*:', rest))>1: return None
-        return dict(d, annotations=AnnotationText(raw, start.end(), stop))
+        if not isinstance(d, dict) or d.get('annotations')!=_PLACE: return None # they are nested, or given twice
+        return dict(d, annotations=AnnotationText(raw, start, stop))
 
 def _possible_ends(raw, at): # places after a } that could end the list; looking for one character is fastest
     while True:
@@ -254,20 +261,19 @@ def map_forked(
     finally: _shared.clear()
 
 # %% ../nbs/05_large.ipynb #n52184d9
-def _digest(text, index, far, row, want, check): # (broken, rows of items, (n,2) spans, how many, 2 counts)
+def _digest(text, index, far, row, want, check): # ([(place, annotation, fault)], rows of items, (n,2) spans, how many, 2 counts)
     broken,rows,spans,total,crowds = [],[],[],Counter(),Counter()
     for anns,at in text.parts():
         ok = plain_polygons(anns, index, far, want)
         for k in np.flatnonzero(~ok):
             fault = check(anns[k])
-            if fault: broken.append((anns[k], fault))
+            if fault: broken.append((text.n-len(anns)+int(k), anns[k], fault))
             else: ok[k] = anns[k]['category_id'] in want
+        ok[ok] = [row[index[a['image_id']]]>=0 for a in compress(anns, ok)] # the others belong to images without a file
         kept = list(compress(anns, ok))
         count_crowds(kept, total, crowds)
-        places = np.fromiter((index[a['image_id']] for a in kept), int)
-        ks = row[places]
-        rows.append(ks[ks>=0])
-        spans.append(at[ok][ks>=0])
+        rows.append(row[np.fromiter((index[a['image_id']] for a in kept), int, len(kept))])
+        spans.append(at[ok])
     return broken, np.concatenate(rows), np.concatenate(spans), text.n, total, crowds
 
 # %% ../nbs/05_large.ipynb #nd9198d5
@@ -277,7 +283,7 @@ def hand_out_text(
     szs:dict,            # image id → (height, width), None for an image that is left out
     want:set,            # category ids in use
     check:Callable,      # annotation → its fault, or None if all is well
-)->tuple: # (list of (annotation, fault) of those that are broken, two Counters as of count_crowds)
+)->tuple: # (list of (place, annotation, fault) of those that are broken, two Counters as of count_crowds)
     "Give each item its annotations as `LazyAnns`, and return those that are broken"
     index = {i:k for k,i in enumerate(i for i,sz in szs.items() if sz)}
     far = np.array([max(szs[i]) for i in index], float)
@@ -290,4 +296,5 @@ def hand_out_text(
     spans = np.concatenate(spans)[np.argsort(rows, kind='stable')]
     ends = np.cumsum(np.bincount(rows, minlength=len(items))).tolist()
     for itm,start,stop in zip(items, [0, *ends], ends): itm.anns = LazyAnns(text.raw, spans[start:stop])
-    return list(chain.from_iterable(broken)), sum(total, Counter()), sum(crowds, Counter())
+    broken = [(first+k, ann, fault) for first,found in zip(accumulate(counts, initial=0), broken) for k,ann,fault in found]
+    return broken, sum(total, Counter()), sum(crowds, Counter())

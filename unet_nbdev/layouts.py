@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['IMAGE_FOLDER_NAMES', 'MASK_FOLDER_NAMES', 'MASK_TAG', 'NOT_FOR_TRAINING', 'SPLIT_WORD', 'NNUNET_WORD', 'MANY_ALONE',
-           'Part', 'ReadOptions', 'Layout', 'is_image', 'split_pattern', 'list_images', 'has_pattern', 'images_in',
-           'holds_images', 'subfolders', 'split_word', 'sibling_splits', 'folder_splits', 'unique_ids',
-           'same_name_error', 'find_images', 'unused_images', 'fit_size', 'image_sizes', 'result_or_error',
-           'place_pattern', 'no_mask_error', 'group_lone_files', 'keep_bad', 'one_class_name', 'without_test',
-           'collect_items', 'join_items']
+           'Part', 'ReadOptions', 'allowed_folders', 'Layout', 'is_image', 'split_pattern', 'list_images',
+           'has_pattern', 'images_in', 'holds_images', 'subfolders', 'split_word', 'sibling_splits', 'folder_splits',
+           'unique_ids', 'same_name_error', 'find_images', 'unused_images', 'fit_size', 'image_sizes',
+           'result_or_error', 'place_pattern', 'no_mask_error', 'group_lone_files', 'keep_bad', 'one_class_name',
+           'without_test', 'collect_items', 'join_items']
 
 # %% ../nbs/08_layouts.ipynb #na0f3b8d
 import glob, os, re
@@ -35,6 +35,7 @@ class Part:
     split:str=''           # train, valid, or empty if the data set does not say
     files:list|None=None   # annotation files or folders, if the layout has listed them
     notes:tuple=()         # lines for Items.notes: what was concluded in finding it
+    top:Path|None=None     # folder of the data set that the user gave, if source is only a part of it
 
 # %% ../nbs/08_layouts.ipynb #n1946930
 @dataclass
@@ -50,8 +51,19 @@ class ReadOptions:
     mask_name:str|None=None       # name of an image's mask, such as '{stem}_manual1.gif'; None: learned from the names
     pages:str|None=None           # pages of image stacks to use, such as '0:10' or '0,5'; None: all
     group:str|None=None           # what groups the images, as in read_items
+    outside:bool=False            # follow the names of images out of the data set
     strict:bool=False             # stop at the first thing that cannot be used
     max_bad:float=0.05            # stop if a larger share cannot be used
+
+# %% ../nbs/08_layouts.ipynb #nwithin2
+def allowed_folders(
+    part:Part,
+    options:ReadOptions,
+)->list|None: # None: names may lead anywhere
+    "Folders of a data set that the names in its files may not leave"
+    if options.outside: return None
+    home = part.source.parent if part.source.is_file() else part.source
+    return [o for o in (home, part.top, part.images) if o]
 
 # %% ../nbs/08_layouts.ipynb #n68603e5
 @dataclass(frozen=True)

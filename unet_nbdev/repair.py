@@ -76,9 +76,9 @@ def is_outside(
     report:Report, # of `check_items`
     *paths:Path,   # an image and its mask
 )->bool:
-    "Does a file lie outside the folders of the data set?"
-    roots = [o.resolve() if o.is_dir() else o.resolve().parent for o in report.roots]
-    def inside(path): return any(path.resolve().is_relative_to(o) for o in roots)
+    "Does a file lie outside the folders that the user gave? Links are followed"
+    roots = [o.resolve() for o in report.roots]
+    def inside(path): return any(split_page(path)[0].resolve().is_relative_to(o) for o in roots)
     return bool(roots) and not all(map(inside, paths))
 
 @patch
@@ -88,7 +88,6 @@ def add_outside(self:ChangeLog,
     "Note a file that lies outside the data set"
     what = f'lies outside the data set, at {printable(str(path.resolve()))}'
     self.append(dict(kind='outside file', done='left out', what=what, file=printable(path.name), ids={}))
-
 
 # %% ../nbs/14_repair.ipynb #nd4cd009
 def set_upright(
@@ -387,7 +386,8 @@ def repair_pairs(
         names.append(path.stem)
     if not names: raise nothing_left(p.dir, log)
     table = find_name_table([msk for _,msk in p.pairs])
-    if table: shutil.copyfile(table.path, root/table.path.name)
+    if table and table.path.is_symlink() and is_outside(report, table.path): log.add_outside(table.path)
+    elif table: shutil.copyfile(table.path, root/table.path.name)
     if p.given:
         file = root/'ImageSets'/'Segmentation'/f'{split or "train"}.txt'
         write_text(file, '\n'.join(names)+'\n')

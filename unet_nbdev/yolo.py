@@ -14,9 +14,10 @@ from itertools import islice
 from pathlib import Path
 from .core import Codes, DataError, Items, brief, open_file, read_file
 from .faults import data_error
+from .image_names import outside_error, place_inside
 from .coco import category_ids
 from .mask_codes import class_names
-from .layouts import Layout, Part, ReadOptions, is_image, list_images
+from .layouts import Layout, Part, ReadOptions, allowed_folders, is_image, list_images
 from .layouts import result_or_error, same_name_error, subfolders
 from .drawings import annotation_errors, head_of
 from .outlines import Region, collect_outlined, draw_shapes, bridged_polygon, plain_anns, shown_size
@@ -72,21 +73,22 @@ def label_file(
 
 # %% ../nbs/08m_yolo.ipynb #nc15ca20
 def listed_images(
-    d:dict,      # content of a data.yaml
-    key:str,     # train, val or test
-    home:Path,   # folder of the data.yaml
+    d:dict,         # content of a data.yaml
+    key:str,        # train, val or test
+    file:Path,      # the data.yaml
+    within:list=(), # other folders of the data set; None: names may lead anywhere
 )->list: # of image files; empty if the key is missing or leads nowhere
     "The images of one part of a data set"
     said = d.get(key) or []
     places = said if isinstance(said, list) else [said]
     base = d.get('path') if isinstance(d.get('path'), str) else '.'
-    files = []
+    home,files = file.parent,[]
     for o in places:
-        if not isinstance(o, str) or '\0' in o: continue
-        tries = [home/base/o, home/o, home/re.sub(r'^(\.\./)+', '', o), home/Path(base).name/o]
-        place = next((p for p in tries if _may_look(p, home)), None)
+        if not isinstance(o, str): continue
+        names = os.path.join(base, o), o, re.sub(r'^(\.\./)+', '', o), os.path.join(Path(base).name, o)
+        place = _follow([(home, name) for name in names], within, lambda p: _may_look(p, home), file)
         if place is None: continue
-        files += list_images(place) if place.is_dir() else _listed_in(place, home)
+        files += list_images(place) if place.is_dir() else _listed_in(place, home, within)
     return list(dict.fromkeys(files))
 
 def _may_look(path, home): # does it exist, and is it no folder around everything?
@@ -96,11 +98,19 @@ def _may_look(path, home): # does it exist, and is it no folder around everythin
 def _text_lines(file): # lines of a file of names, at most 64 MiB
     with open_file(file, 'r', encoding='utf-8-sig', errors='replace') as f: return f.read(2**26).split('\n')
 
-def _listed_in(file, home): # images that a text file names
+def _listed_in(file, home, within): # images that a text file names
     if is_image(file): return [file]
     names = [o.strip() for o in _text_lines(file)]
-    tries = [(home/o, file.parent/o) for o in names if o and '\0' not in o]
-    return [next(filter(os.path.isfile, o)) for o in tries if any(map(os.path.isfile, o))]
+    found = [_follow([(home, o), (file.parent, o)], within, os.path.isfile, file) for o in names if o and '\0' not in o]
+    return [f for f in found if f]
+
+def _follow(tries, within, exists, file): # the first (folder, name) that exists; raise if only one outside does
+    inside = [place_inside(*o, within) for o in tries]
+    found = next((p for p in inside if p and exists(p)), None)
+    if found or within is None: return found
+    local = [o for o in tries if not re.match(r'[\\/]{2}', o[1])]   # a name with \\\\ would ask another computer
+    for folder,name in local:
+        if exists(place_inside(folder, name, None)): raise outside_error(name, file)
 
 # %% ../nbs/08m_yolo.ipynb #n3c02dea
 def read_yolo_line(
@@ -164,7 +174,7 @@ def find_yolo(
         is_yaml = source.suffix.lower() in ('.yaml','.yml')
         return [Part('yolo', source.parent, images, files=[source])] if is_yaml else []
     file = next(filter(None, map(yolo_yaml, [source, *sorted(subfolders(source, 20))])), None)
-    if file: return [Part('yolo', file.parent, images, files=[file])]
+    if file: return [Part('yolo', file.parent, images, files=[file], top=source)]
     broken = [f for f in (source/'data.yaml', source/'data.yml') if f.is_file()] # reading will say how
     folders = [source, *subfolders(source, 50)]
     folders += [o for f in folders for o in (f/'labels', f/'obj_train_data') if o.is_dir()]
@@ -175,7 +185,8 @@ def find_yolo(
 # %% ../nbs/08m_yolo.ipynb #n97333bc
 def yolo_images(
     part:Part,
-    d:dict,    # content of the data.yaml; empty if there is none
+    d:dict,      # content of the data.yaml; empty if there is none
+    within:list=(), # other folders of the data set; None: names may lead anywhere
 )->list: # of YoloImage
     "List the images of a YOLO set and the label file of each"
     root = Path(part.source)
@@ -183,9 +194,10 @@ def yolo_images(
         folder = Path(part.images)
         labels = root/'labels' if (root/'labels').is_dir() else root
         return [YoloImage(f, label_file(f, labels, folder)) for f in list_images(folder)]
+    file = part.files[0] if part.files else root/'data.yaml'
     found = []
     for key,split in dict(train='train', val='valid', test='test').items():
-        found += [YoloImage(f, label_file(f), split) for f in listed_images(d, key, root)]
+        found += [YoloImage(f, label_file(f), split) for f in listed_images(d, key, file, within)]
     if not found: found = [YoloImage(f, label_file(f)) for f in list_images(root)]
     if len({o.split for o in found})==1: found = [YoloImage(o.img, o.file) for o in found]
     first = {}
@@ -237,7 +249,7 @@ def read_yolo(
     root = Path(part.source)
     if 'kpt_shape' in d:
         raise data_error('annotation file', 'the set holds key points, not outlines', part.files[0])
-    found,alone,notes = _split_lone(yolo_images(part, d))
+    found,alone,notes = _split_lone(yolo_images(part, d, allowed_folders(part, options)))
     if not found: raise data_error('annotation file', 'no image has a label file', root, fix='Fill labels/')
     names = _known_names(part, d, options) or _numbers_in([o.file for o in found if o.file.is_file()])
     drawings = [result_or_error(read_yolo_image, o, names) for o in found]
