@@ -107,8 +107,8 @@ def is_chance(
     share:float, # of the images that are told from their mirror images
     n:int,       # images
 )->bool:
-    "Is a share less than three standard deviations above one half?"
-    return bool(2*(share-.5)*np.sqrt(n)<3)
+    "Is a share less than 2.5 standard deviations above one half?"
+    return bool(2*(share-.5)*np.sqrt(n)<2.5)
 
 def has_up(
     d:dict, # from describe_directions

@@ -191,7 +191,7 @@ def rule(
 
 # %% ../nbs/23_plan.ipynb #c011
 CROP = 256 # pixels along a side
-KEPT = .93 # Dice that must be left of the masks when images are scaled
+KEPT = .95 # Dice that must be left of the masks when images are scaled
 
 def round_up(
     x:float,  # pixels
