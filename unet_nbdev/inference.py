@@ -68,7 +68,7 @@ class Segmenter(Predictor):
         device:str|None=None,   # cpu, cuda, mps; None: the fastest that works
         win:int=768,            # side of the windows; images with a side over twice this, at the network's scale, are divided into them
         overlap:float=.25,      # fraction of a window that its neighbour sees too
-        tta:bool|str=False,     # average over mirrored views: True as in training, h for two views, all for eight, mirrored and turned
+        tta:bool|str=False,     # average over mirrored views: True as in training, or h (2), hv (4), all (8, also turned), see VIEWS
         precision:str='auto',   # bf16, fp16, fp32, or the fastest that the device has, see pick_precision
         max_values:int=10**8,   # classes × pixels of the largest image whose probabilities are kept; larger ones get the mask alone
     ):
@@ -100,4 +100,4 @@ def _forward(self:Segmenter, net, prep, img): # (H,W,n_in) uint8, padded → (n_
         view = flip_view(img.transpose(2,0,1), k).transpose(1,2,0) if k else img
         probs = net(self._to_input(prep, view))
         return unflip_view(probs.cpu().numpy(), k)
-    return running_mean(one(k) for k in self._view_numbers())
+    return running_mean(one(k) for k in self.views)

@@ -500,8 +500,8 @@ class SampleSettings(Options):
         choices=('none','light','medium','strong'), part='data', planned=True,
         search=['none','light','medium','strong'])
     flips:str|None = option(
-        None, 'h: mirror left and right; all: also turn (default: chosen from the data)',
-        choices=('h','all'), part='data', planned=True)
+        None, 'h: mirror left and right; hv: also up and down; all: also turn by 90 degrees '
+        '(default: chosen from the data)', choices=('h','hv','all'), part='data', planned=True)
     elastic:float = option(
         0., 'probability of elastic deformation', low=0, high=1, part='data', planned=True)
     invert:float = option(
