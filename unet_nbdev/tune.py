@@ -15,11 +15,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 import numpy as np, torch
-from filelock import FileLock, Timeout
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from fastcore.basics import patch
 from .core import DataError, Items, palette, write_csv, write_json
+from .locks import use_alone
 from .settings import (DEFAULT_SEARCH, LengthSettings, Settings, check_option, read_settings,
                                  searchable,
                                  unknown_name)
@@ -115,13 +115,11 @@ def lock_folder(
     is_search = not out.is_dir() or (out/'study.db').exists()
     if not is_search and any(not o.name.startswith('.') for o in out.iterdir()):
         raise DataError('something other than a search is there', 'Choose another folder', out)
-    try: out.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise DataError('a part of this path is a file', 'Choose another folder', out) from None
-    try:
-        with FileLock(out/'.lock', timeout=0): yield
-    except Timeout: raise DataError('another search is running in it',
-                                    'Wait for it, or choose another folder', out) from None
+    with use_alone(out, 'Wait for it, or choose another folder'):
+        try: out.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            raise DataError('a part of this path is a file', 'Choose another folder', out) from None
+        yield
 
 @contextmanager
 def open_study(
