@@ -6,7 +6,7 @@
 __all__ = ['BEAT', 'DEAD', 'lock_file', 'use_alone']
 
 # %% ../nbs/01b_locks.ipynb #n01b0003
-import json, os, platform, sys, tempfile, threading, time
+import json, os, platform, shutil, sys, tempfile, threading, time
 from collections.abc import Callable
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -115,7 +115,7 @@ def is_alive(
 
 # %% ../nbs/01b_locks.ipynb #n01b0019
 def lock_file(
-    path:str|Path, # of a folder, or of a model file without its suffix; neither need exist
+    path:str|Path, # of a file or folder, which need not exist
 )->Path:
     "The file that locks a path: next to it, or in it if that is a folder in one where nothing can be written"
     path = Path(path).resolve()
@@ -151,6 +151,16 @@ def take_lock(
     write_owner(fd)
     return fd
 
+def remove_leftovers(
+    path:Path, # that is locked
+):
+    "Remove what a process that was killed left half-written under this name"
+    patterns = {f'.{path.name}.tmp*', f'.{path.stem}.tmp*{path.suffix}'}
+    for file in [o for pattern in patterns for o in path.parent.glob(pattern.replace('[', '[[]'))]:
+        if file.is_dir(): shutil.rmtree(file, ignore_errors=True)
+        else:
+            with suppress(OSError): file.unlink()
+
 def drop_lock(
     file:Path,   # lock file
     fd:int|None, # from `take_lock`
@@ -172,7 +182,7 @@ def keep_touching(
 # %% ../nbs/01b_locks.ipynb #n01b0021
 @contextmanager
 def use_alone(
-    path:str|Path, # a folder, or a model file without its suffix; it need not exist
+    path:str|Path, # a file or folder; for a training and its model: the run folder. It need not exist
     fix:str='Wait until it has ended, or choose another place', # remedy that the error names
 ):
     "Keep other processes and threads away from a path within a `with` block; in one thread, blocks may be nested"
@@ -187,7 +197,9 @@ def use_alone(
         HELD[file] = me
     ended = threading.Event()
     threading.Thread(target=keep_touching, args=(file, ended.wait), daemon=True).start()
-    try: yield
+    try:
+        remove_leftovers(Path(path))
+        yield
     finally:
         ended.set()
         del HELD[file]

@@ -9,7 +9,7 @@ __all__ = ['IMAGE_REPAIRS', 'ChangeLog', 'by_position', 'is_dropped', 'safe_kind
            'whole_stacks', 'repair_pairs', 'copy_mask', 'part_tags', 'check_target', 'class_counts', 'repair_items']
 
 # %% ../nbs/14_repair.ipynb #na9e3680
-import io, json, os, shutil, struct, tempfile
+import io, json, os, shutil, struct
 from collections import Counter, defaultdict
 from pathlib import Path
 import cv2, numpy as np
@@ -17,6 +17,7 @@ from pycocotools import mask as mask_api
 from PIL import Image
 from fastcore.basics import patch
 from .core import DataError, write_json, write_text
+from .locks import use_alone
 from .images import image_info, n_pages, open_image, open_stored, page_stem
 from .images import split_page, turn_for, write_image
 from .tiff import write_tiff
@@ -473,19 +474,19 @@ def repair_items(
     "Write a copy of the data with every safe repair, without what cannot be used"
     out = Path(out).resolve()
     check_target(report, out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    tmp = Path(tempfile.mkdtemp(prefix=f'.{out.name}.', dir=out.parent))
-    log = ChangeLog()
-    try:
-        for p,tag in zip(report.parts, part_tags(report.parts)):
-            if isinstance(p, CocoPart): repair_coco(report, p, tmp, tag, log)
-            else: repair_pairs(report, p, tmp, log)
-        log.add(f for f in report.findings if not f.at and f.severity!='info')
-        for what in lost_classes(report, tmp):
-            log.append(dict(kind='lost class', done='lost', what=what, file='', ids={}))
-        write_json(tmp/'doctor'/'changes.json', log)
-        tmp.chmod(0o755) # mkdtemp makes it private
-        if out.exists(): out.rmdir()
-        os.replace(tmp, out)
-    finally: shutil.rmtree(tmp, ignore_errors=True)
+    with use_alone(out):
+        tmp = out.with_name(f'.{out.name}.tmp{os.getpid()}')
+        log = ChangeLog()
+        tmp.mkdir(parents=True)
+        try:
+            for p,tag in zip(report.parts, part_tags(report.parts)):
+                if isinstance(p, CocoPart): repair_coco(report, p, tmp, tag, log)
+                else: repair_pairs(report, p, tmp, log)
+            log.add(f for f in report.findings if not f.at and f.severity!='info')
+            for what in lost_classes(report, tmp):
+                log.append(dict(kind='lost class', done='lost', what=what, file='', ids={}))
+            write_json(tmp/'doctor'/'changes.json', log)
+            if out.exists(): out.rmdir()
+            os.replace(tmp, out)
+        finally: shutil.rmtree(tmp, ignore_errors=True)
     return list(log)

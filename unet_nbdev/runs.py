@@ -275,7 +275,6 @@ def rescue_model(
     "Write the model file of a training that was killed after its last step"
     run = path.with_suffix('')
     if not (run/'best.pth').is_file() or not is_finished(run) or is_model_of(path, run): return False
-    for o in path.parent.glob(f'.{path.stem}.tmp*'): o.unlink()
     save_unet(path, load_unet(run/'best.pth'))
     return True
 

@@ -34,13 +34,13 @@ OPTIONS = dict( # name → settings, beside BASE
     ema=dict(ema=.9),
     ema_accum=dict(ema=.9, grad_accum=2, clip=.5, opt='sgd', sched='flat_cos'),
     freeze=dict(freeze_epochs=1, ema=.8, weights='auto', encoder='tf_efficientnet_lite0', crop=32),
-    classic=dict(encoder='classic', bs=4, loss='ce+0.5*boundary'),
+    classic=dict(encoder='classic', loss='ce+0.5*boundary'),
     workers=dict(num_workers=2, save_minutes=0.),
     patience=dict(epochs=8, patience=1, lr=.05),
     sgd=dict(opt='sgd', lr=.01),
     find_lr=dict(lr='auto'),
     full=dict(decoder='full', loss='gen_dice'),
-    multilabel=dict(coco=True, multilabel=True, bs=4),
+    multilabel=dict(coco=True, multilabel=True),
     classes=dict(coco=True, class_weights=True, oversample='both', loss='focal', grad_accum=2),
     samples=dict(paste=.5, elastic=.5, invert=.3, foreground=.4, flips='h', aug='strong'),
     lovasz=dict(loss='lovasz', size=48, norm='invert_light', warmup=.4),
@@ -50,7 +50,7 @@ OPTIONS = dict( # name → settings, beside BASE
     memory=dict(loss='dice', seed=1),
     nan=dict(seed=2, lr=.01),
 )
-BASE = dict(encoder='test_efficientnet', weights='none', epochs=3, bs=8, crop=32, device='cpu', valid='val_*')
+BASE = dict(encoder='test_efficientnet', weights='none', epochs=3, bs=4, crop=32, device='cpu', valid='val_*')
 QUICK_CUTS,LONG = 4,('freeze','samples','folds_steps')
 
 def settings_of(name, data, out): # → Settings
@@ -65,8 +65,8 @@ class Troubles(Callback):
     def after_loss(self):
         state = getattr(self.learn, 'train_state', None)
         if not state or not self.training: return
-        if self.which=='memory' and state.step>=9 and self.dls.train.bs>4: raise MemoryError()
-        if self.which=='nan' and state.step==11 and state.plan['lr_scale']==1: self.learn.loss = self.learn.loss*float('nan')
+        if self.which=='memory' and state.step>=19 and self.dls.train.bs>2: raise MemoryError('memory is full')
+        if self.which=='nan' and state.step==21 and state.plan['lr_scale']==1: self.learn.loss = self.learn.loss*float('nan')
     def after_batch(self):
         if self.which=='clock' and self.training: self.learn.clock.wait(1.)
 
@@ -171,8 +171,8 @@ def main():
     names = o.only or [k for k in OPTIONS if not (o.quick and k in LONG)]
     cuts,n,faults,path = QUICK_CUTS if o.quick else o.cuts,0,[],Path(tempfile.mkdtemp())
     try:
-        synth_coco(path/'coco', n=12, sz=48)
-        synth_masks(path/'masks', n=12, sz=48)
+        synth_coco(path/'coco', n=16, sz=48)
+        synth_masks(path/'masks', n=16, sz=48)
         for k,name in enumerate(names):
             began = time.time()
             m,found = one(name, path, path/name, np.random.default_rng([o.seed, k]), cuts)
