@@ -154,9 +154,11 @@ def take_lock(
 def remove_leftovers(
     path:Path, # that is locked
 ):
-    "Remove what a process that was killed left half-written under this name"
+    "Remove what a process that was killed left half-written under this name or in this folder"
     patterns = {f'.{path.name}.tmp*', f'.{path.stem}.tmp*{path.suffix}'}
-    for file in [o for pattern in patterns for o in path.parent.glob(pattern.replace('[', '[[]'))]:
+    found = [o for pattern in patterns for o in path.parent.glob(pattern.replace('[', '[[]'))]
+    if path.is_dir(): found += path.rglob('.*.tmp*')
+    for file in found:
         if file.is_dir(): shutil.rmtree(file, ignore_errors=True)
         else:
             with suppress(OSError): file.unlink()

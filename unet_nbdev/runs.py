@@ -65,7 +65,8 @@ def move_aside(
     def numbered(n): return {path: path.with_name(f'{run.name}.{n}{path.suffix}'),
                              run: run.with_name(f'{run.name}.{n}')}
     to = next(o for o in map(numbered, count(1)) if not any(f.exists() for f in o.values()))
-    old = [o for o in (run, path) if o.is_file() or o.is_dir() and any(o.iterdir())]
+    def holds_run(o): return o.is_dir() and any(f.name!='settings.json' for f in o.iterdir()) # it took its first step
+    old = [o for o in (run, path) if o.is_file() or holds_run(o)]
     try:
         for o in old: o.rename(to[o])
     except OSError as e:

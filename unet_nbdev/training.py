@@ -393,7 +393,7 @@ def open_run(
     check_signature(signature, train['sign'], src)
     if process_rank()==0:
         if run.absolute()!=src.absolute(): copy_run(src, run)
-        remove_leftovers(run)
+        check_writable(run)
     all_gather(None) # the others wait
     return run,settings,train['plan'],(weights, train)
 
@@ -413,10 +413,9 @@ def copy_run(src:Path, run:Path):
     tmp.rename(run)
 
 # %% ../nbs/28_training.ipynb #n10c116f
-def remove_leftovers(run:Path):
-    "Remove what a session that was killed left half-written, and check that the folder can be written to"
+def check_writable(run:Path):
+    "Raise if nothing can be written to a run folder"
     try:
-        for o in run.rglob('.*.tmp*'): o.unlink()
         with tempfile.NamedTemporaryFile(dir=run): pass
     except OSError as e:
         raise DataError(f'the folder cannot be written to ({e.strerror})',

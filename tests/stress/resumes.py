@@ -1,9 +1,9 @@
 # purpose: for every option, a training that was interrupted anywhere and resumed writes what the undisturbed one writes: log, weights, models
-# minutes: 8 for all options, cut after each file and at many steps, 3 with --quick
+# minutes: 20 for all options, 6 with --quick
 # ci: yes
-"""Exact resume for every option: `python tests/stress/resumes.py [--quick] [--seed 0] [--cuts 12] [--only accum ema]`
+"""Exact resume for every option: `python tests/stress/resumes.py [--quick] [--seed 0] [--cuts 8] [--only accum ema]`
 
-Each row of the table below is a training by `train_unet` or `cross_validate`: a tiny network on tiny images, a few steps in three epochs.
+Each row of the table below is a training by `train_unet` or `cross_validate`: a tiny network on tiny images, a few steps in two epochs.
 It is trained once undisturbed, and then in sessions: an error that nobody catches, raised after a step or after a file was
 written, ends each of them. Log (all columns but the times), last weights, best weights and model files must be the same to the bit.
 Everything happens in one process, so that hundreds of sessions take minutes; `kills.py` kills real processes."""
@@ -27,31 +27,31 @@ from unet_nbdev.synth import synth_coco, synth_masks
 # ── what is tried ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 OPTIONS = dict( # name → settings, beside BASE
     plain=dict(),
-    steps=dict(epochs=None, max_steps=30),
-    length=dict(epochs=None, max_steps=30, aug='medium', save_minutes=0.),
+    steps=dict(epochs=None, max_steps=26),
+    length=dict(epochs=None, max_steps=26, aug='medium', save_minutes=0.),
     accum=dict(grad_accum=2),
-    accum3=dict(grad_accum=3, loss='dice', bs=2),
+    accum_dice=dict(grad_accum=3, loss='dice'),
     ema=dict(ema=.9),
     ema_accum=dict(ema=.9, grad_accum=2, clip=.5, opt='sgd', sched='flat_cos'),
-    freeze=dict(freeze_epochs=1, ema=.8, weights='auto', encoder='tf_efficientnet_lite0', crop=32),
-    classic=dict(encoder='classic', loss='ce+0.5*boundary'),
+    freeze=dict(freeze_epochs=1, ema=.8, encoder='test_efficientnet'),
+    boundary=dict(loss='ce+0.5*boundary'),
     workers=dict(num_workers=2, save_minutes=0.),
-    patience=dict(epochs=8, patience=1, lr=.05),
+    patience=dict(epochs=6, patience=1, lr=.5),
     sgd=dict(opt='sgd', lr=.01),
     find_lr=dict(lr='auto'),
-    full=dict(decoder='full', loss='gen_dice'),
+    full=dict(decoder='full', loss='gen_dice', encoder='test_efficientnet'),
     multilabel=dict(coco=True, multilabel=True),
     classes=dict(coco=True, class_weights=True, oversample='both', loss='focal', grad_accum=2),
     samples=dict(paste=.5, elastic=.5, invert=.3, foreground=.4, flips='h', aug='strong'),
     lovasz=dict(loss='lovasz', size=48, norm='invert_light', warmup=.4),
     folds=dict(folds=2, valid=None, grad_accum=2, ema=.9),
-    folds_steps=dict(folds=3, valid=None, epochs=None, max_steps=36),
+    folds_steps=dict(folds=3, valid=None, epochs=None, max_steps=30),
     clock=dict(epochs=None, max_minutes=.5),
     memory=dict(loss='dice', seed=1),
     nan=dict(seed=2, lr=.01),
 )
-BASE = dict(encoder='test_efficientnet', weights='none', epochs=3, bs=4, crop=32, device='cpu', valid='val_*')
-QUICK_CUTS,LONG = 4,('freeze','samples','folds_steps')
+BASE = dict(encoder='classic', weights='none', epochs=2, bs=4, crop=32, device='cpu', valid='val_*')
+QUICK_CUTS,LONG = 2,('samples','folds_steps','lovasz')
 
 def settings_of(name, data, out): # → Settings
     given = {**BASE, **OPTIONS[name], 'out':str(out)}
@@ -97,6 +97,9 @@ def quietly(cutter, name):
         training.SegLearner.step_seconds = lambda self, **_: 1.
         training.SegLearner.valid_seconds = lambda self, *_: 0.
         training.SegLearner.clock = ManualClock()
+    create_unet = training.create_unet
+    def tiny(encoder, *args, **kw): return create_unet(encoder, *args, **kw, **(dict(width=4, depth=2) if encoder=='classic' else {}))
+    training.create_unet = tiny
     cbs = [cutter, Troubles(name)]
     defaults.callbacks.extend(cbs)
     real,os.replace = os.replace,cutter.replace
@@ -104,7 +107,7 @@ def quietly(cutter, name):
     try:
         with redirect_stdout(said), redirect_stderr(said): yield said
     finally:
-        os.replace = real
+        os.replace,training.create_unet = real,create_unet
         for cb in cbs: defaults.callbacks.remove(cb)
         for k,v in kept.items(): setattr(report, k, v)
         if name=='clock': del training.SegLearner.step_seconds,training.SegLearner.valid_seconds
@@ -162,7 +165,7 @@ def one(name, data, path, rng, cuts): # → sessions, list of what differs
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('--quick', action='store_true', help=f'{QUICK_CUTS} cuts per option, without {", ".join(LONG)}')
-    p.add_argument('--cuts', type=int, default=12, help='interrupted trainings per option (default 12)')
+    p.add_argument('--cuts', type=int, default=8, help='interrupted trainings per option (default 8)')
     p.add_argument('--seed', type=int, default=0, help='of the places')
     p.add_argument('--only', nargs='*', help='some of the options')
     o,t = p.parse_args(),time.time()
