@@ -556,8 +556,7 @@ def fit_once(
             learn.model = unwrap_model(learn)
             learn.start = 0
         if problem: saved = where_it_stands(learn, problem)
-    gc.collect()
-    torch.cuda.empty_cache()
+    if problem: free_memory() # of what has failed
     return problem,saved
 
 # %% ../nbs/28_training.ipynb #n4cc50a4
@@ -568,6 +567,12 @@ def where_it_stands(learn:Learner, problem:Exception)->tuple: # weights, snapsho
     amp = getattr(learn, 'mixed_precision', None)
     if amp and not isinstance(problem, Replan): amp.autocast.__exit__(None, None, None)
     return learn.model.state_dict(),take_snapshot(learn)
+
+# %% ../nbs/28_training.ipynb #n28l0006
+def free_memory():
+    "Free what nothing refers to any more; takes a moment, as Python looks at every object"
+    gc.collect()
+    torch.cuda.empty_cache()
 
 # %% ../nbs/28_training.ipynb #n58c6892
 def is_out_of_memory(e:Exception)->bool:
