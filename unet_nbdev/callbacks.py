@@ -242,9 +242,12 @@ class CheckpointCallback(Callback):
         self.stop_if(self.reason(budget.tail, minutes=False))
 
     def after_epoch(self):
+        state = self.train_state
+        is_over = state.time_up or self.out_of_patience()
+        if is_over: state.plan['epochs'] = self.epoch+1 # a session that is killed from here on has nothing left to train
         self.save()
-        self.train_state.budget.end_tail()
-        if self.train_state.time_up or self.out_of_patience(): raise CancelFitException()
+        state.budget.end_tail()
+        if is_over: raise CancelFitException()
 
 # %% ../nbs/27_callbacks.ipynb #n8ddbcbd
 @patch
@@ -302,8 +305,8 @@ def out_of_patience(self:CheckpointCallback)->bool:
     "Has the score not improved for `patience` epochs?"
     folder,patience = self.train_state.folder,self.train_state.plan['patience']
     if not patience: return False
-    scores = [row[folder.monitor] for row in folder.rows]
-    return len(scores)-1-int(np.nanargmax(scores))>=patience
+    scores = np.nan_to_num([row[folder.monitor] for row in folder.rows], nan=-1.)
+    return len(scores)-1-int(scores.argmax())>=patience
 
 # %% ../nbs/27_callbacks.ipynb #n6464ee7
 @patch

@@ -173,19 +173,21 @@ def unet_calibrate(
     from unet_nbdev.calibrate import plot_reliability
     from unet_nbdev.checkpoint import load_unet, save_unet
     from unet_nbdev.evaluate import calibrate_segmenter, n_trained_on, open_segmenter, read_data
-    checkpoint = load_unet(model)
-    seg = open_segmenter(model, device)
-    items = read_data(seg, where)
-    if not all_images: items = held_out_items(seg, items, where, valid, valid_pct)
-    elif n := n_trained_on(seg, items, where):
-        print(f'the model was trained on {n} of these {len(items)} images and is more confident about them than '
-              'about others; leave out --all_images', file=sys.stderr)
-    fitted = calibrate_segmenter(seg, items, tune)
-    name_left_out(items.bad+fitted.bad)
-    print('\n'.join(fitted.notes()))
-    checkpoint.info = {**checkpoint.info, 'calibration':fitted.calibration.to_dict()}
-    checkpoint.post = fitted.post
-    print(f'written into {save_unet(out or model, checkpoint)}')
+    from unet_nbdev.locks import use_alone
+    with use_alone(Path(out or model).with_suffix('')):
+        checkpoint = load_unet(model)
+        seg = open_segmenter(model, device)
+        items = read_data(seg, where)
+        if not all_images: items = held_out_items(seg, items, where, valid, valid_pct)
+        elif n := n_trained_on(seg, items, where):
+            print(f'the model was trained on {n} of these {len(items)} images and is more confident about them than '
+                  'about others; leave out --all_images', file=sys.stderr)
+        fitted = calibrate_segmenter(seg, items, tune)
+        name_left_out(items.bad+fitted.bad)
+        print('\n'.join(fitted.notes()))
+        checkpoint.info = {**checkpoint.info, 'calibration':fitted.calibration.to_dict()}
+        checkpoint.post = fitted.post
+        print(f'written into {save_unet(out or model, checkpoint)}')
     if plot: plot_reliability(fitted.calibration, plot)
 
 # %% ../nbs/39_cli.ipynb #c078
@@ -224,8 +226,10 @@ def unet_export(
     check_file_path(out)
     from unet_nbdev.export import export_onnx
     from unet_nbdev.images import image_files
-    if int8: print(export_onnx(model, out, precision, 'int8', image_files(int8)[:32]))
-    else: print(export_onnx(model, out, precision))
+    from unet_nbdev.locks import use_alone
+    with use_alone(out):
+        if int8: print(export_onnx(model, out, precision, 'int8', image_files(int8)[:32]))
+        else: print(export_onnx(model, out, precision))
 
 # %% ../nbs/39_cli.ipynb #c101
 def load_benchmark(
@@ -275,27 +279,29 @@ def unet_demo(
     from unet_nbdev.batch import predict_folder
     from unet_nbdev.checkpoint import load_unet, save_unet
     from unet_nbdev.evaluate import evaluate, open_segmenter, valid_part
+    from unet_nbdev.locks import use_alone
     from unet_nbdev.postprocessing import PostProcess
     from unet_nbdev.runs import train_unet
     from unet_nbdev.synth import synth_coco
     out = Path(out)
-    model = out/'model.pth'
-    print(f'making {images} images of a beach in {out/"data"}')
-    items = synth_coco(out/'data', n=images, sz=size, seed=seed)
-    train_unet(Settings(coco=str(out/'data'), max_steps=steps, seed=seed, device=device, crop=min(192, size),
-                        out=str(model), overwrite=True))
-    checkpoint = load_unet(model)
-    small = max(1, size//8) # specks and pinholes
-    checkpoint.post = PostProcess(min_size=small, fill_holes=small)
-    save_unet(model, checkpoint)
-    seg = open_segmenter(str(model), device)
-    result = evaluate(seg, valid_part(items))
-    middle = plot_demo(result, out/'predictions.png')
-    print(predict_folder(seg, middle.img, out/'output.png', json=True, legend=True))
-    shutil.copyfile(out/'model'/'curves.png', out/'training.png')
-    (out/'output_results.json').replace(out/'results.json')
-    made = 'predictions.png output.png training.png results.json model.pth'.split()
-    print(f'wrote {", ".join(str(out/o) for o in made)}\n{result.summary(len(items))}')
+    with use_alone(out):
+        model = out/'model.pth'
+        print(f'making {images} images of a beach in {out/"data"}')
+        items = synth_coco(out/'data', n=images, sz=size, seed=seed)
+        train_unet(Settings(coco=str(out/'data'), max_steps=steps, seed=seed, device=device, crop=min(192, size),
+                            out=str(model), overwrite=True))
+        checkpoint = load_unet(model)
+        small = max(1, size//8) # specks and pinholes
+        checkpoint.post = PostProcess(min_size=small, fill_holes=small)
+        save_unet(model, checkpoint)
+        seg = open_segmenter(str(model), device)
+        result = evaluate(seg, valid_part(items))
+        middle = plot_demo(result, out/'predictions.png')
+        print(predict_folder(seg, middle.img, out/'output.png', json=True, legend=True))
+        shutil.copyfile(out/'model'/'curves.png', out/'training.png')
+        (out/'output_results.json').replace(out/'results.json')
+        made = 'predictions.png output.png training.png results.json model.pth'.split()
+        print(f'wrote {", ".join(str(out/o) for o in made)}\n{result.summary(len(items))}')
 
 # %% ../nbs/39_cli.ipynb #n2652f20
 def plot_demo(

@@ -9,32 +9,37 @@ __all__ = ['IMAGE_REPAIRS', 'ChangeLog', 'by_position', 'is_dropped', 'safe_kind
            'whole_stacks', 'repair_pairs', 'copy_mask', 'part_tags', 'check_target', 'class_counts', 'repair_items']
 
 # %% ../nbs/14_repair.ipynb #na9e3680
-import io, json, os, shutil, struct, tempfile
+import io, json, os, shutil, struct
 from collections import Counter, defaultdict
 from pathlib import Path
 import cv2, numpy as np
 from pycocotools import mask as mask_api
 from PIL import Image
 from fastcore.basics import patch
-from .core import DataError, read_file, write_json, write_text
-from .images import image_info, n_pages, open_image, open_stored, page_stem
-from .images import split_page, turn_for, write_image
-from .tiff import write_tiff
-from .faults import Report, printable
-from .coco import ann2mask, category_fault, known_id, read_coco, region_left_out
-from .image_checks import FORMAT_SUFFIXES, read_header
-from .coco_checks import CocoPart, depends_on_lost, entry_ids, is_among, known_id
-from .coco_checks import repair_annotation
-from .shapes import mask2rle
-from .name_tables import find_name_table
-from .mask_checks import MaskPart, object_values, repair_mask, scan_masks
-from .layouts import ReadOptions
-from .items import scan
-from .masks import colour_key, has_colour_ids, mask_values
-from .image_checks import FORMAT_SUFFIXES
-from .coco_checks import CocoPart, depends_on_lost, entry_ids, known_id, repair_annotation
-from .mask_checks import MaskPart, object_values, repair_mask, scan_masks
-from .doctor import open_parts
+<<<<<<< ours
+from unet_nbdev.core import DataError, read_file, write_json, write_text
+=======
+from unet_nbdev.core import DataError, write_json, write_text
+from unet_nbdev.locks import use_alone
+>>>>>>> theirs
+from unet_nbdev.images import image_info, n_pages, open_image, open_stored, page_stem
+from unet_nbdev.images import split_page, turn_for, write_image
+from unet_nbdev.tiff import write_tiff
+from unet_nbdev.faults import Report, printable
+from unet_nbdev.coco import ann2mask, category_fault, known_id, read_coco, region_left_out
+from unet_nbdev.image_checks import FORMAT_SUFFIXES, read_header
+from unet_nbdev.coco_checks import CocoPart, depends_on_lost, entry_ids, is_among, known_id
+from unet_nbdev.coco_checks import repair_annotation
+from unet_nbdev.shapes import mask2rle
+from unet_nbdev.name_tables import find_name_table
+from unet_nbdev.mask_checks import MaskPart, object_values, repair_mask, scan_masks
+from unet_nbdev.layouts import ReadOptions
+from unet_nbdev.items import scan
+from unet_nbdev.masks import colour_key, has_colour_ids, mask_values
+from unet_nbdev.image_checks import FORMAT_SUFFIXES
+from unet_nbdev.coco_checks import CocoPart, depends_on_lost, entry_ids, known_id, repair_annotation
+from unet_nbdev.mask_checks import MaskPart, object_values, repair_mask, scan_masks
+from unet_nbdev.doctor import open_parts
 
 # %% ../nbs/14_repair.ipynb #n907e085
 class ChangeLog(list):
@@ -473,19 +478,19 @@ def repair_items(
     "Write a copy of the data with every safe repair, without what cannot be used"
     out = Path(out).resolve()
     check_target(report, out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    tmp = Path(tempfile.mkdtemp(prefix=f'.{out.name}.', dir=out.parent))
-    log = ChangeLog()
-    try:
-        for p,tag in zip(report.parts, part_tags(report.parts)):
-            if isinstance(p, CocoPart): repair_coco(report, p, tmp, tag, log)
-            else: repair_pairs(report, p, tmp, log)
-        log.add(f for f in report.findings if not f.at and f.severity!='info')
-        for what in lost_classes(report, tmp):
-            log.append(dict(kind='lost class', done='lost', what=what, file='', ids={}))
-        write_json(tmp/'doctor'/'changes.json', log)
-        tmp.chmod(0o755) # mkdtemp makes it private
-        if out.exists(): out.rmdir()
-        os.replace(tmp, out)
-    finally: shutil.rmtree(tmp, ignore_errors=True)
+    with use_alone(out):
+        tmp = out.with_name(f'.{out.name}.tmp{os.getpid()}')
+        log = ChangeLog()
+        tmp.mkdir(parents=True)
+        try:
+            for p,tag in zip(report.parts, part_tags(report.parts)):
+                if isinstance(p, CocoPart): repair_coco(report, p, tmp, tag, log)
+                else: repair_pairs(report, p, tmp, log)
+            log.add(f for f in report.findings if not f.at and f.severity!='info')
+            for what in lost_classes(report, tmp):
+                log.append(dict(kind='lost class', done='lost', what=what, file='', ids={}))
+            write_json(tmp/'doctor'/'changes.json', log)
+            if out.exists(): out.rmdir()
+            os.replace(tmp, out)
+        finally: shutil.rmtree(tmp, ignore_errors=True)
     return list(log)

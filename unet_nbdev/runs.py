@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['check_out', 'move_aside', 'MoveAside', 'train_items', 'plan_training', 'print_line', 'epoch_text', 'Run',
-           'train_unet', 'resumed_settings', 'is_finished', 'rescue_model', 'resume_run', 'fold_run', 'check_same_run',
-           'cross_validate', 'folds_text', 'trial_text', 'values_text', 'search_text', 'search_settings']
+           'train_unet', 'resumed_settings', 'is_finished', 'is_model_of', 'rescue_model', 'resume_run', 'fold_run',
+           'check_same_run', 'cross_validate', 'folds_text', 'trial_text', 'values_text', 'search_text',
+           'search_settings']
 
 # %% ../nbs/37_runs.ipynb #n37a0003
 import sys
@@ -28,7 +29,7 @@ from .distributed import process_rank, world_size
 from .checkpoint import load_unet, save_unet
 from .plan import Plan, make_plan
 from .report import RunFolder, learn2ckpt
-from .training import seg_learner
+from .training import lock_run, seg_learner
 from .tune import Tuned, search_space, tune
 from .console import check_file_path, check_folder_path, name_left_out, score_text
 # fastai comes last: data imports it first, and keeps torch quiet meanwhile
@@ -64,7 +65,8 @@ def move_aside(
     def numbered(n): return {path: path.with_name(f'{run.name}.{n}{path.suffix}'),
                              run: run.with_name(f'{run.name}.{n}')}
     to = next(o for o in map(numbered, count(1)) if not any(f.exists() for f in o.values()))
-    old = [o for o in (run, path) if o.is_file() or o.is_dir() and any(o.iterdir())]
+    def holds_run(o): return o.is_dir() and any(f.name!='settings.json' for f in o.iterdir()) # it took its first step
+    old = [o for o in (run, path) if o.is_file() or holds_run(o)]
     try:
         for o in old: o.rename(to[o])
     except OSError as e:
@@ -212,9 +214,10 @@ def train(self:Run,
     items:Items, # with their split
 )->Path|None: # the model file; None if the session ended before the training did
     "Train and write the model file"
-    learn = self.learner(items)
-    log = self.fit(learn)
-    if process_rank()==0: self.save(learn, log)
+    with lock_run(self.folder):
+        learn = self.learner(items)
+        log = self.fit(learn)
+        if process_rank()==0: self.save(learn, log)
     if world_size()>1: distributed.destroy_process_group()
     return None if log.stopped else self.path
 
@@ -227,10 +230,11 @@ def train_unet(
     "Train a U-Net and write model file and run folder"
     if settings.folds: raise DataError(f'folds={settings.folds} asks for several models',
                                        'Call cross_validate, or leave out folds')
-    items,plan = plan_training(settings, items)
-    run = Run(plan, Path(settings.out), tell=tell)
-    run.tell(plan.table())
-    return run.train(items)
+    with lock_run(Path(settings.out).with_suffix('')):
+        items,plan = plan_training(settings, items)
+        run = Run(plan, Path(settings.out), tell=tell)
+        run.tell(plan.table())
+        return run.train(items)
 
 # %% ../nbs/37_runs.ipynb #n37a0032
 def resumed_settings(
@@ -238,16 +242,17 @@ def resumed_settings(
     changes:dict,  # setting → new value
 )->Settings:
     "The settings of an interrupted training, with what may change"
+    file = run/'settings.json'
+    noted = read_settings(file).get('plan', {}).get('settings')
+    if noted is None: raise DataError('does not say how the training was started', 'Give the run folder of unet_train', file)
     options = Settings.options()
     Settings.check_names(changes)
     fixed = [k for k in changes if not options[k].on_resume]
     if fixed: raise DataError(f'{fixed[0]} cannot change when a training is resumed',
                               'Leave it out: the training keeps its settings')
-    noted = {k:v for k,v in read_settings(run/'settings.json').items() if k in options
-             and options[k].recorded}
     source = [k for k in DataSettings.options() if options[k].on_resume]
     if set(source) & set(changes): noted = {k:v for k,v in noted.items() if k not in source}
-    return Settings.from_given({**noted, **changes}, run/'settings.json')
+    return Settings.from_given({**noted, **changes}, file)
 
 # %% ../nbs/37_runs.ipynb #n37a0033
 def is_finished(
@@ -256,13 +261,21 @@ def is_finished(
     "Tell whether a training has taken its last step"
     return bool(read_settings(run/'settings.json').get('finished'))
 
+def is_model_of(
+    path:Path, # model file
+    run:Path,  # run folder that is finished
+)->bool:
+    "Tell whether a model file, calibrated or not, came from this training, and not from an earlier one"
+    try: model,best = load_unet(path).info,load_unet(run/'best.pth').info
+    except DataError: return False
+    return all(model.get(k)==best.get(k) for k in ('epoch','scores'))
+
 def rescue_model(
     path:Path, # model file
 )->bool: # was there anything to rescue?
     "Write the model file of a training that was killed after its last step"
     run = path.with_suffix('')
-    if path.exists() or not (run/'best.pth').is_file() or not is_finished(run): return False
-    for o in path.parent.glob(f'.{path.stem}.tmp*'): o.unlink()
+    if not (run/'best.pth').is_file() or not is_finished(run) or is_model_of(path, run): return False
     save_unet(path, load_unet(run/'best.pth'))
     return True
 
@@ -288,12 +301,15 @@ def resume_run(
         except DataError as e: raise DataError(f'{e.what}, so the training cannot resume there',
                                                'Give another place: --out, or out=…', run) from None
     path = check_out(settings.out, settings.coco, settings.images, settings.masks, settings.data)
-    if rescue_model(path):
-        tell(f'this training was complete; wrote {path}')
-        return path
-    fold = read_settings(run/'settings.json').get('fold')
-    items,settings = train_items(settings, items, fold)
-    return Run(make_plan(items, settings), path, fold, run, tell).train(items)
+    with lock_run(path.with_suffix('')):
+        if rescue_model(path):
+            tell(f'this training was complete; wrote {path}')
+            return path
+        noted = read_settings(run/'settings.json')
+        fold = noted.get('fold')
+        items,settings = train_items(settings, items, fold)
+        plan = replace(Plan.from_dict(noted['plan']), settings=settings)
+        return Run(plan, path, fold, run, tell).train(items)
 
 # %% ../nbs/37_runs.ipynb #n37a0041
 def fold_run(
@@ -339,16 +355,17 @@ def cross_validate(
                                            'Give it, such as settings.updated(folds=5)')
     if world_size()>1: raise DataError('folds cannot run in several processes',
                                         'Start it without torchrun')
-    items,plan = plan_training(settings, items)
-    tell(plan.table())
-    done = []
-    for k in range(settings.folds):
-        tell(f'fold {k+1} of {settings.folds}')
-        run = fold_run(plan, k, tell)
-        complete = run.resume and (rescue_model(run.path) or run.path.exists() and is_finished(run.folder))
-        fold = fold_items(items, k, settings.folds, settings.seed)
-        if not complete and not run.train(fold): return done # the session ends
-        done.append(dict(model=run.path, scores=load_unet(run.path).info['scores']))
+    with lock_run(Path(settings.out).with_suffix('')):
+        items,plan = plan_training(settings, items)
+        tell(plan.table())
+        done = []
+        for k in range(settings.folds):
+            tell(f'fold {k+1} of {settings.folds}')
+            run = fold_run(plan, k, tell)
+            complete = run.resume and (rescue_model(run.path) or is_finished(run.folder))
+            fold = fold_items(items, k, settings.folds, settings.seed)
+            if not complete and not run.train(fold): return done # the session ends
+            done.append(dict(model=run.path, scores=load_unet(run.path).info['scores']))
     tell(folds_text(done))
     return done
 

@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['OPTIMISERS', 'SCHEDULES', 'autocast_cpu', 'keep_freed_memory', 'SegLearner', 'seg_learner', 'one_cycle', 'flat_cos',
-           'data_signature', 'run_signature']
+           'data_signature', 'run_signature', 'lock_run']
 
 # %% ../nbs/28_training.ipynb #c002
 import ctypes, gc, hashlib, json, os, shutil, tempfile, time, warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ import numpy as np, torch
 from torch import nn
 from fastcore.basics import patch
 from .core import DataError
+from .locks import use_alone
 from .images import split_page
 from .settings import Settings, check_option
 from .data import SegDL, class_weights
@@ -327,7 +328,9 @@ def plan_training(
     if lr=='auto': lr = all_gather(learn.find_lr())[0]
     if enc_lr is None: enc_lr = 0.3 if learn.pretrained else 1.
     found = plan_length(learn, budget, **length, grad_accum=grad_accum)
-    return dict(**found, **more, lr=lr, enc_lr=enc_lr, lr_scale=1., grad_accum=grad_accum, precision=learn.precision)
+    valid = learn.dls.valid
+    return dict(**found, **more, lr=lr, enc_lr=enc_lr, lr_scale=1., grad_accum=grad_accum, precision=learn.precision,
+                valid_bs=valid.bs*valid.world)
 
 # %% ../nbs/28_training.ipynb #n1828166
 def data_signature(dls:DataLoaders)->str: # 16 hexadecimal digits
@@ -390,7 +393,7 @@ def open_run(
     check_signature(signature, train['sign'], src)
     if process_rank()==0:
         if run.absolute()!=src.absolute(): copy_run(src, run)
-        remove_leftovers(run)
+        check_writable(run)
     all_gather(None) # the others wait
     return run,settings,train['plan'],(weights, train)
 
@@ -410,14 +413,21 @@ def copy_run(src:Path, run:Path):
     tmp.rename(run)
 
 # %% ../nbs/28_training.ipynb #n10c116f
-def remove_leftovers(run:Path):
-    "Remove what a session that was killed left half-written, and check that the folder can be written to"
+def check_writable(run:Path):
+    "Raise if nothing can be written to a run folder"
     try:
-        for o in run.rglob('.*.tmp*'): o.unlink()
         with tempfile.NamedTemporaryFile(dir=run): pass
     except OSError as e:
         raise DataError(f'the folder cannot be written to ({e.strerror})',
                         'Give another folder to continue in: --out, or run=…', run) from None
+
+# %% ../nbs/28_training.ipynb #n28l0001
+def lock_run(
+    run:str|Path|None, # run folder; None locks nothing
+): # a context manager
+    "Use a run folder alone, with what lies next to it under the same name; the first process does this for all"
+    if run is None or process_rank()>0: return nullcontext()
+    return use_alone(run, 'Wait until it has ended, or choose another --out')
 
 # %% ../nbs/28_training.ipynb #c036
 @patch
@@ -450,17 +460,18 @@ def fit_unet(self:Learner,
                patience=patience, freeze_epochs=freeze_epochs)
     check_fit(length | fit | dict(save_minutes=save_minutes, session_hours=session_hours, log=log))
     session_end = SESSION_START+3600*session_hours if session_hours else None
-    with as_one_of_all(self), StopSignals() as signals:
-        minutes = None if resume else max_minutes
-        budget = Budget(minutes, session_end, started, save_minutes, steer=world_size()<2, clock=self.clock)
-        signature = run_signature(self)
-        if resume is None: plan,saved = plan_training(self, budget, length, **fit),None
-        else: run,settings,plan,saved = open_run(resume, run, signature)
-        noted = {'flips':getattr(self.dls, 'flips', None), **(settings or {}), **plan, 'finished':False}
-        folder = RunFolder(run, live=live, settings=noted, pictures=pictures)
-        state = TrainState(plan, folder, budget, signals, signature, self.seed)
-        fit_to_end(self, state, saved, logger_callbacks(log, folder, plan))
-    return finish(state)
+    with lock_run(run or resume):
+        with as_one_of_all(self), StopSignals() as signals:
+            minutes = None if resume else max_minutes
+            budget = Budget(minutes, session_end, started, save_minutes, steer=world_size()<2, clock=self.clock)
+            signature = run_signature(self)
+            if resume is None: plan,saved = plan_training(self, budget, length, **fit),None
+            else: run,settings,plan,saved = open_run(resume, run, signature)
+            noted = {'flips':getattr(self.dls, 'flips', None), **(settings or {}), **plan, 'finished':False}
+            folder = RunFolder(run, live=live, settings=noted, pictures=pictures)
+            state = TrainState(plan, folder, budget, signals, signature, self.seed)
+            fit_to_end(self, state, saved, logger_callbacks(log, folder, plan))
+        return finish(state)
 
 # %% ../nbs/28_training.ipynb #n2c3bcae
 def check_fit(values:dict):
@@ -494,7 +505,6 @@ def fit_to_end(
     loggers:list      # fastai callbacks
 ):
     "Fit, and fit again if something can be done about what went wrong"
-    nans = 0
     state.first = learn.dls.train.dataset.epoch
     if saved: state.folder.restore(saved[1]['run'])
     state.budget.begin(state.plan['step_seconds'], state.plan['tail'])
@@ -505,9 +515,7 @@ def fit_to_end(
             change = problem.change
             tell(f'steps are faster than in the trial: the new plan has {change["steps"]} steps instead of '
                  f'{state.plan["steps"]}')
-        elif isinstance(problem, NonFiniteError):
-            nans += 1
-            change,saved = step_back(state, problem.what, nans)
+        elif isinstance(problem, NonFiniteError): change,saved = step_back(state, problem.what)
         else: change = smaller_batches(learn, state.plan, saved[1])
         state.plan.update(change)
         state.folder.restore(saved[1]['run'])
@@ -532,6 +540,7 @@ def fit_once(
     "Fit until the end, or until something goes wrong, and say where it stood then"
     plan,dl,problem = state.plan,learn.dls.train,None
     dl.bs = plan['bs']//plan['grad_accum']//dl.world
+    learn.dls.valid.bs = max(1, plan['valid_bs']//dl.world) # some losses depend on it
     dl.set_len(plan['samples'])
     learn.start = len(state.folder.rows)
     learn.model.zero_grad(set_to_none=True)
@@ -547,8 +556,7 @@ def fit_once(
             learn.model = unwrap_model(learn)
             learn.start = 0
         if problem: saved = where_it_stands(learn, problem)
-    gc.collect()
-    torch.cuda.empty_cache()
+    if problem: free_memory() # of what has failed
     return problem,saved
 
 # %% ../nbs/28_training.ipynb #n4cc50a4
@@ -560,6 +568,12 @@ def where_it_stands(learn:Learner, problem:Exception)->tuple: # weights, snapsho
     if amp and not isinstance(problem, Replan): amp.autocast.__exit__(None, None, None)
     return learn.model.state_dict(),take_snapshot(learn)
 
+# %% ../nbs/28_training.ipynb #n28l0006
+def free_memory():
+    "Free what nothing refers to any more; takes a moment, as Python looks at every object"
+    gc.collect()
+    torch.cuda.empty_cache()
+
 # %% ../nbs/28_training.ipynb #n58c6892
 def is_out_of_memory(e:Exception)->bool:
     "Does this error mean that memory is full?"
@@ -568,16 +582,16 @@ def is_out_of_memory(e:Exception)->bool:
 # %% ../nbs/28_training.ipynb #c040
 def step_back(
     state:TrainState,
-    why:str, # the message of the problem
-    times:int # how often it has happened
+    why:str # the message of the problem
 )->tuple: # change of the plan, (weights, snapshot)
     "Go back to the last save, with half the learning rate"
     path = state.folder.path
     if path is None:
         raise DataError(why, 'Lower the learning rate, or give a run folder, run=…: training then goes back and continues')
-    if times>3: raise DataError(why, 'Lower the learning rate, and check these images with unet_doctor')
+    scale = state.plan['lr_scale']/2
+    if scale<1/8: raise DataError(why, 'Lower the learning rate, and check these images with unet_doctor')
     saved = load_train(path/'last.ckpt')[:2]
-    scale,step = state.plan['lr_scale']/2,saved[1]['n']//state.plan['grad_accum']
+    step = saved[1]['n']//state.plan['grad_accum']
     tell(f'{why}; training goes back to step {step} and continues with {scale:g} times the learning rate')
     return dict(lr_scale=scale),saved
 
@@ -593,7 +607,6 @@ def smaller_batches(
     if world_size()>1:
         raise DataError(f'memory is full with batches of {n} images in {world_size()} processes',
                         f'Resume with --grad_accum {2*accum}, or with fewer images per batch')
-    learn.dls.valid.bs = max(1, learn.dls.valid.bs//2)
     smaller = [m for m in range(n//2, 0, -1) if bs%m==0]
     if not smaller:
         raise DataError('memory is full with one image per batch', 'Use a smaller crop, size or network')
@@ -601,7 +614,7 @@ def smaller_batches(
     snapshot['n'] = snapshot['n']//accum*more
     tell(f'memory is full with batches of {n} images; training continues with {smaller[0]} per batch '
          f'and {more} batches per step. Batch normalisation sees {smaller[0]} images at a time')
-    return dict(grad_accum=more)
+    return dict(grad_accum=more, valid_bs=max(1, plan['valid_bs']//2))
 
 # %% ../nbs/28_training.ipynb #na33daf1
 def finish(state:TrainState)->RunFolder:

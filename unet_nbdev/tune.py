@@ -15,11 +15,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 import numpy as np, torch
-from filelock import FileLock, Timeout
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from fastcore.basics import patch
 from .core import DataError, Items, palette, write_csv, write_json
+from .locks import use_alone
 from .settings import (DEFAULT_SEARCH, LengthSettings, Settings, check_option, read_settings,
                                  searchable,
                                  unknown_name)
@@ -28,7 +28,7 @@ from .data import Samples, seg_dls, split_items
 from .device import pick_device
 from .plan import RULES, Plan, make_plan
 from .budget import SESSION_START
-from .training import data_signature, seg_learner, shorten
+from .training import data_signature, free_memory, seg_learner, shorten
 # fastai comes last: data imports it first, and keeps torch quiet meanwhile
 from fastai.callback.core import Callback, CancelFitException
 from fastai.data.core import DataLoaders
@@ -115,13 +115,11 @@ def lock_folder(
     is_search = not out.is_dir() or (out/'study.db').exists()
     if not is_search and any(not o.name.startswith('.') for o in out.iterdir()):
         raise DataError('something other than a search is there', 'Choose another folder', out)
-    try: out.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise DataError('a part of this path is a file', 'Choose another folder', out) from None
-    try:
-        with FileLock(out/'.lock', timeout=0): yield
-    except Timeout: raise DataError('another search is running in it',
-                                    'Wait for it, or choose another folder', out) from None
+    with use_alone(out, 'Wait for it, or choose another folder'):
+        try: out.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            raise DataError('a part of this path is a file', 'Choose another folder', out) from None
+        yield
 
 @contextmanager
 def open_study(
@@ -312,9 +310,16 @@ def run_trial(self:Search,
     except (DataError, MemoryError, RuntimeError) as e: # such as a loss that stays NaN
         trial.set_user_attr('why', ' '.join(str(e).split())[:300] or type(e).__name__)
         study.tell(trial, state=state.FAIL)
-    gc.collect()
-    torch.cuda.empty_cache()
+    free_memory() # of the network, before there is another
     return ''
+
+# %% ../nbs/36_tune.ipynb #n36a0004
+@contextmanager
+def gc_spared():
+    "Let Python's garbage collector look only at what is new within this context, so that it is done in no time"
+    gc.freeze()
+    try: yield
+    finally: gc.unfreeze()
 
 # %% ../nbs/36_tune.ipynb #c025
 def best_trial(study): # Optuna's trial
@@ -499,7 +504,7 @@ def tune(
     s = (settings or Settings()).updated(max_steps=max_steps, max_minutes=max_minutes, **kwargs)
     items = split_items(items, s.valid or s.valid_pct, s.seed)
     todo = Search(items, make_plan(items, s), space, out, prune, network or {}, cbs or [])
-    with lock_folder(out), open_study(out) as study:
+    with lock_folder(out), gc_spared(), open_study(out) as study:
         check_same_question(study, out, todo.asked())
         todo.run(study, trials, tell, max_hours)
         return todo.result(study)

@@ -1,7 +1,10 @@
-# purpose: a training killed by SIGKILL at random moments resumes to the same bits
-# minutes: 25 for 100 kills, 4 with --quick (10 kills)
+# purpose: every command, killed by SIGKILL at random moments and started again, ends with the same bits: weights, logs, files
+# minutes: 25 for 100 kills, 4 with --quick (14 kills)
 # ci: yes
 """Exact resume under SIGKILL, proven by killing: `python tests/stress/kills.py --kills 100 --same 5 --overhead`
+
+Half of the kills hit trainings, the other half all commands that write something: unet_train with two workers, accumulation and EMA,
+--folds, unet_tune, unet_calibrate, unet_predict, unet_export, unet_doctor --repair.
 
 A training on synthetic images is killed, continued from its run folder and killed again, until its share of the kills is used up;
 then it may end. Last weights, best weights (sha256) and log must be those of the run that nobody disturbed, with 0 and 2 data workers.
@@ -10,8 +13,11 @@ then it may end. Last weights, best weights (sha256) and log must be those of th
 - After each kill last.ckpt must open, and stand at most one save interval (1 or 3 steps) before the last step that was reached.
 - The next session must go on, and remove the leftovers. Data workers are not killed: they have to notice by themselves, and end.
 Sessions are forks of this process, which imports all and computes nothing; a tenth are `unet_train`, each a process of its own, with
-the default network."""
-import argparse, hashlib, itertools, json, os, shutil, signal, sys, tempfile, time, traceback
+the default network.
+
+A command is killed at a step, or just before or after a file gets its name, and started again with the same options, as often as its share
+says; then it may end. All that it wrote must be what the undisturbed command wrote, but for times, and no half-written file may be left."""
+import argparse, csv, hashlib, itertools, json, os, shutil, signal, sys, tempfile, time, traceback
 from collections import defaultdict
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,9 +25,8 @@ os.environ.update(MPLBACKEND='Agg', HF_HUB_OFFLINE='1', OPENBLAS_NUM_THREADS='1'
 import numpy as np, torch
 from fastai.callback.core import Callback
 from fastai.learner import defaults
-from unet_nbdev import callbacks, report, training
+from unet_nbdev import batch, callbacks, calibrate, cli, doctor, evaluate, export, repair, report, runs, training
 from unet_nbdev.checkpoint import load_train, load_unet
-from unet_nbdev.cli import unet_train
 from unet_nbdev.core import DataError
 from unet_nbdev.data import seg_dls
 from unet_nbdev.items import read_items
@@ -111,7 +116,10 @@ def whole(c, coco, run): # nobody disturbs it
 def result(run): # what must be the same: sha256 of the last and of the best weights, and the log
     state,train,_ = load_train(run/'last.ckpt')
     rows = [{k:v for k,v in r.items() if k!='seconds'} for r in train['run']['rows']]
-    return sha(state),sha(load_unet(run/'best.pth').model.state_dict()),repr(rows)
+    return sha(state),sha(load_unet(run/'best.pth').model.state_dict()),repr(rows),table_without_times(run/'log.csv')
+
+def table_without_times(f): # text of a CSV file
+    with open(f, newline='', encoding='utf-8') as o: return repr([{k:v for k,v in r.items() if k!='seconds'} for r in csv.DictReader(o)])
 
 def sha(state): return hashlib.sha256(b''.join(k.encode()+v.contiguous().numpy().tobytes() for k,v in state.items())).hexdigest()
 
@@ -208,6 +216,88 @@ def _ours(stat):
     except OSError: return False # it has just ended
     return state!='Z' and int(sid) in sids
 
+# ── all commands ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+NET = '--encoder test_efficientnet --weights none --device cpu --crop 32 --bs 4'
+COMMANDS = dict( # what is killed → how it is started; {c} is the COCO set, {m} a model, {o} the folder to write to
+    train=f'unet_train --coco {{c}} {NET} --max_steps 50 --grad_accum 2 --ema .9 --num_workers 2 --save_minutes 0 --out {{o}}/m.pth',
+    folds=f'unet_train --coco {{c}} {NET} --max_steps 20 --folds 2 --grad_accum 2 --loss dice --save_minutes .01 --out {{o}}/m.pth',
+    tune='unet_tune --coco {c} --crop 32 --device cpu --search lr,bs --trials 3 --max_steps 25 --out {o}/tune',
+    calibrate='unet_calibrate --coco {c} --model {m} --all_images --tune --device cpu --out {o}/m.pth --plot {o}/plot.png',
+    predict='unet_predict --input {c}/images --model {m} --mask --json --objects --device cpu --output {o}/drawn',
+    export='unet_export --model {m} --out {o}/m.onnx',
+    repair='unet_doctor --coco {c} --repair {o}/repaired')
+UNTOLD = ('report.html', 'settings.json', 'study.db', 'history.png', 'index.csv', 'last.ckpt') # hold times, or what is compared otherwise
+
+def run_command(fd, name, coco, model, out): # in a fork
+    "Run a command in this process, or go on with it, and tell each of its steps and files"
+    out.mkdir(parents=True, exist_ok=True)
+    defaults.callbacks.append(Told(fd))
+    n,real = itertools.count(1),os.replace
+    def tell(): os.write(fd, b'%d\n'%next(n))
+    def replace(a, b):
+        tell()
+        real(a, b)
+        tell()
+    os.replace = replace
+    Told.after_batch = lambda self: tell()
+    command,*words = COMMANDS[name].format(c=coco, m=model, o=out).split()
+    if name=='train' and (out/'m'/'last.ckpt').is_file(): words = ['--resume', str(out/'m'), '--save_minutes', '0']
+    status = getattr(cli, command)(words)
+    if status: sys.exit(f'{command} ended with {status}')
+
+def written(out): # file → what it holds, without times and places
+    found = {}
+    for f in sorted(out.rglob('*')):
+        name = str(f.relative_to(out))
+        if f.name.startswith('.') and not f.name.startswith('.unet_predict'): found[name] = 'left half-written'
+        if f.is_dir() or f.name in UNTOLD or f.name.startswith('.'): continue
+        if f.suffix=='.pth':
+            ckpt = load_unet(f)
+            info = {k:ckpt.info.get(k) for k in ('scores','epoch','extremes','calibration')}
+            found[name] = sha(ckpt.model.state_dict()),repr(ckpt.post),repr(info)
+        elif f.suffix=='.csv': found[name] = table_without_times(f)
+        else: found[name] = hashlib.sha256(f.read_bytes().replace(str(out).encode(), b'')).hexdigest()
+    for f in out.rglob('last.ckpt'): found[str(f)] = sha(load_train(f)[0])
+    return {k.replace(str(out), ''):v for k,v in found.items()}
+
+def kill_command(name, want, coco, model, path, rng): # → kills, chains, faults
+    "Kill a command `want` times, as often as it can be in one chain of sessions, and compare"
+    log = path/f'{name}.log'
+    last,status = attend(*start(run_command, log, name, coco, model, path/'whole'))
+    if status: return 0,0,[f'{name} failed:\n{log.read_text()[-2000:]}']
+    truth,killed,chains,faults = written(path/'whole'),0,0,[]
+    while killed<want and not faults:
+        out = path/f'cut{chains}'
+        chains += 1
+        ended,places = False,[]
+        while not ended:
+            goal = int(rng.integers(1, max(2, last//(2 if not places else 4)))) if killed<want and len(places)<6 else None
+            ready = () if goal is None else ((lambda n: n>=goal), rng.exponential(.01)*(rng.random()<.5))
+            n,status = attend(*start(run_command, log, name, coco, model, out), *ready)
+            ended = status==0
+            if ended: break
+            if status!=signal.SIGKILL:
+                faults.append(f'{name}, killed at {places}, then status {status}:\n{log.read_text()[-2000:]}')
+                break
+            places.append(n)
+            killed += 1
+        found = written(out)
+        differ = [k for k in {**truth, **found} if truth.get(k)!=found.get(k)]
+        if ended: faults += [f'{name}, killed at {places}: {k}: {str(found.get(k))[:300]} instead of {str(truth.get(k))[:300]}' for k in differ[:3]]
+        print(f'{name:10} {last} steps and files, killed at {places}: {"the same" if not faults else "NOT the same"}', flush=True)
+        shutil.rmtree(out, ignore_errors=True)
+    return killed,chains,faults
+
+def kill_commands(n, seed, coco, path): # → faults, the line that sums up
+    attend(*start(run_command, path/'model.log', 'train', coco, None, path/'made'))
+    rng,kills,chains,faults = np.random.default_rng([seed, 1]),0,0,[]
+    for i,name in enumerate(COMMANDS):
+        want = (n+i)//len(COMMANDS)
+        k,c,found = kill_command(name, want, coco, path/'made'/'m.pth', path/name, rng)
+        kills,chains,faults = kills+k,chains+c,faults+found
+        if k<want: faults.append(f'{name} was killed {k} times, {want} wanted')
+    return faults,f'{kills} kills of {len(COMMANDS)} commands in {chains} chains of sessions'
+
 # ── same seed, one result; what saving costs ─────────────────────────────────────────────────────────────────────────────────────
 def same(n, coco, path): # → faults
     res = {whole(command(), coco, path/f'same{i}') for i in range(n)}
@@ -240,17 +330,26 @@ def timed(f, where):
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('--kills', type=int, default=100, help='how many (default 100); below 40 in two configurations and unet_train')
-    p.add_argument('--quick', action='store_true', help='the same as --kills 10')
+    p.add_argument('--kills', type=int, default=100, help='how many (default 100); below 80, trainings in two configurations and unet_train')
+    p.add_argument('--quick', action='store_true', help='the same as --kills 14')
+    p.add_argument('--only', choices=('trainings','commands'), help='all kills for one half')
     p.add_argument('--seed', type=int, default=0, help='of the moments')
     p.add_argument('--same', type=int, default=0, help='train so often with the same seed, and compare')
     p.add_argument('--overhead', action='store_true', help='measure what saving costs')
     o,t,path,faults,summary = p.parse_args(),time.time(),Path(tempfile.mkdtemp()),[],'nothing was killed'
-    if o.quick: o.kills = 10
+    if o.quick: o.kills = 14
+    shares = dict(trainings=o.kills//2, commands=o.kills-o.kills//2) if o.only is None else {o.only:o.kills}
     torch.set_num_threads(1) # none more before a fork
     try:
         attend(*start(lambda fd: synth_coco(path/'coco', n=12, sz=32), path/'coco.log'))
-        if o.kills: faults,summary = kill_all(o.kills, o.seed, path/'coco', path)
+        said = []
+        for which,kill in dict(trainings=kill_all, commands=kill_commands).items():
+            if not shares.get(which): continue
+            (path/which).mkdir()
+            found,line = kill(shares[which], o.seed, path/'coco', path/which)
+            faults += found
+            said.append(line)
+        summary = '; '.join(said) or summary
         if o.same: faults += same(o.same, path/'coco', path)
         if o.overhead: faults += overhead(path)
     finally: shutil.rmtree(path, ignore_errors=True)
@@ -260,4 +359,4 @@ def main():
 if __name__=='__main__':
     if sys.argv[1:2]!=['unet_train']: sys.exit(main())
     defaults.callbacks.append(Told(int(sys.argv[2]))) # a session: the command, and its steps told
-    sys.exit(unet_train(sys.argv[3:]))
+    sys.exit(cli.unet_train(sys.argv[3:]))
