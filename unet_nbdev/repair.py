@@ -16,30 +16,23 @@ import cv2, numpy as np
 from pycocotools import mask as mask_api
 from PIL import Image
 from fastcore.basics import patch
-<<<<<<< ours
-from unet_nbdev.core import DataError, read_file, write_json, write_text
-=======
-from unet_nbdev.core import DataError, write_json, write_text
-from unet_nbdev.locks import use_alone
->>>>>>> theirs
-from unet_nbdev.images import image_info, n_pages, open_image, open_stored, page_stem
-from unet_nbdev.images import split_page, turn_for, write_image
-from unet_nbdev.tiff import write_tiff
-from unet_nbdev.faults import Report, printable
-from unet_nbdev.coco import ann2mask, category_fault, known_id, read_coco, region_left_out
-from unet_nbdev.image_checks import FORMAT_SUFFIXES, read_header
-from unet_nbdev.coco_checks import CocoPart, depends_on_lost, entry_ids, is_among, known_id
-from unet_nbdev.coco_checks import repair_annotation
-from unet_nbdev.shapes import mask2rle
-from unet_nbdev.name_tables import find_name_table
-from unet_nbdev.mask_checks import MaskPart, object_values, repair_mask, scan_masks
-from unet_nbdev.layouts import ReadOptions
-from unet_nbdev.items import scan
-from unet_nbdev.masks import colour_key, has_colour_ids, mask_values
-from unet_nbdev.image_checks import FORMAT_SUFFIXES
-from unet_nbdev.coco_checks import CocoPart, depends_on_lost, entry_ids, known_id, repair_annotation
-from unet_nbdev.mask_checks import MaskPart, object_values, repair_mask, scan_masks
-from unet_nbdev.doctor import open_parts
+from .core import DataError, read_file, write_json, write_text
+from .locks import use_alone
+from .images import image_info, n_pages, open_image, open_stored, page_stem
+from .images import split_page, turn_for, write_image
+from .tiff import write_tiff
+from .faults import Report, printable
+from .coco import ann2mask, category_fault, known_id, read_coco, region_left_out
+from .image_checks import FORMAT_SUFFIXES, read_header
+from .coco_checks import CocoPart, depends_on_lost, entry_ids, is_among, known_id
+from .coco_checks import repair_annotation
+from .shapes import mask2rle
+from .name_tables import find_name_table
+from .mask_checks import MaskPart, object_values, repair_mask, scan_masks
+from .layouts import ReadOptions
+from .items import scan
+from .masks import colour_key, has_colour_ids, mask_values
+from .doctor import open_parts
 
 # %% ../nbs/14_repair.ipynb #n907e085
 class ChangeLog(list):
