@@ -97,9 +97,9 @@ def _check_zip(path): # nothing in it unfolds to more than it takes in the file
         is_packed = any(o.compress_type or o.file_size!=o.compress_size for o in parts)
         if is_packed or sum(o.file_size for o in parts)>path.stat().st_size:
             raise DataError('is compressed, and might unfold to any size', FIX)
-        if len({o.filename for o in parts})<len(parts): raise ValueError('two parts of the same name')
+        if len({o.filename.lower() for o in parts})<len(parts): raise ValueError('two parts of the same name')
         for o in parts:
-            if o.filename.endswith('.pkl'): _check_pickle(z.read(o))
+            if o.filename.lower().endswith('.pkl'): _check_pickle(z.read(o))
 
 def _read_pth(path, mmap): # → text, state, train
     _check_zip(path)
