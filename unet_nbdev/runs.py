@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['check_out', 'move_aside', 'MoveAside', 'train_items', 'plan_training', 'print_line', 'epoch_text', 'Run',
-           'train_unet', 'resumed_settings', 'is_finished', 'rescue_model', 'resume_run', 'fold_run', 'check_same_run',
-           'cross_validate', 'folds_text', 'trial_text', 'values_text', 'search_text', 'search_settings']
+           'train_unet', 'run_settings', 'resumed_settings', 'is_finished', 'rescue_model', 'resume_run', 'fold_run',
+           'check_same_run', 'cross_validate', 'folds_text', 'trial_text', 'values_text', 'search_text',
+           'search_settings']
 
 # %% ../nbs/37_runs.ipynb #n37a0003
 import sys
@@ -18,7 +19,7 @@ from shlex import quote
 from statistics import mean, pstdev
 from fastcore.basics import patch
 from torch import distributed
-from .core import DataError, Items
+from .core import INFO, DataError, Items, check_values, is_plain
 from .settings import DataSettings, SearchSettings, Settings, SplitSettings, read_settings
 from .groups import group_items
 from .items import read_items
@@ -233,6 +234,16 @@ def train_unet(
     return run.train(items)
 
 # %% ../nbs/37_runs.ipynb #n37a0032
+def run_settings(
+    run:Path, # run folder
+)->dict: # setting → value
+    "What a training noted in its run folder"
+    file = run/'settings.json'
+    noted = read_settings(file)
+    rules = {**INFO['settings'], 'plan':dict(settings=lambda v: isinstance(v, dict))}
+    check_values(noted, rules, 'settings', file, is_plain)
+    return noted
+
 def resumed_settings(
     run:Path,      # run folder
     changes:dict,  # setting → new value
@@ -243,8 +254,7 @@ def resumed_settings(
     fixed = [k for k in changes if not options[k].on_resume]
     if fixed: raise DataError(f'{fixed[0]} cannot change when a training is resumed',
                               'Leave it out: the training keeps its settings')
-    noted = {k:v for k,v in read_settings(run/'settings.json').items() if k in options
-             and options[k].recorded}
+    noted = {k:v for k,v in run_settings(run).items() if k in options and options[k].recorded}
     source = [k for k in DataSettings.options() if options[k].on_resume]
     if set(source) & set(changes): noted = {k:v for k,v in noted.items() if k not in source}
     return Settings.from_given({**noted, **changes}, run/'settings.json')
@@ -254,7 +264,7 @@ def is_finished(
     run:Path, # run folder
 )->bool:
     "Tell whether a training has taken its last step"
-    return bool(read_settings(run/'settings.json').get('finished'))
+    return bool(run_settings(run).get('finished'))
 
 def rescue_model(
     path:Path, # model file
@@ -291,7 +301,7 @@ def resume_run(
     if rescue_model(path):
         tell(f'this training was complete; wrote {path}')
         return path
-    fold = read_settings(run/'settings.json').get('fold')
+    fold = run_settings(run).get('fold')
     items,settings = train_items(settings, items, fold)
     return Run(make_plan(items, settings), path, fold, run, tell).train(items)
 
@@ -316,7 +326,7 @@ def fold_run(
 
 def check_same_run(run:Run):
     "Raise if the run folder holds a training that was started with other settings"
-    noted = read_settings(run.folder/'settings.json')
+    noted = run_settings(run.folder)
     asked = noted.get('plan', {}).get('settings', {}) # before fit_unet noted what came of it
     was = dict(asked, fold=noted.get('fold'))
     options = Settings.options()

@@ -23,6 +23,7 @@ from .model import UNet, create_unet, input_stats, unet_groups
 from .device import pick_device, pick_precision
 from .losses import DeepLoss, create_loss
 from .postprocessing import PostProcess
+from .plan import Plan
 from .distributed import (all_gather, as_one_of_all, distributed_callback, process_rank, tell, unwrap_model,
                                     world_size)
 from .report import RecordRun, RunFolder, ScoreValid, score_metrics
@@ -385,6 +386,7 @@ def open_run(
     file = src/'settings.json'
     settings = read_settings(file) if file.is_file() else {}
     check_values(settings, INFO['settings'], 'settings', file, is_plain)
+    if 'plan' in settings: Plan.from_dict(settings['plan']) # raises
     if settings.get('finished'):
         raise DataError('this training is complete', 'Start another one, with another --out', src)
     weights,train = load_snapshot(src/'last.ckpt')
