@@ -19,7 +19,7 @@ from fastcore.basics import patch
 from .core import DataError, IGNORE, palette
 from .groups import fold_parts
 from .show import figure, save_fig, to_rgb
-from .postprocessing import components
+from .postprocessing import check_probs, components
 
 # %% ../nbs/31_calibrate.ipynb #c007
 _TINY = 1e-7 # smallest probability, and distance from 1, before a logarithm
@@ -164,9 +164,9 @@ def from_dict(cls:Calibrated,
 # %% ../nbs/31_calibrate.ipynb #n814d627
 @patch
 def _check_probs(self:Calibrated, probs): # (n,H,W) float32 of as many outputs as were calibrated
-    p = np.asarray(probs, np.float32)
     n = len(self.n)-self.multilabel
-    if p.ndim==3 and len(p)==n: return p
+    if np.ndim(probs)==3 and len(probs)==n: return check_probs(probs, n, self.multilabel).astype(np.float32, copy=False)
+    p = np.asarray(probs)
     raise DataError(f'found probabilities of shape {p.shape}, but the calibration is of {n} outputs',
                     'Give (n,H,W) of the model that was calibrated')
 

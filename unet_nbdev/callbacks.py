@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 import numpy as np, torch
 import torch.distributed as dist
 from fastcore.basics import patch
-from .core import DataError
+from .core import DataError, any_of, int_in, is_none, is_text, list_of, num_in
 from .settings import Settings, check_option
-from .checkpoint import save_unet
+from .checkpoint import load_train, save_unet
 from .distributed import all_gather, process_rank, unwrap_model, world_size
-from .report import RunFolder, learn2ckpt
+from .report import RUN_STATE, RunFolder, learn2ckpt
 from .budget import SESSION_ENDS, TIME_UP, Budget
 # fastai comes last: data imports it first, and keeps torch quiet meanwhile
 from fastai.callback.core import Callback, CancelFitException, CancelTrainException, CancelValidException
@@ -148,6 +148,13 @@ class StopOnNaN(Callback):
         if world_size()>1: dist.all_reduce(loss) # NaN in one process makes the sum NaN in all
         if not torch.isfinite(self.known(loss)): raise non_finite(self.learn, 'the loss is')
 
+    def before_validate(self): self.finite = True
+    def after_pred(self): # looked at when the validation ends, so that a GPU need not be waited for
+        if not self.training: self.finite = torch.isfinite(self.pred).all() & self.finite
+
+    def after_validate(self):
+        if not all(all_gather(bool(self.finite))): raise non_finite(self.learn, 'the answer for a validation image is')
+
     def known(self, loss): # on a GPU the value of the step before
         if self.held is None: return loss
         self.k = 1-self.k
@@ -170,6 +177,120 @@ def grad_scaler(learn:Learner): # torch.amp.GradScaler, or None
     "Return what scales the loss in float16, if anything does"
     return getattr(getattr(learn, 'mixed_precision', None), 'scaler', None)
 
+# %% ../nbs/27_callbacks.ipynb #nmf27a02
+_length = int_in(1, 10**9)
+
+PLAN = dict(epochs=int_in(1, 10**6), steps=_length, samples=int_in(1, 2*10**7), bs=int_in(1, 10**6), grad_accum=int_in(1, 10**6),
+            step_seconds=num_in(0, 1e7), tail=num_in(0, 1e7), lr=num_in(0, 1), enc_lr=num_in(0, 1e6), lr_scale=num_in(0, 1),
+            sched=is_text, warmup=num_in(0, .7), clip=any_of(is_none, num_in(0, 1e12)), ema=any_of(is_none, num_in(0, 1)),
+            patience=any_of(is_none, _length), freeze_epochs=int_in(0, 10**9), precision=is_text) # of fit_unet → rule
+
+def exactly(rules:dict):
+    "Make a rule: a dict with these keys, whose values satisfy their rules"
+    def rule(v): return isinstance(v, dict) and v.keys()==rules.keys() and all(r(v[k]) for k,r in rules.items())
+    return rule
+
+def is_mean(v)->bool:
+    "Rule: a running mean and how many values are in it"
+    return isinstance(v, list) and len(v)==2 and is_number_like(v[0]) and int_in(0, 10**12)(v[1])
+
+def is_number_like(v)->bool:
+    "Rule: a number, or a tensor of one"
+    return isinstance(v, torch.Tensor) and v.numel()==1 or type(v) in (int,float)
+
+_scale = num_in(1e-30, 1e30)
+
+SNAPSHOT = dict( # key of take_snapshot → rule for it
+    n=int_in(0, 10**12),
+    first=int_in(0, 10**9),
+    opt=lambda v: isinstance(v, dict),
+    smooth=is_mean,
+    run=exactly(RUN_STATE),
+    ema=any_of(is_none, exactly(dict(avg=lambda v: isinstance(v, list), n=int_in(0, 10**12)))),
+    scaler=any_of(is_none, lambda v: v=={}, exactly(dict(scale=_scale, growth_factor=_scale, backoff_factor=_scale,
+                                                         growth_interval=_length, _growth_tracker=int_in(0, 10**9)))),
+    plan=exactly(PLAN),
+    sign=lambda v: isinstance(v, dict))
+
+# %% ../nbs/27_callbacks.ipynb #nmf27a03
+def same_shapes(found, wanted)->bool: # two iterables of tensors
+    "Are these finite tensors of the shapes that are wanted?"
+    found,wanted = list(found),list(wanted)
+    if len(found)!=len(wanted) or not all(isinstance(o, torch.Tensor) for o in found): return False
+    return all(a.shape==b.shape and torch.isfinite(a).all() for a,b in zip(found, wanted))
+
+def fitting_group(
+    mine:dict,  # of an optimiser's param_groups
+    saved:dict, # the same group of a saved one
+)->dict:
+    "A group with the saved rates and moments; everything else stays as it was made"
+    if not isinstance(saved, dict) or saved.get('params')!=mine['params']: raise ValueError('other parameters')
+    rates = {}
+    for k,v in mine.items():
+        new = saved.get(k, v)
+        if type(v) in (int,float): fits = num_in(0, 1e9)(new)
+        elif k=='betas': fits = isinstance(new, (tuple,list)) and len(new)==len(v) and all(map(num_in(0, 1), new))
+        else: continue
+        if not fits: raise ValueError(f'{k} of another kind')
+        rates[k] = new
+    return {**mine, **rates}
+
+def fitting_state(opt, saved:dict)->dict: # state dict for opt.load_state_dict
+    "A saved state of an optimiser, or a ValueError if it is of other parameters"
+    mine = opt.state_dict()
+    if 'param_groups' not in mine: return saved # not one of torch's
+    groups,states = saved.get('param_groups'),saved.get('state')
+    if not isinstance(groups, list) or len(groups)!=len(mine['param_groups']) or not isinstance(states, dict): raise ValueError('no state')
+    params = [o[0] for o in opt.all_params()]
+    for i,values in states.items():
+        if type(i) is not int or not 0<=i<len(params) or not isinstance(values, dict): raise ValueError('state of other parameters')
+        tensors = [o for o in values.values() if not is_number_like(o) and o is not None]
+        if not same_shapes(tensors, [params[i]]*len(tensors)): raise ValueError('moments of another shape')
+    return dict(state=states, param_groups=[fitting_group(a, b) for a,b in zip(mine['param_groups'], groups)])
+
+# %% ../nbs/27_callbacks.ipynb #nmf27a04
+REFUSED = 'Start the training again, or give another last.ckpt' # what to do about it
+
+def agree_in_length(train:dict)->bool:
+    "Do plan, log and number of batches describe the same training?"
+    plan,rows = train['plan'],len(train['run']['rows'])
+    bs,epochs,accum = plan['bs'],plan['epochs'],plan['grad_accum']
+    steps = plan['samples']//bs # per epoch
+    is_plan = plan['samples']==steps*bs and plan['steps']==steps*epochs and bs%accum==0
+    batches = steps*accum # an epoch may end before its time
+    return is_plan and rows<=epochs and (rows-1)*batches<=train['n']<=(rows+1)*batches
+
+def load_snapshot(
+    path, # of last.ckpt
+)->tuple: # (weights, snapshot)
+    "Read where a training stood; a `DataError` if none can have stood there"
+    weights,train,_ = load_train(path)
+    for key,rule in SNAPSHOT.items():
+        if not isinstance(train, dict) or key not in train or not rule(train[key]):
+            raise DataError(f'cannot be resumed from: its part {key!r} is missing, or cannot be right', REFUSED, path)
+    if not agree_in_length(train): raise DataError('cannot be resumed from: its plan and its log do not agree', REFUSED, path)
+    return weights,train
+
+def check_snapshot(
+    learn:Learner, # that is to resume
+    weights:dict,  # from load_snapshot
+    train:dict,    # from load_snapshot
+    path,          # of last.ckpt, for the message
+):
+    "Raise a `DataError` if a snapshot was taken of another network, or of another optimiser"
+    def refuse(what): return DataError(f'cannot be resumed from: its {what}', REFUSED, path)
+    model = unwrap_model(learn)
+    mine = model.state_dict()
+    is_mine = weights.keys()==mine.keys() and same_shapes((weights[k] for k in mine), mine.values())
+    if not is_mine: raise refuse('weights are of another network, or NaN')
+    average = train['ema']
+    is_averaged = bool(train['plan']['ema'])
+    if bool(average)!=is_averaged or average and not same_shapes(average['avg'], model.parameters()):
+        raise refuse('averaged weights are of another network')
+    learn.create_opt()
+    try: fitting_state(learn.opt, train['opt'])
+    except (ValueError, TypeError) as e: raise refuse(f'optimiser does not fit ({e})') from None
+
 # %% ../nbs/27_callbacks.ipynb #n8497cdc
 def restore_snapshot(
     learn:Learner, # of the same kind as the one that was saved, with a TrainState
@@ -179,14 +300,15 @@ def restore_snapshot(
     "Put a training back to where a snapshot was taken"
     state,smooth = learn.train_state,learn.recorder.smooth_loss
     unwrap_model(learn).load_state_dict(weights)
-    learn.opt.load_state_dict(train['opt'])
+    learn.opt.load_state_dict(fitting_state(learn.opt, train['opt']))
     smooth.val,smooth.count = train['smooth']
     state.n = learn.train_iter = train['n']
     state.first = train['first']
     if train['ema']:
         state.average.avg = [a.to(p.device) for a,p in zip(train['ema']['avg'], state.average.params)]
         state.average.n = train['ema']['n']
-    if train['scaler']: grad_scaler(learn).load_state_dict(train['scaler'])
+    scaler = grad_scaler(learn)
+    if scaler and train['scaler']: scaler.load_state_dict(train['scaler'])
 
 # %% ../nbs/27_callbacks.ipynb #nb315dae
 class StopSignals:

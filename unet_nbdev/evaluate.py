@@ -121,7 +121,7 @@ def validation_items(
     if valid: return named_items(items, valid)
     if trained.get('group'): items = group_items(items, trained['group'])
     if not valid_pct:
-        if 'fold' in trained: return valid_part(fold_items(items, *trained['fold'], trained['seed']))
+        if 'fold' in trained: return valid_part(fold_items(items, *trained['fold'], trained.get('seed', 0)))
         named = matching_items(items, trained.get('valid') or '')
         if named: return named
         if same_place(where, trained): valid_pct = trained.get('valid_pct')

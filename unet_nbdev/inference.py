@@ -7,6 +7,7 @@ __all__ = ['DTYPES', 'MAX_ROUNDING', 'TorchNetwork', 'Segmenter']
 
 # %% ../nbs/30_inference.ipynb #c002
 import warnings
+from functools import cached_property
 from pathlib import Path
 import numpy as np, torch
 from torch import nn
@@ -15,7 +16,7 @@ from .core import DataError
 from .device import pick_device, pick_precision
 from .model import fuse_conv_bn
 from .checkpoint import Checkpoint, load_unet
-from .runtime import Predictor, flip_view, running_mean, unflip_view
+from .runtime import Predictor
 
 # %% ../nbs/30_inference.ipynb #c007
 DTYPES = dict(bf16=torch.bfloat16, fp16=torch.float16)
@@ -33,7 +34,10 @@ class TorchNetwork:
         device:torch.device,  # where to compute
         precision:str,        # bf16, fp16 or fp32
         multilabel:bool,      # are the classes independent of each other?
+        label:str='the network', # how messages call it
     ):
+        self.n_in = n_in
+        self.label = label
         self.device = device
         self.multilabel = multilabel
         self.precision = 'fp32'
@@ -41,6 +45,24 @@ class TorchNetwork:
         if precision!='fp32': self._shorten(model, _soft_shapes(n_in).to(device), precision)
 
     def _prepare(self, model): return fuse_conv_bn(model).to(self.device, memory_format=torch.channels_last)
+
+    @cached_property
+    def per_pixel(self): # numbers that the largest layer reads and writes for each pixel
+        side = max(32, getattr(self.net, 'multiple', 32))
+        x = torch.zeros(1, self.n_in, side, 2*side, device=self.device)
+        seen = [0]
+        def note(m, args, out):
+            tensors = [o for o in (*args, out) if isinstance(o, torch.Tensor)]
+            seen.append(sum(o.numel() for o in tensors))
+        hooks = [m.register_forward_hook(note) for m in self.net.modules() if not [*m.children()]]
+        try: self(x)
+        finally:
+            for h in hooks: h.remove()
+        return max(seen)/(2*side*side)
+
+    def values(self, h:int, w:int)->int:
+        "How many numbers are in memory for an input of this size, roughly"
+        return int(self.per_pixel*h*w)
 
     def _shorten(self, model, x, precision): # compute in fewer bits, unless that changes too much
         want = self(x)
@@ -70,7 +92,7 @@ class Segmenter(Predictor):
         overlap:float=.25,      # fraction of a window that its neighbour sees too
         tta:bool|str=False,     # average over mirrored views: True as in training, or h (2), hv (4), all (8, also turned), see VIEWS
         precision:str='auto',   # bf16, fp16, fp32, or the fastest that the device has, see pick_precision
-        max_values:int=10**8,   # classes × pixels of the largest image whose probabilities are kept; larger ones get the mask alone
+        max_values:int=10**8,   # classes × pixels of the largest image whose probabilities are kept; larger ones get the mask alone; also the most for an image that is enlarged
     ):
         self.device = pick_device(device)
         models = model if isinstance(model, (list,tuple)) else [model]
@@ -81,7 +103,8 @@ class Segmenter(Predictor):
         for o in ckpts[1:]:
             if o.codes!=codes: raise DataError(f'models of {codes} and of {o.codes}', 'Average only models of the same classes')
         short = pick_precision(self.device, precision)
-        nets = [TorchNetwork(o.model, o.prep.n_in, self.device, short, codes.multilabel) for o in ckpts]
+        labels = ['the network' if isinstance(o, Checkpoint) else Path(o).name for o in models]
+        nets = [TorchNetwork(o.model, o.prep.n_in, self.device, short, codes.multilabel, k) for o,k in zip(ckpts, labels)]
         preps = [o.prep for o in ckpts]
         super().__init__(nets, codes, preps, first.post, first.info, win, overlap, tta, max_values)
 
@@ -93,11 +116,3 @@ def _to_input(self:Segmenter, prep, img): # (H,W,n_in) uint8 → (1,n_in,H,W) fl
     if self.device.type=='cpu': return torch.from_numpy(prep.normalise(img.transpose(2,0,1)))[None]
     x = torch.from_numpy(np.require(img, None, 'CW')).to(self.device)
     return prep.normalise(x.permute(2,0,1)[None])
-
-@patch
-def _forward(self:Segmenter, net, prep, img): # (H,W,n_in) uint8, padded → (n_cls,H,W): mean over the views
-    def one(k):
-        view = flip_view(img.transpose(2,0,1), k).transpose(1,2,0) if k else img
-        probs = net(self._to_input(prep, view))
-        return unflip_view(probs.cpu().numpy(), k)
-    return running_mean(one(k) for k in self.views)

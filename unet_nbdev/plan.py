@@ -419,4 +419,8 @@ def to_dict(self:Plan)->dict:
 @patch(cls_method=True)
 def from_dict(cls:Plan, d:dict)->Plan:
     "The plan that `to_dict` wrote"
-    return cls(Settings.from_given(d['settings']), d['why'], d['seen'])
+    parts = [d.get(k) if isinstance(d, dict) else None for k in ('settings','why','seen')]
+    known = {'n_in','group',*Settings.options()}
+    if not all(isinstance(o, dict) for o in parts) or not set(parts[1])<=known or 'n_in' not in parts[2]:
+        raise DataError('is no plan of a training', 'Give what Plan.to_dict wrote')
+    return cls(Settings.from_given(parts[0]), *parts[1:])

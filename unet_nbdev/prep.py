@@ -76,17 +76,6 @@ def from_dict(cls:Prep, d:dict)->Prep: # d: from to_dict
     check_values(d, cls.RULES, 'prep')
     return cls(**d)
 
-# %% ../nbs/15_prep.ipynb #n23f0002
-Prep.RULES = dict( # what a model file may say
-    fit=is_text,
-    size=any_of(is_none, int_in(1, 2**14)),
-    multiple=int_in(1, 1024),
-    n_in=int_in(1, 1024),
-    norm=is_text,
-    mean=list_of(num_in(-1e4, 1e4), 1024),
-    std=list_of(num_in(1e-6, 1e4), 1024))
-
-
 # %% ../nbs/15_prep.ipynb #c010
 def match_channels(
     img:np.ndarray, # (H,W) or (H,W,C)

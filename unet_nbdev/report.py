@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np, torch
 from matplotlib.figure import Figure
 from fastcore.basics import patch
-from .core import Codes, DataError, write_csv, write_json
+from .core import (INFO, Codes, DataError, any_of, check_values, int_in, is_none, list_of, num_in, write_csv,
+                             write_json)
 from .pages import html_table, img_tag, write_page
 from .show import plot_curves, save_fig, show_masks
 from .metrics import Scores, scores_for
@@ -269,20 +270,48 @@ def state(self:RunFolder)->dict:
     return dict(rows=self.rows, best_info=self.best_info, info=self.info, steps=self.steps,
                 secs=self.seconds())
 
+# %% ../nbs/25_report.ipynb #nmf25a01
+def is_epoch_info(v)->bool:
+    "Rule: what a run notes of an epoch, complete"
+    if not isinstance(v, dict) or not {'epoch','scores','settings','extremes'}<=set(v): return False
+    try: check_values(v, INFO, 'info', other=lambda o: True)
+    except DataError: return False
+    is_complete = {'mean_dice','pooled_iou','images','classes'}<=set(v['scores']) and {'worst','best'}==set(v['extremes'])
+    return is_complete and _is_table(v['scores']['classes']) and all(map(_are_extremes, v['extremes'].values()))
+
+def _is_table(v): # a list of dicts with the same keys
+    return isinstance(v, list) and all(isinstance(o, dict) and o.keys()==v[0].keys() for o in v)
+
+def _are_extremes(v): # a list of (place of an image, Dice)
+    return list_of(list_of(num_in(0, 10**9), 2), 100)(v) and all(len(o)==2 and type(o[0]) is int for o in v)
+
+def are_rows(v)->bool:
+    "Rule: the log of a run, one dict per epoch"
+    if not _is_table(v) or len(v)>10**5: return False
+    if v and not {'epoch','train_loss','valid_loss','mean_dice','pooled_iou','lr','seconds'}<=v[0].keys(): return False
+    numbers = all(isinstance(k, str) and type(o) in (int,float) for row in v for k,o in row.items())
+    return numbers and [row['epoch'] for row in v]==list(range(len(v)))
+
+RUN_STATE = dict(rows=are_rows, best_info=any_of(is_none, is_epoch_info), info=any_of(is_none, is_epoch_info),
+                 steps=int_in(0, 10**12), secs=num_in(0, 1e12)) # what `state` gives → rule for it
+
 # %% ../nbs/25_report.ipynb #n0204403
 @patch
 def restore(self:RunFolder,
     state:dict, # from state()
+    weights:dict|None=None, # of the network; a best.pth of another network does not count
 ):
     "Go back to where `state` was taken; a best.pth that was written after it counts"
     def is_best(info): return info and state['best_info'] and info['epoch']==state['best_info']['epoch']
     in_memory = self.best_state if is_best(self.best_info) else None
-    for k,v in state.items(): setattr(self, k, v)
+    for k in RUN_STATE: setattr(self, k, state[k])
     if not self.best_info: return
     try: ckpt = load_unet(self.path/'best.pth')
     except (DataError, TypeError): ckpt = None # it could not be written, or there is no folder
-    if ckpt and ckpt.info['epoch']>=self.best_info['epoch']:
-        self.best_state = ckpt.model.state_dict()
+    best = ckpt.model.state_dict() if ckpt and is_epoch_info(ckpt.info) else {}
+    fits = weights is None or {k:v.shape for k,v in best.items()}=={k:v.shape for k,v in weights.items()}
+    if best and fits and ckpt.info['epoch']>=self.best_info['epoch']:
+        self.best_state = best
         self.best_info = ckpt.info
     elif in_memory: self.best_state = in_memory
     else: self.best_info = None # lost with a full disk: the best of the epochs to come counts

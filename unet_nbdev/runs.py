@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['check_out', 'move_aside', 'MoveAside', 'train_items', 'plan_training', 'print_line', 'epoch_text', 'Run',
-           'train_unet', 'resumed_settings', 'is_finished', 'is_model_of', 'rescue_model', 'resume_run', 'fold_run',
-           'check_same_run', 'cross_validate', 'folds_text', 'trial_text', 'values_text', 'search_text',
+           'train_unet', 'run_settings', 'resumed_settings', 'is_finished', 'is_model_of', 'rescue_model', 'resume_run',
+           'fold_run', 'check_same_run', 'cross_validate', 'folds_text', 'trial_text', 'values_text', 'search_text',
            'search_settings']
 
 # %% ../nbs/37_runs.ipynb #n37a0003
@@ -19,7 +19,7 @@ from shlex import quote
 from statistics import mean, pstdev
 from fastcore.basics import patch
 from torch import distributed
-from .core import DataError, Items
+from .core import INFO, DataError, Items, check_values, is_plain
 from .settings import DataSettings, SearchSettings, Settings, SplitSettings, read_settings
 from .groups import group_items
 from .items import read_items
@@ -237,14 +237,26 @@ def train_unet(
         return run.train(items)
 
 # %% ../nbs/37_runs.ipynb #n37a0032
+def run_settings(
+    run:Path, # run folder
+)->dict: # setting → value
+    "What a training noted in its run folder"
+    file = run/'settings.json'
+    noted = read_settings(file)
+    rules = {**INFO['settings'], 'plan':{k:lambda v: isinstance(v, dict) for k in ('settings','why','seen')}}
+    check_values(noted, rules, 'settings', file, is_plain)
+    return noted
+
 def resumed_settings(
     run:Path,      # run folder
     changes:dict,  # setting → new value
 )->Settings:
     "The settings of an interrupted training, with what may change"
     file = run/'settings.json'
-    noted = read_settings(file).get('plan', {}).get('settings')
-    if noted is None: raise DataError('does not say how the training was started', 'Give the run folder of unet_train', file)
+    plan = run_settings(run).get('plan', {})
+    if not {'settings','why','seen'} <= plan.keys():
+        raise DataError('does not say how the training was started', 'Give the run folder of unet_train', file)
+    noted = plan['settings']
     options = Settings.options()
     Settings.check_names(changes)
     fixed = [k for k in changes if not options[k].on_resume]
@@ -259,7 +271,7 @@ def is_finished(
     run:Path, # run folder
 )->bool:
     "Tell whether a training has taken its last step"
-    return bool(read_settings(run/'settings.json').get('finished'))
+    return bool(run_settings(run).get('finished'))
 
 def is_model_of(
     path:Path, # model file
@@ -305,7 +317,7 @@ def resume_run(
         if rescue_model(path):
             tell(f'this training was complete; wrote {path}')
             return path
-        noted = read_settings(run/'settings.json')
+        noted = run_settings(run)
         fold = noted.get('fold')
         items,settings = train_items(settings, items, fold)
         plan = replace(Plan.from_dict(noted['plan']), settings=settings)
@@ -332,7 +344,7 @@ def fold_run(
 
 def check_same_run(run:Run):
     "Raise if the run folder holds a training that was started with other settings"
-    noted = read_settings(run.folder/'settings.json')
+    noted = run_settings(run.folder)
     asked = noted.get('plan', {}).get('settings', {}) # before fit_unet noted what came of it
     was = dict(asked, fold=noted.get('fold'))
     options = Settings.options()

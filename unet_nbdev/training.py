@@ -15,22 +15,22 @@ from pathlib import Path
 import numpy as np, torch
 from torch import nn
 from fastcore.basics import patch
-from .core import DataError
+from .core import INFO, DataError, check_values, is_plain
 from .locks import use_alone
 from .images import split_page
-from .settings import Settings, check_option
+from .settings import Settings, check_option, read_settings
 from .data import SegDL, class_weights
 from .model import UNet, create_unet, input_stats, unet_groups
 from .device import pick_device, pick_precision
 from .losses import DeepLoss, create_loss
 from .postprocessing import PostProcess
-from .checkpoint import load_train
+from .plan import Plan
 from .distributed import (all_gather, as_one_of_all, distributed_callback, process_rank, tell, unwrap_model,
                                     world_size)
 from .report import RecordRun, RunFolder, ScoreValid, score_metrics
 from .budget import SESSION_START, WRITING, Budget, n_validations
 from .callbacks import (EMA, LOGGERS, CheckpointCallback, Freeze, NonFiniteError, Replan, StepSchedule, StopOnNaN,
-                                  StopSignals, TimeSteps, TrainState, logger_callbacks, take_snapshot)
+                                  StopSignals, TimeSteps, TrainState, check_snapshot, load_snapshot, logger_callbacks, take_snapshot)
 # fastai comes last: data imports it first, and keeps torch quiet meanwhile
 from fastai.callback.core import CancelEpochException
 from fastai.callback.fp16 import MixedPrecision
@@ -377,6 +377,7 @@ def shorten(o)->str:
 
 # %% ../nbs/28_training.ipynb #c038
 def open_run(
+    learn:Learner, # that is to resume
     src,           # run folder to resume
     run,           # folder to continue in; None: the same
     signature:dict # from run_signature
@@ -386,11 +387,15 @@ def open_run(
     if not (src/'last.ckpt').is_file():
         raise DataError('there is no last.ckpt in it to resume from', 'Give the run folder of a training', src)
     file = src/'settings.json'
-    settings = json.loads(file.read_text(encoding='utf-8')) if file.is_file() else {}
+    settings = read_settings(file) if file.is_file() else {}
+    check_values(settings, INFO['settings'], 'settings', file, is_plain)
+    if 'plan' in settings: Plan.from_dict(settings['plan']) # raises
     if settings.get('finished'):
         raise DataError('this training is complete', 'Start another one, with another --out', src)
-    weights,train,_ = load_train(src/'last.ckpt')
+    weights,train = load_snapshot(src/'last.ckpt')
     check_signature(signature, train['sign'], src)
+    check_snapshot(learn, weights, train, src/'last.ckpt')
+    check_name('sched', train['plan']['sched'], SCHEDULES)
     if process_rank()==0:
         if run.absolute()!=src.absolute(): copy_run(src, run)
         check_writable(run)
@@ -466,7 +471,7 @@ def fit_unet(self:Learner,
             budget = Budget(minutes, session_end, started, save_minutes, steer=world_size()<2, clock=self.clock)
             signature = run_signature(self)
             if resume is None: plan,saved = plan_training(self, budget, length, **fit),None
-            else: run,settings,plan,saved = open_run(resume, run, signature)
+            else: run,settings,plan,saved = open_run(self, resume, run, signature)
             noted = {'flips':getattr(self.dls, 'flips', None), **(settings or {}), **plan, 'finished':False}
             folder = RunFolder(run, live=live, settings=noted, pictures=pictures)
             state = TrainState(plan, folder, budget, signals, signature, self.seed)
@@ -506,7 +511,7 @@ def fit_to_end(
 ):
     "Fit, and fit again if something can be done about what went wrong"
     state.first = learn.dls.train.dataset.epoch
-    if saved: state.folder.restore(saved[1]['run'])
+    if saved: state.folder.restore(saved[1]['run'], saved[0])
     state.budget.begin(state.plan['step_seconds'], state.plan['tail'])
     while True:
         problem,saved = fit_once(learn, state, saved, loggers)
@@ -518,7 +523,7 @@ def fit_to_end(
         elif isinstance(problem, NonFiniteError): change,saved = step_back(state, problem.what)
         else: change = smaller_batches(learn, state.plan, saved[1])
         state.plan.update(change)
-        state.folder.restore(saved[1]['run'])
+        state.folder.restore(saved[1]['run'], saved[0])
         state.folder.note(**change)
 
 # %% ../nbs/28_training.ipynb #nb0b30da
@@ -590,7 +595,7 @@ def step_back(
         raise DataError(why, 'Lower the learning rate, or give a run folder, run=…: training then goes back and continues')
     scale = state.plan['lr_scale']/2
     if scale<1/8: raise DataError(why, 'Lower the learning rate, and check these images with unet_doctor')
-    saved = load_train(path/'last.ckpt')[:2]
+    saved = load_snapshot(path/'last.ckpt')
     step = saved[1]['n']//state.plan['grad_accum']
     tell(f'{why}; training goes back to step {step} and continues with {scale:g} times the learning rate')
     return dict(lr_scale=scale),saved
