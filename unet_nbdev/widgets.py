@@ -283,7 +283,10 @@ def look(self:Comparison,
 
 @patch
 def _draw(self:Comparison):
-    rgb,text = self.look(self.choice.value)
+    try: rgb,text = self.look(self.choice.value)
+    except DataError as e:
+        self.line.value = _text_html(str(e))
+        return
     first,second = self.names
     colors = {f'only {first}':ERROR_COLOURS['false negative'],  # the first takes the place of the truth
               f'only {second}':ERROR_COLOURS['false positive'], 'another class':ERROR_COLOURS['wrong class']}
