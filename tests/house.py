@@ -81,6 +81,45 @@ def defined_twice(f):
     plain = [n.name for n in tree.body if isinstance(n, (ast.FunctionDef, ast.ClassDef)) and not n.decorator_list]
     for name in sorted({o for o in plain if plain.count(o)>1}): yield f'{Path(f).stem} defines {name} twice'
 
+# what Matplotlib and Pillow draw: method → place of the text among its arguments, and keywords of any call
+TEXT_METHODS = dict(text=2, figtext=2, annotate=0, set_title=0, suptitle=0, set_xlabel=0, set_ylabel=0, set_label=0,
+                    set_xticklabels=0, set_yticklabels=0)
+TEXT_KEYWORDS = 'title label labels xlabel ylabel xticklabels yticklabels'.split()
+TEXT_DOORS = 'figure_text drawable'.split() # functions that make text from outside drawable
+
+def drawn_text(call):
+    "Yield the expressions that a call draws as text"
+    place = TEXT_METHODS.get(getattr(call.func, 'attr', ''))
+    if place is not None and call.args: yield call.args[:place+1][-1] # Pillow's comes earlier, and is the last
+    yield from (k.value for k in call.keywords if k.arg in TEXT_KEYWORDS)
+
+def is_number(part)->bool:
+    "Is this part of an f-string a number, by its format?"
+    spec = part.format_spec.values if part.format_spec else []
+    return bool(spec) and getattr(spec[-1], 'value', '')[-1:] in tuple('defg%')
+
+def is_drawable(node)->bool:
+    "Is this expression text of our own, with numbers in it, or has it been through a door?"
+    if isinstance(node, ast.Constant): return True
+    if isinstance(node, ast.Call): return getattr(node.func, 'id', '') in TEXT_DOORS
+    if isinstance(node, ast.ListComp): return is_drawable(node.elt)
+    if isinstance(node, ast.JoinedStr): return all(isinstance(o, ast.Constant) or is_number(o) for o in node.values)
+    return False
+
+def undrawable_text(f):
+    "Yield the lines that draw text as it comes from outside: `$` or a control character in it ends the picture"
+    tree = ast.parse(Path(f).read_text(encoding='utf-8'))
+    if not any(name.startswith(('matplotlib','.show')) for name,_ in imports(f, {})): return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and not all(map(is_drawable, drawn_text(node))):
+            yield f'{Path(f).stem} draws text without figure_text: {ast.unparse(node)[:80]}'
+
+def unescaped_html(f):
+    "Yield the modules that escape HTML on their own: `html_text` also knows control characters"
+    tree = ast.parse(Path(f).read_text(encoding='utf-8'))
+    calls = [ast.unparse(n.func) for n in ast.walk(tree) if isinstance(n, ast.Call)]
+    if 'html.escape' in calls and Path(f).stem!='pages': yield f'{Path(f).stem} uses html.escape, not html_text'
+
 def broken_rules(folder, order):
     "Yield every way in which the modules break the rules of the house"
     for f in modules(folder):
@@ -89,6 +128,8 @@ def broken_rules(folder, order):
             continue
         for name,top in imports(f, order): yield from import_faults(f.stem, name, top, order)
         yield from defined_twice(f)
+        yield from undrawable_text(f)
+        yield from unescaped_html(f)
     for a,b in (('losses','metrics'),('metrics','losses')):
         if any(name=='.'+b for name,_ in imports(Path(folder)/f'{a}.py', order)): yield f'{a} imports {b}'
 

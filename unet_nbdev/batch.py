@@ -25,7 +25,7 @@ from .images import image_files, nodata_of, page_stem, split_page, write_image
 from PIL import Image
 from .exporters import ANNOTATION_WRITERS, EXPORTS
 from .settings import Options, option
-from .show import overlay
+from .show import overlay, try_picture
 from .postprocessing import kaggle_rows, object_table, to_coco, write_kaggle, write_objects
 from .runtime import Prediction
 from .large_images import open_large
@@ -193,7 +193,9 @@ def write_prediction(
     to = job.targets
     nodata = nodata_of(job.file)
     few,msk = small_enough(img, pred.mask)
-    write_image(to[''], overlay(seg.prep.as_picture(few, nodata), msk, seg.codes, legend=what.legend))
+    def draw(): return overlay(seg.prep.as_picture(few, nodata), msk, seg.codes, legend=what.legend)
+    picture = try_picture(job.file, draw)
+    if picture is not None: write_image(to[''], picture)
     if what.mask: write_mask(to['mask'], pred.mask, seg.codes, what.mask_values)
     if not (what.probs or what.cover): return
     probs = seg.probs(img, nodata) if pred.probs is None else pred.probs # of a large image only the mask was kept

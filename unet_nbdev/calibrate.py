@@ -18,7 +18,7 @@ from matplotlib.patches import Patch
 from fastcore.basics import patch
 from .core import DataError, IGNORE, palette
 from .groups import fold_parts
-from .show import figure, save_fig, to_rgb
+from .show import figure, figure_text, save_fig, to_rgb
 from .postprocessing import check_probs, components
 
 # %% ../nbs/31_calibrate.ipynb #c007
@@ -318,7 +318,7 @@ _BLUE,_ORANGE = (tuple(palette(7)[k]/255) for k in (5,6)) # distinct with any ki
 
 def _plot_bins(ax, rows, name, color): # draw one curve
     x,y,n = (np.array([o[k] for o in rows], float) for k in ('confidence','accuracy','pixels'))
-    ax.plot(x, y, color=color, label=name, zorder=2)
+    ax.plot(x, y, color=color, label=figure_text(name), zorder=2)
     ax.scatter(x, y, 12+160*n/n.sum(), color=color, zorder=3, edgecolor='white', linewidth=.6)
 
 def plot_reliability(
@@ -336,7 +336,7 @@ def plot_reliability(
         x,y = (min(o[k] for o in before+after) for k in ('confidence','accuracy'))
         ax.set(xlim=(max(0, x-.05), 1.02), ylim=(max(0, min(x, y)-.05), 1.03))
         ax.set(xlabel='probability that the network gives', ylabel='share of pixels that are right')
-        ax.set(title=f'{r["images"]} images')
+        ax.set(title=f'{r["images"]:d} images')
         ax.legend(loc='upper left')
     if path: save_fig(fig, path)
     return fig
@@ -396,7 +396,7 @@ def plot_confidence(
         shades = [Patch(color=c, label=f'{100*level:g} %') for level,c in _levels_with_colors(cal, levels)]
         right.legend(handles=shades, loc='upper left', bbox_to_anchor=(1, 1), handlelength=1)
         for ax,title in ((left,'Outline'), (middle,'Confidence'), (right,'Share of objects covered')):
-            ax.set_title(title)
+            ax.set_title(figure_text(title))
             ax.set_axis_off()
     if path: save_fig(fig, path)
     return fig

@@ -282,6 +282,7 @@ def unet_demo(
     from unet_nbdev.locks import use_alone
     from unet_nbdev.postprocessing import PostProcess
     from unet_nbdev.runs import train_unet
+    from unet_nbdev.show import try_picture
     from unet_nbdev.synth import synth_coco
     out = Path(out)
     with use_alone(out):
@@ -296,29 +297,37 @@ def unet_demo(
         save_unet(model, checkpoint)
         seg = open_segmenter(str(model), device)
         result = evaluate(seg, valid_part(items))
-        middle = plot_demo(result, out/'predictions.png')
-        print(predict_folder(seg, middle.img, out/'output.png', json=True, legend=True))
-        shutil.copyfile(out/'model'/'curves.png', out/'training.png')
+        some = demo_images(result)
+        try_picture(out/'predictions.png', lambda: plot_demo(result, some, out/'predictions.png'))
+        print(predict_folder(seg, some[1].img, out/'output.png', json=True, legend=True))
+        curves = out/'model'/'curves.png'
+        if curves.exists(): shutil.copyfile(curves, out/'training.png')
         (out/'output_results.json').replace(out/'results.json')
-        made = 'predictions.png output.png training.png results.json model.pth'.split()
-        print(f'wrote {", ".join(str(out/o) for o in made)}\n{result.summary(len(items))}')
+        made = [out/o for o in 'predictions.png output.png training.png results.json model.pth'.split()]
+        print(f'wrote {", ".join(str(o) for o in made if o.exists())}\n{result.summary(len(items))}')
+
+# %% ../nbs/39_cli.ipynb #nf1c0e01
+def demo_images(
+    result:'unet_nbdev.evaluate.Evaluation', # scores of validation images
+)->list: # of `Item`
+    "The best image, the one in the middle and the worst"
+    from unet_nbdev.evaluate import items_by_name
+    named,n = items_by_name(result.items),len(result.items)
+    order = [named[name] for name,_ in result.scores.images.worst(n)]
+    return [order[-1], order[len(order)//2], order[0]]
 
 # %% ../nbs/39_cli.ipynb #n2652f20
 def plot_demo(
     result:'unet_nbdev.evaluate.Evaluation', # scores of validation images
+    some:list,                               # from `demo_images`
     path:Path,                               # file to write
-): # `Item` of the image in the middle
+):
     "Draw the best image, the one in the middle and the worst"
-    from unet_nbdev.evaluate import items_by_name
     from unet_nbdev.images import open_image
     from unet_nbdev.items import item2mask
     from unet_nbdev.show import save_fig, show_masks
-    named,n = items_by_name(result.items),len(result.items)
-    order = [named[name] for name,_ in result.scores.images.worst(n)]
-    some = [order[-1], order[len(order)//2], order[0]]
     imgs = [open_image(o.img) for o in some]
     masks = [item2mask(o, result.items.codes) for o in some]
     preds = [result.seg(o).mask for o in imgs]
-    titles = [f'the best of {n} validation images', 'the one in the middle', 'the worst one']
+    titles = [f'the best of {len(result.items)} validation images', 'the one in the middle', 'the worst one']
     save_fig(show_masks(imgs, masks, result.items.codes, preds=preds, titles=titles, errors=True), path)
-    return some[1]

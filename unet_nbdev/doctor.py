@@ -8,7 +8,7 @@ __all__ = ['open_masks', 'open_items', 'open_parts', 'check_groups', 'check_roi'
            'mask_pictures']
 
 # %% ../nbs/13_doctor.ipynb #c002
-import html, os
+import os
 from dataclasses import replace
 from pathlib import Path
 import cv2, numpy as np
@@ -23,8 +23,8 @@ from .layouts import Part, ReadOptions, allowed_folders, group_lone_files, split
 from .mask_folders import page_pairs, pair_part
 from .groups import leak_text
 from .items import add_roi, read_layout, scan
-from .pages import html_body, img_tag, write_page
-from .show import overlay, to_rgb
+from .pages import html_body, html_text, img_tag, write_page
+from .show import overlay, to_rgb, try_picture
 from .image_checks import CheckedPart, check_copies, check_files, check_near_copies
 from .coco_checks import CocoPart, box_corners, check_annotations, check_categories
 from .coco_checks import check_entries, check_same_categories, check_same_images, entry_ids
@@ -311,14 +311,12 @@ def pictures(self:Report,
         if f.twin: return [self._named_picture(o) for o in (f.at, f.twin)]
         if f.at is None or f.at.group not in _DRAW: return []
         return _DRAW[f.at.group](self.parts[f.at.part], f)
-    except (DataError, OSError, ValueError, cv2.error): return []
-    except SyntaxError: return [] # Pillow on a broken PNG
+    except Exception: return [] # what is wrong with a broken file is said by its finding
 
 @patch
 def _named_picture(self:Report, at): # (path, picture)
     path = self.parts[at.part].paths[at.k]
     return '/'.join(path.parts[-2:]),thumbnail(open_image(path))
-
 
 # %% ../nbs/13_doctor.ipynb #n6card
 def _anchor(kind): # where a kind stands on the page
@@ -334,8 +332,8 @@ def _summary_row(kind, found): # → HTML
 def _card(f, pics): # → HTML
     who = ', '.join(f'{k} {v}' for k,v in f.ids.items())
     name = '/'.join(Path(f.file).parts[-2:]) if f.file else ''
-    text = (f'<code>{html.escape(name)}</code> {html.escape(who)}<br>'
-            f'{html.escape(f.what)}.<br><i>{html.escape(f.fix)}</i>')
+    text = (f'<code>{html_text(name)}</code> {html_text(who)}<br>'
+            f'{html_text(f.what)}.<br><i>{html_text(f.fix)}</i>')
     figures = ''.join(img_tag(o, caption) for caption,o in pics)
     return f'<div class="card"><p>{text}</p>{figures}</div>'
 
@@ -353,8 +351,7 @@ def checked(self:Report)->list: # of lines
     return lines
 
 def _list(lines): # → HTML
-    return ''.join(f'<p>{html.escape(o)}</p>' for o in lines)
-
+    return ''.join(f'<p>{html_text(o)}</p>' for o in lines)
 
 # %% ../nbs/13_doctor.ipynb #n6html
 def _findings_html(report, n_pics, n_text): # a heading for each kind, and a card for each finding
@@ -376,14 +373,14 @@ def to_html(self:Report,
 )->str: # pictures are inside
     "Write the report as one piece of HTML"
     rows = ''.join(_summary_row(*o) for o in self.kinds.items())
-    head = f'<p><b>{html.escape(repr(self))}</b></p>{_list(self.notes)}<table>{rows}</table>'
+    head = f'<p><b>{html_text(repr(self))}</b></p>{_list(self.notes)}<table>{rows}</table>'
     body = _findings_html(self, n_pics, n_text)
     if not data: return head+body
-    shown = f'<h2>What the data holds</h2>{overview_html(self.items)}' if self.items else ''
+    overview = self.items and try_picture('what the data holds', lambda: overview_html(self.items))
+    shown = f'<h2>What the data holds</h2>{overview}' if overview else ''
     clean = not self.count('error')+self.count('warning')
     checked = f'<h2>What was checked</h2>{_list(self.checked())}'
     return head+(shown+body if clean else body+shown)+checked
-
 
 # %% ../nbs/13_doctor.ipynb #n6write
 @patch

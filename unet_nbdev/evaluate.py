@@ -9,7 +9,7 @@ __all__ = ['model_files', 'open_segmenter', 'calibration_of', 'read_data', 'add_
            'calibrate_segmenter']
 
 # %% ../nbs/34_evaluate.ipynb #n80378cc
-import html, os, tempfile
+import os, tempfile
 from dataclasses import dataclass, field
 from glob import glob
 from pathlib import Path
@@ -21,8 +21,8 @@ from .settings import DataSettings
 from .coco import anns2objects
 from .groups import group_items
 from .items import item2mask, read_items, with_objects
-from .pages import html_table, img_tag, write_page
-from .show import plot_confusion, save_fig, show_masks
+from .pages import html_table, html_text, img_tag, write_page
+from .show import plot_confusion, save_fig, show_masks, try_picture
 from .postprocessing import PostProcess, to_coco, tune_postprocess
 from .runtime import OnnxSegmenter
 from .calibrate import Calibrated, calibrate
@@ -326,25 +326,28 @@ def plot_worst(self:Evaluation,
                       titles=[f'{name}, Dice {d:.3f}' for name,d in worst])
 
 # %% ../nbs/34_evaluate.ipynb #nd3ee1dd
+def _picture_html(name, draw): # → HTML, a sentence if the picture cannot be drawn
+    def write():
+        with tempfile.TemporaryDirectory() as d:
+            save_fig(draw(), f'{d}/{name}.png', 110, small=True)
+            return img_tag(f'{d}/{name}.png', name, True)
+    return try_picture(f'the picture {name!r}', write) or '<p>This picture could not be drawn.</p>'
+
 @patch
 def write_html(self:Evaluation,
     path:str|Path, # .html file
     n:int=6,       # number of images to show
 ):
     "Write a page with the scores, the classes that are confused, and the worst images"
-    def _tag(fig, name):
-        with tempfile.TemporaryDirectory() as d:
-            save_fig(fig, f'{d}/{name}.png', 110, small=True)
-            return img_tag(f'{d}/{name}.png', name, True)
     v = self.values
     dice,iou = score_text(v['mean_dice']),score_text(v['pooled_iou'])
-    notes = ''.join(f'<p>{html.escape(k)}: {html.escape(s)}</p>' for k,s in self.notes().items())
+    notes = ''.join(f'<p>{html_text(k)}: {html_text(s)}</p>' for k,s in self.notes().items())
     body = f'<h1>{v["images"]} images</h1><p>mean Dice {dice} (per image), pooled IoU {iou}</p>{notes}'
     body += html_table(v['classes'])
     if not self.seg.codes.multilabel:
-        fig = plot_confusion(self.scores.confusion.matrix, self.seg.codes.vocab)
-        body += f'<h2>Which class is mistaken for which</h2>{_tag(fig, "confusion")}'
-    body += f'<h2>The worst images</h2>{_tag(self.plot_worst(n), "worst")}'
+        def confusion(): return plot_confusion(self.scores.confusion.matrix, self.seg.codes.vocab)
+        body += f'<h2>Which class is mistaken for which</h2>{_picture_html("confusion", confusion)}'
+    body += f'<h2>The worst images</h2>{_picture_html("worst", lambda: self.plot_worst(n))}'
     write_page(path, 'Evaluation', body)
 
 # %% ../nbs/34_evaluate.ipynb #n3bf8e72

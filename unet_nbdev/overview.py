@@ -6,15 +6,15 @@
 __all__ = ['SIDE', 'small_size', 'look_at', 'look_at_some', 'describe_data', 'describe_labels', 'choose_samples', 'overview_html']
 
 # %% ../nbs/12d_overview.ipynb #o002
-import html, os
+import os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 import cv2, numpy as np
 from .core import IGNORE, Codes, DataError, Item, Items
 from .images import open_image
 from .items import item2mask
-from .pages import html_body, html_table, img_tag
-from .show import overlay, to_rgb
+from .pages import html_body, html_table, html_text, img_tag
+from .show import overlay, to_rgb, try_picture
 
 # %% ../nbs/12d_overview.ipynb #o010
 SIDE = 320 # longer side, in pixels, at which images are looked at
@@ -120,19 +120,8 @@ def choose_samples(
 
 # %% ../nbs/12d_overview.ipynb #o016
 def _fact_table(facts): # HTML
-    rows = ''.join(f'<tr><th>{html.escape(k)}</th><td>{html.escape(v)}</td></tr>' for k,v in facts.items())
+    rows = ''.join(f'<tr><th>{html_text(k)}</th><td>{html_text(v)}</td></tr>' for k,v in facts.items())
     return f'<table>{rows}</table>'
-
-_DOT = 'display:inline-block;width:.8em;height:.8em;margin-right:.5em'
-
-def _class_table(rows, codes): # HTML, with the colour of each class
-    table = html_table(rows)
-    for name,color in zip(codes.vocab, codes.colors):
-        cell = f'<td>{html.escape(name)}</td>'
-        colour = f'rgb{tuple(map(int, color))}'
-        dot = f'<span style="{_DOT};background:{colour}"></span>'
-        table = table.replace(cell, cell.replace('<td>', f'<td style="white-space:nowrap">{dot}'), 1)
-    return table
 
 def overview_html(
     items:Items,
@@ -143,8 +132,8 @@ def overview_html(
     seen = look_at_some(items)
     facts = _fact_table(describe_data(items, seen))
     if not seen: return facts
-    classes = _class_table(describe_labels(items, seen), items.codes)
+    classes = html_table(describe_labels(items, seen), colors=items.codes.colors)
     part = f'<p>Measured on {len(seen)} of {len(items)} images, scaled to {SIDE} pixels.</p>'
-    def picture(o): return overlay(o['img'], o['msk'], items.codes, alpha=.3, legend=False)
-    pics = ''.join(img_tag(picture(o), o['item'].img.name) for o in choose_samples(seen, n))
+    def picture(o): return img_tag(overlay(o['img'], o['msk'], items.codes, alpha=.3, legend=False), o['item'].img.name)
+    pics = ''.join(try_picture(o['item'].img, lambda: picture(o)) or '' for o in choose_samples(seen, n))
     return f'{facts}<div class="card">{pics}</div>{classes}{part}'

@@ -7,7 +7,7 @@ __all__ = ['logits2mask', 'ScoreValid', 'score_metrics', 'predictions', 'extreme
            'RecordRun']
 
 # %% ../nbs/25_report.ipynb #c002
-import html, math, time
+import math, time
 from collections.abc import Callable
 from functools import reduce
 from operator import add
@@ -17,8 +17,8 @@ from matplotlib.figure import Figure
 from fastcore.basics import patch
 from .core import (INFO, Codes, DataError, any_of, check_values, int_in, is_none, list_of, num_in, write_csv,
                              write_json)
-from .pages import html_table, img_tag, write_page
-from .show import plot_curves, save_fig, show_masks
+from .pages import html_table, html_text, img_tag, plain_text, write_page
+from .show import plot_curves, save_fig, show_masks, try_picture
 from .metrics import Scores, scores_for
 from .checkpoint import Checkpoint, load_unet, save_unet
 from .plan import Plan
@@ -156,19 +156,32 @@ def seconds(self:RunFolder)->float:
 def put(self:RunFolder,
     name:str, # of the file in the folder
     write:Callable, # function that writes a file, given its path
+    failures:type|tuple=(OSError, DataError), # exceptions that do not end the training
 )->bool: # is it there?
     "Write a file of the run; only the first process does"
     if not self.path or process_rank(): return False
     path = self.path/name
     try: write(path)
-    except (OSError, DataError) as e:
-        why = getattr(e, 'strerror', None) or getattr(e, 'what', None) or e
+    except failures as e:
+        known = getattr(e, 'strerror', None) or getattr(e, 'what', None)
+        why = known or f'{type(e).__name__}: {e}'
         if name not in self.lost:
-            tell(f'{path}: could not be written ({why}); training continues and the next save tries again')
+            line = f'{path}: could not be written ({plain_text(why)[:300]})'
+            tell(f'{line}; training continues and the next save tries again')
         self.lost.add(name)
         return False
     self.lost.discard(name)
     return True
+
+# %% ../nbs/25_report.ipynb #nf1c0d01
+@patch
+def put_figure(self:RunFolder,
+    name:str,      # of the picture in the folder
+    draw:Callable, # function without arguments that makes the figure
+    dpi:int=110,   # dots per inch
+)->bool: # is it there?
+    "Draw a figure of the run into a file; whatever goes wrong there, training continues"
+    return self.put(name, lambda p: save_fig(draw(), p, dpi, small=True), failures=Exception)
 
 # %% ../nbs/25_report.ipynb #n34f4fb8
 @patch
@@ -222,8 +235,8 @@ def write_epoch(self:RunFolder, learn:Learner):
         self.unsaved = not self.put('best.pth', lambda p: save_unet(p, best, state=self.best_state))
     if not self.pictures: return
     epoch = f'predictions/epoch_{learn.epoch:02}.png'
-    self.put('curves.png', lambda p: save_fig(plot_curves(self.rows, best=self.monitor), p, 110, small=True))
-    self.put(epoch, lambda p: save_fig(predictions(learn), p, 110, small=True))
+    self.put_figure('curves.png', lambda: plot_curves(self.rows, best=self.monitor))
+    self.put_figure(epoch, lambda: predictions(learn))
     improved = self.best_info is self.info
     if improved and time.perf_counter()-self.drawn>120: self.save_extremes(learn) # otherwise at the end
     self.write_report()
@@ -242,7 +255,7 @@ def save_extremes(self:RunFolder, learn:Learner):
     "Draw the worst and the best images of the best epoch, whose weights the network must have"
     if not self.path or not self.pictures or process_rank(): return
     for name,some in self.best_info['extremes'].items():
-        self.put(f'predictions/{name}.jpg', lambda p: save_fig(draw_extremes(learn, some), p, 120))
+        self.put_figure(f'predictions/{name}.jpg', lambda: draw_extremes(learn, some), 120)
     self.drawn = time.perf_counter()
 
 # %% ../nbs/25_report.ipynb #c018
@@ -359,9 +372,8 @@ def summary(self:RunFolder)->str:
 
 # %% ../nbs/25_report.ipynb #n17945b0
 @patch
-def write_report(self:RunFolder):
-    "Write the run as a page, `report.html`"
-    if not self.path or not self.pictures or not self.best_info or process_rank(): return
+def page_body(self:RunFolder)->str: # HTML
+    "The run as a page: how it stands, scores, pictures, epochs, settings"
     def picture(name, caption):
         path = self.path/name
         return img_tag(path, caption, True) if path.exists() else ''
@@ -378,5 +390,12 @@ def write_report(self:RunFolder):
     if plan := self.settings.get('plan'): sections['Why these settings'] = html_table(Plan.from_dict(plan).rows())
     sections['Settings'] = html_table(settings)
     body = ''.join(f'<h2>{title}</h2>{part}' for title,part in sections.items())
-    head = f'<h1>{html.escape(self.path.name)}</h1><p>{html.escape(self.summary())}</p>'
-    self.put('report.html', lambda p: write_page(p, f'Training {self.path.name}', head+body))
+    return f'<h1>{html_text(self.path.name)}</h1><p>{html_text(self.summary())}</p>{body}'
+
+# %% ../nbs/25_report.ipynb #nf1c0d02
+@patch
+def write_report(self:RunFolder):
+    "Write the run as a page, `report.html`"
+    if not self.path or not self.pictures or not self.best_info or process_rank(): return
+    title = f'Training {self.path.name}'
+    self.put('report.html', lambda p: write_page(p, title, self.page_body()), failures=Exception)

@@ -23,7 +23,7 @@ from .locks import use_alone
 from .settings import (DEFAULT_SEARCH, LengthSettings, Settings, check_option, read_settings,
                                  searchable,
                                  unknown_name)
-from .show import figure, save_fig
+from .show import figure, figure_text, save_fig, try_picture
 from .data import Samples, seg_dls, split_items
 from .device import pick_device
 from .plan import RULES, Plan, make_plan
@@ -351,14 +351,23 @@ def write(self:Search, study):
     if not rows: return
     write_csv(self.out/'trials.csv', rows)
     if best: write_json(self.out/'best.json', self.options(best.params))
-    save_fig(plot_history(rows, study.user_attrs.get('score', 'score')), self.out/'history.png', 110)
-    fig = plot_importance(study)
-    if fig: save_fig(fig, self.out/'importance.png', 110)
+    self.draw(rows, study)
     for t in ended_trials(study):
         keep = ['log.csv','settings.json']
         if best and t.number==best.number: keep.append('best.pth')
         for o in self.folder(t.number).glob('*'):
             if o.name not in keep: o.unlink()
+
+# %% ../nbs/36_tune.ipynb #nf1c0c01
+@patch
+def draw(self:Search, rows, study):
+    "Draw how the search stands; a picture that fails does not end it"
+    def history(): save_fig(plot_history(rows, study.user_attrs.get('score', 'score')), self.out/'history.png', 110)
+    def importance():
+        fig = plot_importance(study)
+        if fig: save_fig(fig, self.out/'importance.png', 110)
+    try_picture(self.out/'history.png', history)
+    try_picture(self.out/'importance.png', importance)
 
 # %% ../nbs/36_tune.ipynb #c027
 @patch
@@ -402,7 +411,7 @@ def plot_history(
         draw_trials(ax, trials)
         complete = [(r['trial'], r['score']) for r in trials if r['state']=='complete']
         if complete: draw_best(ax, complete, trials[-1]['trial'])
-        ax.set(title='Score of the trials', xlabel='trial', ylabel=score.replace('_', ' '))
+        ax.set(title='Score of the trials', xlabel='trial', ylabel=figure_text(score.replace('_', ' ')))
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         ax.margins(x=.08, y=.2)
         fig.legend(loc='outside right center')
@@ -433,7 +442,7 @@ def draw_best(
     ns,scores = zip(*complete, (last+.4, -1)) # the line ends after the last trial
     ax.step(ns, np.maximum.accumulate(scores), where='post', color=_ORANGE, label='best so far', zorder=1)
     ax.plot(n, v, 'o', ms=10, mfc='none', mec='.15', mew=1.5)
-    ax.annotate(f'best {v:.3f}, trial {n}', (n, v), (0, 9), textcoords='offset points', weight='bold',
+    ax.annotate(f'best {v:.3f}, trial {n:d}', (n, v), (0, 9), textcoords='offset points', weight='bold',
                 ha='right' if n>last/2 else 'left')
 
 # %% ../nbs/36_tune.ipynb #c031

@@ -6,7 +6,7 @@
 __all__ = ['SLIDER_SIZES', 'Gallery', 'Explorer', 'explore', 'Comparison', 'compare']
 
 # %% ../nbs/38_widgets.ipynb #c002
-import base64, html
+import base64
 from collections import OrderedDict
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +15,7 @@ from fastcore.basics import patch
 from .core import DataError, Items
 from .images import image_files, nodata_of, open_image
 from .items import item2mask
+from .pages import html_text, plain_text
 from .show import ERROR_COLOURS, error_view, overlay, to_rgb
 from .metrics import scores_for
 from .postprocessing import PostProcess, object_table
@@ -37,7 +38,7 @@ class Gallery:
         elif isinstance(images, (str,Path)): self.files = image_files(images)
         else: self.files = [Path(o) for o in images]
         if not self.files: raise DataError('no images', 'Give files, a folder, or items')
-        self.names = [Path(f).name for f in self.files]
+        self.names = [plain_text(Path(f).name) for f in self.files]
 
     def __getitem__(self, k): # → image, probabilities, true mask or None
         if k not in self.known: self.known[k] = self.predict(k)
@@ -78,11 +79,11 @@ def _picture_widget(): # in its own size if there is room
     return W.Image(format='jpeg', layout=W.Layout(align_self='flex-start', max_width='100%'))
 
 def _text_html(text): # the first line as prose, the others as code
-    first,*code = html.escape(text).split('\n')
+    first,*code = map(html_text, text.split('\n'))
     return f'<p style="margin:4px 0">{first}</p>' + ''.join(f'<code>{o}</code>' for o in code)
 
 def _legend_html(colors): # {name: RGB}
-    return '<p>'+' '.join(f'<span style="color:rgb{c}">■</span> {n}' for n,c in colors.items())+'</p>'
+    return '<p>'+' '.join(f'<span style="color:rgb{c}">■</span> {html_text(n)}' for n,c in colors.items())+'</p>'
 
 def _mime_bundle(box, jpeg): # the widget, and its picture for pages where widgets do not run
     data = box._repr_mimebundle_()
@@ -134,7 +135,7 @@ def look(self:Explorer,
     if dice is not None: text += f', mean Dice {dice:.3f}'
     rgb,small = _fit_view(img, msk, self.side)
     if view=='image': return rgb,text
-    if view=='errors' and targ is not None: return error_view(rgb, _fit_view(img, targ, self.side)[1], small),text
+    if view=='errors' and targ is not None: return error_view(rgb, truth=_fit_view(img, targ, self.side)[1], pred=small),text
     if view=='confidence':
         found = probs.max(0) if codes.multilabel else 1-probs[0] # probability that there is an object
         heat = _fit_view(img, (255*found).astype(np.uint8), self.side)[1]
@@ -144,7 +145,7 @@ def look(self:Explorer,
 # %% ../nbs/38_widgets.ipynb #c011
 def _make_controls(names, classes, with_truth): # {name: widget}
     common = dict(layout=W.Layout(width='330px'), style=dict(description_width='90px'))
-    of = [('all classes',-1), *((n,k) for k,n in enumerate(classes))]
+    of = [('all classes',-1), *((plain_text(n),k) for k,n in enumerate(classes))]
     res = dict(
         image=W.Dropdown(options=[(n,k) for k,n in enumerate(names)], value=0, description='image', **common),
         view=W.ToggleButtons(options=['mask','image','confidence']+['errors']*with_truth, value='mask',
@@ -275,16 +276,19 @@ def look(self:Comparison,
     rgb,small_a = _fit_view(img, a, self.side)
     small_b = _fit_view(img, b, self.side)[1]
     pics = [overlay(rgb, m, codes, legend=False) for m in (small_a, small_b)]
-    pics.append(error_view(rgb, small_a, small_b))
+    pics.append(error_view(rgb, truth=small_a, pred=small_b))
     named = [n if targ is None else f'{n} (mean Dice {_mean_dice(m, targ, codes):.3f})' for n,m in zip(self.names, (a,b))]
     text = f'left: {named[0]}, middle: {named[1]}, right: what only one of them found; {np.mean(a!=b):.2%} of the pixels differ'
     return np.hstack(pics),text
 
 @patch
 def _draw(self:Comparison):
-    rgb,text = self.look(self.choice.value)
+    try: rgb,text = self.look(self.choice.value)
+    except DataError as e:
+        self.line.value = _text_html(str(e))
+        return
     first,second = self.names
-    colors = {f'only {first}':ERROR_COLOURS['false negative'],  # error_view takes the first for the truth
+    colors = {f'only {first}':ERROR_COLOURS['false negative'],  # the first takes the place of the truth
               f'only {second}':ERROR_COLOURS['false positive'], 'another class':ERROR_COLOURS['wrong class']}
     self.picture.value = _jpeg(rgb)
     self.line.value = _text_html(text)+_legend_html(colors)
