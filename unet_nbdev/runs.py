@@ -262,7 +262,6 @@ def rescue_model(
     "Write the model file of a training that was killed after its last step"
     run = path.with_suffix('')
     if path.exists() or not (run/'best.pth').is_file() or not is_finished(run): return False
-    for o in path.parent.glob(f'.{path.stem}.tmp*'): o.unlink()
     save_unet(path, load_unet(run/'best.pth'))
     return True
 

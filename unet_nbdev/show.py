@@ -8,7 +8,7 @@ __all__ = ['GREY', 'DARK', 'FONT', 'ERROR_COLOURS', 'STYLE', 'NO_SCORE', 'LINE_C
            'plot_confusion']
 
 # %% ../nbs/11_show.ipynb #c002
-import csv, io, re, sys
+import io, re, sys
 from contextlib import contextmanager
 from pathlib import Path
 import numpy as np, cv2
@@ -17,7 +17,7 @@ from fastcore.basics import patch
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from PIL import Image, ImageDraw, ImageFont
-from .core import IGNORE, Codes, DataError, Items, atomic, layers2map, palette
+from .core import IGNORE, Codes, DataError, Items, atomic, layers2map, palette, read_csv
 from .images import nodata_of, open_image
 from .items import item2mask
 
@@ -358,8 +358,7 @@ def _to_number(v): # float, NaN where there is none
     except (TypeError, ValueError): return np.nan
 
 def _columns(log): # {name: (n,) float array}; missing values are NaN
-    if isinstance(log, (str,Path)):
-        with open(log, newline='', encoding='utf-8') as f: log = list(csv.DictReader(f))
+    if isinstance(log, (str,Path)): log = read_csv(log)
     if not isinstance(log, dict):
         names = dict.fromkeys(k for row in log for k in row)
         log = {k:[row.get(k) for row in log] for k in names}
