@@ -6,8 +6,8 @@
 __all__ = ['LIMITS', 'CommandOption', 'accepted_types', 'field_options', 'parameters', 'is_settings', 'command_options',
            'CommandParser', 'with_underscores', 'number_or_word', 'parse_settings', 'help_text', 'command_parser',
            'call_arguments', 'open_standard_files', 'plain_streams', 'Interrupt', 'is_importing', 'error_text',
-           'run_command', 'command', 'check_folder_path', 'check_file_path', 'check_positive', 'name_left_out',
-           'in_terminal', 'bar', 'score_text', 'range_text']
+           'run_command', 'command', 'check_folder_path', 'check_file_path', 'claim_folder', 'check_positive',
+           'name_left_out', 'in_terminal', 'bar', 'score_text', 'range_text']
 
 # %% ../nbs/33_console.ipynb #ne4a0a0b
 import argparse, errno, importlib, inspect, os, signal, sys, tempfile, threading, types, typing, warnings
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from fastcore.docments import docments
-from .core import DataError, PlainStream, say
+from .core import DataError, PlainStream, say, write_text
 from .settings import Options, check_option, nearest, unknown_name, value_types
 
 # %% ../nbs/33_console.ipynb #n2011b93
@@ -340,6 +340,19 @@ def check_file_path(
     if path is None: return
     if Path(path).is_dir(): raise DataError('is a folder', 'Give a file name', path)
     check_folder_path(Path(path).absolute().parent, path)
+
+# %% ../nbs/33_console.ipynb #n0c7b005
+def claim_folder(
+    path:str|Path, # folder that a command fills with files whose names it chooses
+    by:str,        # the command
+    *known:str,    # names of files that only this command writes
+):
+    "Raise unless the folder is new, empty, or was made by this command; a hidden file marks it"
+    check_folder_path(path)
+    folder,marker = Path(path),f'.{by}'
+    if folder.is_dir() and any(folder.iterdir()) and not any((folder/o).exists() for o in (marker, *known)):
+        raise DataError(f'the folder holds files that {by} did not write', 'Choose a new or an empty folder with --out', path)
+    write_text(folder/marker, f'files in this folder were written by {by}, which may write over them\n')
 
 # %% ../nbs/33_console.ipynb #n1f6d317
 def check_positive(
