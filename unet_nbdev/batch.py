@@ -98,7 +98,7 @@ class ImageJob:
     )->bool:
         "Was this very file predicted, and does everything it gave still exist?"
         if not row or row['stamp']!=file_stamp(self.file): return False
-        return all(p.exists() for p in self.targets.values())
+        return all(map(os.path.exists, self.targets.values()))
 
 def file_stamp(file:Path)->list: # [bytes, nanoseconds]
     "Size and time of a file: if they are the same, so is its content"
@@ -174,13 +174,13 @@ def plan_batch(
 # %% ../nbs/35_batch.ipynb #nefeff87
 def name_limit(folder:Path)->int:
     "Bytes that the name of a file may have"
-    there = next(o for o in (folder.absolute(), *folder.absolute().parents) if o.exists())
+    there = next(filter(os.path.exists, (folder.absolute(), *folder.absolute().parents)))
     try: return os.pathconf(there, 'PC_NAME_MAX')
     except (AttributeError, OSError, ValueError): return 255
 
 def ignores_case(folder:Path)->bool:
     "Does the disk take names for the same that differ only in capitals?"
-    there = next(o for o in (folder.absolute(), *folder.absolute().parents) if o.exists())
+    there = next(filter(os.path.exists, (folder.absolute(), *folder.absolute().parents)))
     with tempfile.NamedTemporaryFile(prefix='a', dir=there) as f: return Path(f.name.swapcase()).exists()
 
 def check_targets(
@@ -486,11 +486,11 @@ def stale_files(
     old = []
     new = batch_files(what).values()
     for name in (*BATCH_OUTPUTS.values(), *(o.name for o in EXPORTS.values())):
-        if name not in new and Path(f'{batch.start}{name}').exists(): old.append(name)
+        if name not in new and os.path.exists(f'{batch.start}{name}'): old.append(name)
     for k,suffix in IMAGE_OUTPUTS.items():
         if getattr(what, k): continue
         pictures = [o.targets[''] for o in batch.jobs]
-        n = sum(p.with_name(p.stem+suffix).exists() for p in pictures)
+        n = sum(os.path.exists(p.with_name(p.stem+suffix)) for p in pictures)
         if n: old.append(f'{n} {suffix}')
     return old
 
@@ -503,7 +503,7 @@ def check_results(
     if any(batch.folder.glob('.unet_predict.*.jsonl')): return
     about_all = [batch.folder/o for o in ('index.csv', *batch_files(what).values())]
     for path in (*about_all, *(p for o in batch.jobs for p in o.targets.values())):
-        if not path.exists(): continue
+        if not os.path.exists(path): continue
         raise DataError('exists, but was not written by unet_predict',
                         'Choose another --output, or move the file away', path)
 
@@ -602,7 +602,7 @@ def predict_batch(
     new = [o for o in mine if not o.is_done(journal.before.get(o.name))]
     try: bad = bad+predict_jobs(seg, new, journal, what, cal)
     finally: journal.close()
-    if len(batch.jobs)==1 and bad: raise bad[0]
+    if len(batch.jobs)+len(batch.bad)==1 and bad: raise bad[0]
     found = journal.rows()
     rows = [found[o.name] for o in batch.jobs if o.name in found]
     write_index(batch.folder/'index.csv', rows, seg.codes, cal is not None)

@@ -253,11 +253,12 @@ def is_importing(
 # %% ../nbs/33_console.ipynb #n0c7b004
 # what an error of a library says → what is used up, and what to do
 LIMITS = {
-    'memory': ('there is not enough memory', 'Close other programs, or use smaller images, crops or batches'),
-    'thread': ('no more threads or processes can be started', 'Raise the limit (ulimit -u), or give --num_workers 0'),
+    'allocate memory': ('there is not enough memory', 'Close other programs, or use smaller images, crops or batches'),
+    'out of memory': ('there is not enough memory', 'Close other programs, or use smaller images, crops or batches'),
+    'start new thread': ('no more threads can be started', 'Raise the limit (ulimit -u), or give --num_workers 0'),
     'open files': ('too many files are open', 'Raise the limit (ulimit -n), or give --num_workers 0'),
     'ancdata': ('too many files are open', 'Raise the limit (ulimit -n), or give --num_workers 0'),
-    'shm': ('there is not enough shared memory', 'Give --num_workers 0, or enlarge /dev/shm'),
+    'shared memory': ('there is not enough shared memory', 'Give --num_workers 0, or enlarge /dev/shm'),
     'failed to map': ('there is not enough memory to load a library', 'Raise the limit (ulimit -v)')}
 
 def error_text(
@@ -265,15 +266,12 @@ def error_text(
 )->str|None: # None: it is a fault of the program
     "Say in words why a command cannot go on"
     if isinstance(e, DataError): return str(e)
-    text = str(e)
-    if isinstance(e, MemoryError): text = 'memory'
-    if isinstance(e, OSError) and e.errno is not None:
-        name = f'{e.filename}: ' if e.filename else ''
-        if e.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOMEM): return f'{name}{e.strerror}'
-        text = e.strerror.lower()
+    text = 'out of memory' if isinstance(e, MemoryError) else str(e).lower()
     for words,(what,fix) in LIMITS.items():
         if words in text: return f'{what}. {fix}.'
-    return text if isinstance(e, OSError) else None
+    if not isinstance(e, OSError): return None
+    name = f'{e.filename}: ' if e.filename else ''
+    return f'{name}{e.strerror or e}'
 
 # %% ../nbs/33_console.ipynb #n2982857
 def run_command(
@@ -325,7 +323,7 @@ def check_folder_path(
     "Raise if no file can be written to this folder"
     named = path if named is None else named
     full = Path(path).absolute()
-    there = next(o for o in (full, *full.parents) if o.exists())
+    there = next(filter(os.path.exists, (full, *full.parents)))
     fix = 'Choose another path to write to'
     if not there.is_dir(): raise DataError(f'{there.name!r} is a file, not a folder', fix, named)
     try:
