@@ -4,23 +4,24 @@
 
 # %% auto #0
 __all__ = ['IMAGE_OUTPUTS', 'BATCH_OUTPUTS', 'OutputSettings', 'chosen_outputs', 'batch_files', 'ImageJob', 'file_stamp', 'Batch',
-           'list_images', 'image_names', 'image_ids', 'plan_batch', 'check_targets', 'write_prediction', 'small_enough',
-           'index_image', 'source_values', 'write_mask', 'class_areas', 'image_row', 'Journal', 'model_content',
-           'model_hashes', 'journal_key', 'labelled_items', 'write_results', 'write_index', 'stale_files',
-           'check_results', 'BatchResult', 'next_step', 'predict_single', 'predict_jobs', 'predict_batch',
-           'predict_folder']
+           'list_images', 'image_names', 'image_ids', 'plan_batch', 'name_limit', 'ignores_case', 'check_targets',
+           'checked_batch', 'layer_names', 'with_layers', 'write_prediction', 'small_enough', 'index_image',
+           'source_values', 'write_mask', 'class_areas', 'image_row', 'Journal', 'model_content', 'model_hashes',
+           'journal_key', 'labelled_items', 'write_results', 'write_index', 'stale_files', 'check_results',
+           'BatchResult', 'next_step', 'predict_single', 'predict_jobs', 'predict_batch', 'predict_folder']
 
 # %% ../nbs/35_batch.ipynb #n46a89a6
-import json, os
+import io, json, os, tempfile, unicodedata
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 import numpy as np
-from .core import IGNORE, Codes, DataError, Item, Items, atomic, write_csv, write_json
-from .core import write_text
+from .core import IGNORE, Codes, DataError, Item, Items, atomic, clear_leftovers, write_csv, write_errors
+from .core import write_json, write_text
 from .images import image_files, nodata_of, page_stem, split_page, write_image
 from PIL import Image
 from .exporters import ANNOTATION_WRITERS, EXPORTS
@@ -87,15 +88,17 @@ class ImageJob:
     file:Path        # the image, or a page of a stack
     name:str         # its path within the input folder
     image_id:int|str # its id in COCO results
-    targets:dict     # '' → picture, 'mask' → mask file, and so on
+    targets:dict     # '' → picture, 'mask' → mask file, and so on; of overlapping classes 'mask 1', 'mask 2', …
+
+    @property
+    def masks(self)->list: return [p for k,p in self.targets.items() if k.startswith('mask')]
 
     def is_done(self,
         row:dict|None, # what the journal says of this image
     )->bool:
         "Was this very file predicted, and does everything it gave still exist?"
         if not row or row['stamp']!=file_stamp(self.file): return False
-        layers = 'layers' in row # masks of overlapping classes have names of their own
-        return all(p.exists() or (layers and k=='mask') for k,p in self.targets.items())
+        return all(map(os.path.exists, self.targets.values()))
 
 def file_stamp(file:Path)->list: # [bytes, nanoseconds]
     "Size and time of a file: if they are the same, so is its content"
@@ -109,6 +112,7 @@ class Batch:
     folder:Path       # where files are written
     jobs:list         # of `ImageJob`
     picture:Path|None=None # file to write for a single image; None: a folder is written
+    bad:list=field(default_factory=list) # `DataError`s of images that are left out because of their names
 
     @property
     def start(self)->str: # 'OUT/' for a folder, 'OUT/stem_' for a picture
@@ -165,20 +169,85 @@ def plan_batch(
         targets = {k:stem.with_name(stem.name+s) for k,s in suffixes.items()}
         return ImageJob(file, name, image_id, targets)
     jobs = [_job(*o) for o in zip(files, names, image_ids(names))]
-    check_targets(jobs)
-    return Batch(out.parent, jobs, out) if single else Batch(out, jobs)
+    return checked_batch(Batch(out.parent, jobs, out) if single else Batch(out, jobs), what)
 
 # %% ../nbs/35_batch.ipynb #nefeff87
+def name_limit(folder:Path)->int:
+    "Bytes that the name of a file may have"
+    there = next(filter(os.path.exists, (folder.absolute(), *folder.absolute().parents)))
+    try: return os.pathconf(there, 'PC_NAME_MAX')
+    except (AttributeError, OSError, ValueError): return 255
+
+def ignores_case(folder:Path)->bool:
+    "Does the disk take names for the same that differ only in capitals?"
+    there = next(filter(os.path.exists, (folder.absolute(), *folder.absolute().parents)))
+    with tempfile.NamedTemporaryFile(prefix='a', dir=there) as f: return Path(f.name.swapcase()).exists()
+
 def check_targets(
-    jobs:list, # of `ImageJob`
+    jobs:list,      # of `ImageJob`
+    more:list=(),   # files about all images
+    same_case=False, # names that differ only in capitals are the same
 ):
-    "Raise if a file would be written twice, or over an image"
-    seen = {o.file.resolve() for o in jobs}
-    for target in (p for o in jobs for p in o.targets.values()):
-        if target.resolve() in seen:
-            raise DataError('would be written twice, or over an image',
-                            'Change --output, or rename the images', target)
-        seen.add(target.resolve())
+    "Raise if a file would be written twice, over an image, or where a folder must be"
+    def key(path): return unicodedata.normalize('NFC', str(path)).casefold() if same_case else str(path)
+    def error(what, path): return DataError(what, 'Change --output, or rename the images', path)
+    seen = {key(o.file.resolve()) for o in jobs}
+    folders = {}
+    for target in [*more, *(p for o in jobs for p in o.targets.values())]:
+        target = target.parent.resolve()/target.name
+        if key(target) in seen or key(target.resolve()) in seen: raise error('would be written twice, or over an image', target)
+        seen.add(key(target))
+        folders.setdefault(key(target.parent), target.parent)
+    for folder in folders.values():
+        clash = next((o for o in (folder, *folder.parents) if key(o) in seen), None)
+        if clash: raise error('would have to be a file and a folder', clash)
+
+# %% ../nbs/35_batch.ipynb #n0c7c001
+def checked_batch(
+    batch:Batch,         # images and where their results go
+    what:OutputSettings, # what to write
+)->Batch:
+    "Leave out images whose results cannot have their names, and raise if files would be written twice"
+    export = EXPORTS[what.annotations].suffix if what.annotations else ''
+    limit = name_limit(batch.folder)
+    def longest(job):
+        names = [p.name for p in job.targets.values()]+[page_stem(job.name)+export]*bool(export)
+        return max((len(os.fsencode(o)) for o in names))
+    jobs = [o for o in batch.jobs if longest(o)<=limit]
+    bad = [DataError(f'a name of {longest(o)} bytes would be needed for its results, and {limit} are possible',
+                     'Rename the image', o.file) for o in batch.jobs if longest(o)>limit]
+    if bad and len(batch.jobs)==1: raise bad[0]
+    files = [Path(f'{batch.start}{o}') for o in batch_files(what).values()]
+    if batch.picture is None: files.append(batch.folder/'index.csv')
+    check_targets(jobs, files, ignores_case(batch.folder))
+    return replace(batch, jobs=jobs, bad=batch.bad+bad)
+
+# %% ../nbs/35_batch.ipynb #n0c7c003
+def layer_names(
+    names:list, # of the classes
+)->list: # of str, all different, also without regard to capitals
+    "Names of classes as parts of file names"
+    res = []
+    for k,name in enumerate(names, 1):
+        safe = ''.join(c if c.isalnum() else '_' for c in unicodedata.normalize('NFC', name))[:40]
+        taken = {o.casefold() for o in res}
+        if safe.casefold() in taken: safe = next(s for s in (f'{safe}_{i}' for i in range(k, 2*k+1)) if s.casefold() not in taken)
+        res.append(safe)
+    return res
+
+def with_layers(
+    batch:Batch,         # from `plan_batch`
+    codes:Codes,         # classes of the model
+    what:OutputSettings, # what to write
+)->Batch:
+    "A batch with a mask file per class if these may overlap"
+    if not (what.mask and codes.multilabel): return batch
+    names = layer_names(codes.names)
+    def _targets(to):
+        file = to['mask']
+        layers = {f'mask {k}':file.with_name(f'{file.stem}_{o}.png') for k,o in enumerate(names, 1)}
+        return {k:p for k,p in to.items() if k!='mask'} | layers
+    return checked_batch(replace(batch, jobs=[replace(o, targets=_targets(o.targets)) for o in batch.jobs]), what)
 
 # %% ../nbs/35_batch.ipynb #nc5fda42
 def write_prediction(
@@ -196,7 +265,7 @@ def write_prediction(
     def draw(): return overlay(seg.prep.as_picture(few, nodata), msk, seg.codes, legend=what.legend)
     picture = try_picture(job.file, draw)
     if picture is not None: write_image(to[''], picture)
-    if what.mask: write_mask(to['mask'], pred.mask, seg.codes, what.mask_values)
+    if what.mask: write_mask(job.masks, pred.mask, seg.codes, what.mask_values)
     if not (what.probs or what.cover): return
     probs = seg.probs(img, nodata) if pred.probs is None else pred.probs # of a large image only the mask was kept
     if what.probs:
@@ -240,18 +309,19 @@ def source_values(
 
 # %% ../nbs/35_batch.ipynb #nt2wmask
 def write_mask(
-    path:Path,      # .png
+    files:list,     # of .png files: one, or one for each class that may overlap with others
     msk:np.ndarray, # (H,W) label map, or layers (C,H,W)
     codes:Codes,    # the classes
     values:str='index', # or source
 ):
-    "Write a mask; for classes that may overlap one file each, such as stem_mask_NAME.png"
-    if msk.ndim==2 and values=='source': return write_image(path, source_values(codes)[msk])
-    if msk.ndim==2:
-        with atomic(path) as p: return index_image(msk, codes).save(p, 'png', compress_level=1)
-    for name,layer in zip(codes.names, msk):
-        safe = ''.join(c if c.isalnum() else '_' for c in name)
-        write_image(path.with_name(f'{path.stem}_{safe}.png'), layer*255)
+    "Write a mask"
+    if msk.ndim==3:
+        for path,layer in zip(files, msk): write_image(path, layer*255)
+    elif values=='source': write_image(files[0], source_values(codes)[msk])
+    else:
+        buf = io.BytesIO() # Pillow hides why a file cannot be written
+        index_image(msk, codes).save(buf, 'png', compress_level=1)
+        with atomic(files[0]) as p: p.write_bytes(buf.getbuffer())
 
 # %% ../nbs/35_batch.ipynb #n5718e78
 def class_areas(
@@ -280,7 +350,6 @@ def image_row(
                areas=class_areas(pred.mask, seg.codes), confidence=round(pred.confidence, 4), **quality)
     if pred.missing: row['missing'] = pred.missing
     split = seg.post.split
-    if pred.mask.ndim==3: row['layers'] = True
     if what.json or what.annotations:
         row['coco'] = to_coco(pred.mask, seg.codes, job.image_id, pred.probs, split=split)
     if what.kaggle:
@@ -309,10 +378,13 @@ class Journal:
 
     def read(self, path:Path)->dict: # file name → row
         "Rows of one journal; none if it belongs to another model or other options"
-        lines = path.read_text().split('\n') if path.exists() else ['']
-        if lines[0]!=self.key: return {}
-        rows = [json.loads(o) for o in lines[1:-1]] # the last line is empty or unfinished
-        return {o['file']:o for o in rows}
+        lines = path.read_text(errors='replace').split('\n') if path.exists() else ['']
+        rows = {}
+        for line in lines[1:] if lines[0]==self.key else []:
+            with suppress(ValueError, TypeError, KeyError): # a line that is unfinished
+                row = json.loads(line)
+                rows[row['file']] = row
+        return rows
 
     def rows(self)->dict: # file name → row
         "Rows of all processes"
@@ -321,10 +393,12 @@ class Journal:
 
     def add(self, row:dict):
         "Note that an image is done"
-        self.file.write(json.dumps(row)+'\n')
-        self.file.flush()
+        with write_errors(self.path):
+            self.file.write(json.dumps(row)+'\n')
+            self.file.flush()
 
-    def close(self): self.file.close()
+    def close(self):
+        with suppress(OSError): self.file.close() # a row that could not be written has been reported
 
 # %% ../nbs/35_batch.ipynb #nd6c3c9e
 def model_content(
@@ -414,11 +488,11 @@ def stale_files(
     old = []
     new = batch_files(what).values()
     for name in (*BATCH_OUTPUTS.values(), *(o.name for o in EXPORTS.values())):
-        if name not in new and Path(f'{batch.start}{name}').exists(): old.append(name)
+        if name not in new and os.path.exists(f'{batch.start}{name}'): old.append(name)
     for k,suffix in IMAGE_OUTPUTS.items():
         if getattr(what, k): continue
         pictures = [o.targets[''] for o in batch.jobs]
-        n = sum(p.with_name(p.stem+suffix).exists() for p in pictures)
+        n = sum(os.path.exists(p.with_name(p.stem+suffix)) for p in pictures)
         if n: old.append(f'{n} {suffix}')
     return old
 
@@ -427,12 +501,13 @@ def check_results(
     batch:Batch,         # images and where their results go
     what:OutputSettings, # what to write
 ):
-    "Raise if a file about all images exists that no earlier run has written"
+    "Raise if a file would be written over one that no earlier run has written"
     if any(batch.folder.glob('.unet_predict.*.jsonl')): return
-    for name in ('index.csv', *batch_files(what).values()):
-        if not (batch.folder/name).exists(): continue
+    about_all = [batch.folder/o for o in ('index.csv', *batch_files(what).values())]
+    for path in (*about_all, *(p for o in batch.jobs for p in o.targets.values())):
+        if not os.path.exists(path): continue
         raise DataError('exists, but was not written by unet_predict',
-                        'Choose another --output, or move the file away', batch.folder/name)
+                        'Choose another --output, or move the file away', path)
 
 # %% ../nbs/35_batch.ipynb #n7345f50
 @dataclass
@@ -519,21 +594,25 @@ def predict_batch(
         seg.post = replace(seg.post, split=what.split)
     if what.mask_values=='source' and not seg.codes.multilabel: source_values(seg.codes) # raises if there are none
     cal = calibration_of(seg, what.cover)
+    batch = with_layers(batch, seg.codes, what)
     if batch.picture: return predict_single(seg, batch, what, cal)
     check_results(batch, what)
     journal = Journal(batch.folder, journal_key(seg, what), overwrite)
+    for folder in {p.parent for o in batch.jobs for p in o.targets.values()}: clear_leftovers(folder)
     mine = batch.jobs[journal.rank::journal.world]
+    bad = batch.bad*(journal.rank==0) # left out because of their names
     new = [o for o in mine if not o.is_done(journal.before.get(o.name))]
-    try: bad = predict_jobs(seg, new, journal, what, cal)
+    try: bad = bad+predict_jobs(seg, new, journal, what, cal)
     finally: journal.close()
-    if len(batch.jobs)==1 and bad: raise bad[0]
+    if len(batch.jobs)+len(batch.bad)==1 and bad: raise bad[0]
     found = journal.rows()
     rows = [found[o.name] for o in batch.jobs if o.name in found]
     write_index(batch.folder/'index.csv', rows, seg.codes, cal is not None)
     write_results(batch, rows, seg.codes, what)
     share = f'{journal.rank+1} of {journal.world}' if journal.world>1 else ''
     stale = stale_files(batch, what)
-    return BatchResult(batch.folder, rows, len(mine), len(mine)-len(new), bad, stale, share,
+    total = len(mine)+len(batch.bad)*(journal.rank==0)
+    return BatchResult(batch.folder, rows, total, len(mine)-len(new), bad, stale, share,
                        next_step(batch, what) if rows else '')
 
 # %% ../nbs/35_batch.ipynb #n372bb79

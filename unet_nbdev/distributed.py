@@ -7,12 +7,12 @@ __all__ = ['world_size', 'process_rank', 'tell', 'all_gather', 'unwrap_model', '
            'distributed_callback']
 
 # %% ../nbs/24_distributed.ipynb #n2412e4e
-import os, sys
+import os
 from contextlib import ExitStack, contextmanager
 import torch
 import torch.distributed as dist
 from torch import nn
-from .core import DataError
+from .core import DataError, say
 
 # %% ../nbs/24_distributed.ipynb #nbf741c8
 def world_size()->int:
@@ -27,7 +27,7 @@ def process_rank()->int: # 0 is the first, which prints and writes
 # %% ../nbs/24_distributed.ipynb #nb05eeaa
 def tell(message:str):
     "Print a message on stderr, in the first process only"
-    if process_rank()==0: print(message, file=sys.stderr, flush=True)
+    if process_rank()==0: say(message, error=True)
 
 # %% ../nbs/24_distributed.ipynb #ne5c5a0e
 def all_gather(o)->list: # one object per process, in the order of the processes

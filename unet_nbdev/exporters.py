@@ -28,12 +28,13 @@ class Export:
     "What a tool's annotations are called, and what to do with them"
     name:str # of the file or folder
     then:str # the next step; {} stands for its path
+    suffix:str='' # of the files of a folder, one for each image
 
 EXPORTS = dict(
     coco=Export('annotations.json', 'import {} into your labelling tool as COCO, or train on it: --coco {}'),
     cvat=Export('annotations.xml', 'import it in CVAT: Menu of the task > Upload annotations > CVAT 1.1, {}'),
     labelstudio=Export('labelstudio.json', 'import it in Label Studio: open a project, Import, {}'),
-    labelme=Export('labelme', 'open it in labelme: copy the files of {} next to the images'),
-    yolo=Export('yolo', 'put the images into {}/images, and give {}/data.yaml to YOLO or to a tool'),
+    labelme=Export('labelme', 'open it in labelme: copy the files of {} next to the images', '.json'),
+    yolo=Export('yolo', 'put the images into {}/images, and give {}/data.yaml to YOLO or to a tool', '.txt'),
     via=Export('via.json', 'open it in VIA: Project > Load, {}, then add the images'),
-    qupath=Export('qupath', 'open an image in QuPath, and drop its .geojson from {} on it'))
+    qupath=Export('qupath', 'open an image in QuPath, and drop its .geojson from {} on it', '.geojson'))

@@ -670,7 +670,7 @@ def write_image(
     try: ok,buf = cv2.imencode(suffix, bgr)
     except cv2.error:
         raise DataError(f'cannot write an image of type {suffix!r}', 'Use .png, .jpg or .tif', path) from None
-    with atomic(path) as p: buf.tofile(p)
+    with atomic(path) as p: p.write_bytes(buf) # not tofile, which hides why it failed
 
 # %% ../nbs/02_images.ipynb #n0da7a01
 def nodata_of(

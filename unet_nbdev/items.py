@@ -12,7 +12,7 @@ from itertools import islice
 from dataclasses import replace
 from pathlib import Path
 import numpy as np
-from .core import IGNORE, Codes, DataError, Item, Items
+from .core import IGNORE, Codes, DataError, Item, Items, printable, say
 from .shapes import mask2rle, nearest_resize
 from .coco import anns2mask, category_ids
 from .masks import has_colour_ids, label_values, mask_size_error, open_mask, open_raw_mask
@@ -229,6 +229,6 @@ def read_items(
                           max_bad)
     parts = scan(root, coco, images, masks)
     items = read_layout(parts, options)
-    if not quiet: print(*items.notes, sep='\n', end='\n'*bool(items.notes))
+    for note in () if quiet else items.notes: say(printable(note))
     if multilabel and items.codes is not None: items.codes = items.codes.as_multilabel()
     return items

@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 from .core import Codes, DataError, Item, Items, atomic, brief, is_file_name
 from .core import open_file, write_json
-from .images import exif_orientation, image_size, walk_files
+from .images import exif_orientation, image_size, page_stem, walk_files
 from .faults import Fault, add_faults, data_error
 from .shapes import ellipse_points, ignore_region, is_image_size, mask2keyholes, mask2rle, segm2rle
 from .large import grep_file
@@ -444,7 +444,7 @@ def write_labelme(
     path,codes = Path(path),codes or items.codes
     by_file = {}
     for o,name in zip(items, relative_names(items, path)):
-        file = (path/name).with_suffix('.json')
+        file = path/Path(name).with_name(f'{page_stem(name)}.json')
         if file in by_file: raise same_name_error([by_file[file].img, o.img])
         by_file[file] = o
     for file,o in by_file.items():
@@ -454,4 +454,3 @@ def write_labelme(
         write_json(file, dict(version='5.5.0', flags={}, shapes=shapes, imagePath=image, imageData=None,
                               imageHeight=int(o.sz[0]), imageWidth=int(o.sz[1])))
     return path
-

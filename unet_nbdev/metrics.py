@@ -15,7 +15,7 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from fastcore.basics import patch
-from .core import Codes, DataError, IGNORE, Items
+from .core import Codes, DataError, IGNORE, Items, printable
 from .settings import unknown_name
 from .coco import ann2rle, ann_ids, category_ids, printable_id, visible_annotations
 
@@ -201,8 +201,8 @@ def mean_row(self:Confusion)->dict:
 def _text_table(rows): # dicts with the same keys → aligned columns
     def show(v):
         if v is None: return '–'
-        return f'{v:.3f}' if isinstance(v, float) else str(v)
-    cells = [[k.replace('_', ' ') for k in rows[0]]]
+        return f'{v:.3f}' if isinstance(v, float) else printable(v)
+    cells = [[printable(k.replace('_', ' ')) for k in rows[0]]]
     cells += [[show(v) for v in row.values()] for row in rows]
     widths = [max(len(o) for o in col) for col in zip(*cells)]
     def align(row):

@@ -8,13 +8,14 @@ __all__ = ['RESERVED', 'Region', 'flat_ring', 'cut_rle', 'polys2segm', 'loose_bo
            'bridged_polygon', 'plain_anns', 'write_folder']
 
 # %% ../nbs/08l_outlines.ipynb #n7155a30
-import os, shutil
+import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 import cv2, numpy as np
 from pycocotools import mask as _mu
 from .core import IGNORE, Codes, DataError, Item, Items, brief, check_bad, is_file_name, read_file
+from .core import temporary, write_errors
 from .images import walk_files
 from .faults import Fault, add_faults, data_error
 from .shapes import ignore_region, is_real, mask2polys, mask2rle, poly2mask, run_lengths, segm2rle, segm_fault
@@ -318,16 +319,14 @@ def write_folder(
 )->Path: # path
     "Write text files into a folder, all of them or none"
     path = Path(path)
-    new = path.with_name(f'.{path.name}.tmp{os.getpid()}')
-    try:
-        for name,text in texts.items():
-            (new/name).parent.mkdir(parents=True, exist_ok=True)
-            (new/name).write_text(text, encoding='utf-8')
-        if not path.exists(): new.replace(path)
-        for name in texts if new.exists() else ():
-            (path/name).parent.mkdir(parents=True, exist_ok=True)
-            (new/name).replace(path/name)
-    except (FileExistsError, NotADirectoryError, IsADirectoryError):
-        raise DataError('a part of this path is a file', 'Choose another folder to write to', path) from None
-    finally: shutil.rmtree(new, ignore_errors=True)
+    with write_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary(path, folder=True) as new:
+            for name,text in texts.items():
+                (new/name).parent.mkdir(parents=True, exist_ok=True)
+                (new/name).write_text(text, encoding='utf-8')
+            if not path.exists(): new.replace(path)
+            for name in texts if new.exists() else ():
+                (path/name).parent.mkdir(parents=True, exist_ok=True)
+                (new/name).replace(path/name)
     return path

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 import cv2, numpy as np, torch
 from fastcore.basics import patch
-from .core import IGNORE, Codes, DataError, Item, Items, layers2map
+from .core import IGNORE, Codes, DataError, Item, Items, layers2map, printable
 from .images import nodata_of, open_image
 from .settings import Settings, parse_bands, parse_window
 from .groups import group_text, leak_text
@@ -402,7 +402,7 @@ def table(self:Plan)->str:
     "The plan as aligned text"
     rows = self.rows()
     a,b = (max(len(o[k]) for o in rows) for k in ('setting','value'))
-    return '\n'.join(f'{o["setting"]:{a}}  {o["value"]:{b}}  {o["why"]}' for o in rows)
+    return '\n'.join(printable(f'{o["setting"]:{a}}  {o["value"]:{b}}  {o["why"]}') for o in rows)
 
 @patch
 def __repr__(self:Plan): return self.table()

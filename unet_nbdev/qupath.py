@@ -11,6 +11,7 @@ import json, os, shutil
 from itertools import islice
 from pathlib import Path
 from .core import Codes, DataError, Items, brief
+from .images import page_stem
 from .faults import data_error
 from .large import grep_file
 from .coco import category_ids
@@ -138,7 +139,8 @@ def write_qupath(
     root = os.path.commonpath([o.img.absolute().parent for o in items])
     texts,first = {},{}
     for o in items:
-        name = Path(os.path.relpath(o.img.absolute(), root)).with_suffix('.geojson')
+        name = Path(os.path.relpath(o.img.absolute(), root))
+        name = name.with_name(f'{page_stem(name)}.geojson')
         if first.setdefault(name, o.img)!=o.img: raise same_name_error([first[name], o.img])
         features = [_feature(a, o.sz, codes) for a in plain_anns(o, codes)]
         texts[name] = json.dumps(dict(type='FeatureCollection', features=features), ensure_ascii=False)

@@ -6,7 +6,8 @@
 __all__ = ['IMAGE_REPAIRS', 'ChangeLog', 'by_position', 'is_dropped', 'safe_kinds', 'is_outside', 'set_upright', 'as_rgb',
            'png_bytes', 'repair_image', 'safe_path', 'copy_image', 'annotation_moves', 'copy_images',
            'moved_annotation', 'ignored_regions', 'repaired_annotations', 'repair_coco', 'nothing_left', 'lost_classes',
-           'whole_stacks', 'repair_pairs', 'copy_mask', 'part_tags', 'check_target', 'class_counts', 'repair_items']
+           'whole_stacks', 'repair_pairs', 'copy_mask', 'part_tags', 'check_target', 'class_counts', 'repair_parts',
+           'repair_items']
 
 # %% ../nbs/14_repair.ipynb #na9e3680
 import io, json, os, shutil, struct
@@ -16,12 +17,12 @@ import cv2, numpy as np
 from pycocotools import mask as mask_api
 from PIL import Image
 from fastcore.basics import patch
-from .core import DataError, read_file, write_json, write_text
+from .core import DataError, printable, read_file, temporary, write_errors, write_json, write_text
 from .locks import use_alone
 from .images import image_info, n_pages, open_image, open_stored, page_stem
 from .images import split_page, turn_for, write_image
 from .tiff import write_tiff
-from .faults import Report, printable
+from .faults import Report
 from .coco import ann2mask, category_fault, known_id, read_coco, region_left_out
 from .image_checks import FORMAT_SUFFIXES, read_header
 from .coco_checks import CocoPart, depends_on_lost, entry_ids, is_among, known_id
@@ -464,6 +465,21 @@ def _mask_classes(p, scan): # names of the classes that a mask file holds
 
 
 # %% ../nbs/14_repair.ipynb #n172f043
+def repair_parts(
+    report:Report, # of `check_items`
+    folder:Path,   # new folder for the repaired copy
+)->ChangeLog:
+    "Write every part of the data into a folder, with the list of changes"
+    log = ChangeLog()
+    for p,tag in zip(report.parts, part_tags(report.parts)):
+        if isinstance(p, CocoPart): repair_coco(report, p, folder, tag, log)
+        else: repair_pairs(report, p, folder, log)
+    log.add(f for f in report.findings if not f.at and f.severity!='info')
+    for what in lost_classes(report, folder):
+        log.append(dict(kind='lost class', done='lost', what=what, file='', ids={}))
+    write_json(folder/'doctor'/'changes.json', log)
+    return log
+
 def repair_items(
     report:Report, # of `check_items`
     out:str|Path, # new folder for the repaired copy
@@ -471,19 +487,10 @@ def repair_items(
     "Write a copy of the data with every safe repair, without what cannot be used"
     out = Path(out).resolve()
     check_target(report, out)
-    with use_alone(out):
-        tmp = out.with_name(f'.{out.name}.tmp{os.getpid()}')
-        log = ChangeLog()
-        tmp.mkdir(parents=True)
-        try:
-            for p,tag in zip(report.parts, part_tags(report.parts)):
-                if isinstance(p, CocoPart): repair_coco(report, p, tmp, tag, log)
-                else: repair_pairs(report, p, tmp, log)
-            log.add(f for f in report.findings if not f.at and f.severity!='info')
-            for what in lost_classes(report, tmp):
-                log.append(dict(kind='lost class', done='lost', what=what, file='', ids={}))
-            write_json(tmp/'doctor'/'changes.json', log)
+    with use_alone(out), write_errors(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with temporary(out, folder=True) as tmp:
+            log = repair_parts(report, tmp)
             if out.exists(): out.rmdir()
             os.replace(tmp, out)
-        finally: shutil.rmtree(tmp, ignore_errors=True)
     return list(log)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 import numpy as np
-from .core import DataError, Item, Items, brief, open_file
+from .core import DataError, Item, Items, brief, cell_text, open_file
 from .faults import data_error
 from .shapes import kaggle2rle, mask2rle, rle2mask
 from .coco import split_of_file
@@ -57,7 +57,7 @@ def table_format(
 def _split_line(line, sep): # cells; lines are parsed one by one: a lost quote costs one row and not the rest
     try: cells = next(csv.reader([line], delimiter=sep), [])
     except csv.Error: return []
-    return [o.strip() for o in cells]
+    return [cell_text(o.strip()) for o in cells]
 
 # %% ../nbs/08d_runlength.ipynb #nb5f5007
 @dataclass

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np, tifffile
 from PIL import ImageOps
 from fastcore.basics import patch
-from .core import Codes, DataError, atomic, check_picture
+from .core import Codes, DataError, WriteError, atomic, check_picture
 from .images import nodata_of
 from .prep import Prep, thin_out, windows, window_weight
 from .postprocessing import PostProcess, check_probs
@@ -74,6 +74,7 @@ def name_in_errors(
 ):
     "Say with its name what is wrong with an image"
     try: yield
+    except WriteError: raise
     except DataError as e: raise DataError(e.what, e.fix, name, e.ids, e.kind) from None
 
 def _from_tensor(t): # torch tensor (H,W), (C,H,W) or (1,C,H,W) → array (H,W) or (H,W,C)
@@ -381,12 +382,10 @@ def _cut_into_tiles(rows, w, side): # label maps of some rows each → tiles (si
             held = held[side:]
 
 def _write_npy(path, rows, sz): # label maps of some rows each
-    out = np.lib.format.open_memmap(path, 'w+', np.uint8, sz)
-    top = 0
-    for part in rows:
-        out[top:top+len(part)] = part
-        top += len(part)
-    out.flush()
+    with open(path, 'wb') as f: # a memory map would end the process where the disk is full
+        header = dict(descr='|u1', fortran_order=False, shape=tuple(map(int, sz)))
+        np.lib.format.write_array_header_1_0(f, header)
+        for part in rows: f.write(np.ascontiguousarray(part, np.uint8))
 
 def _write_tiff(path, rows, sz):
     h,w = sz

@@ -9,7 +9,7 @@ __all__ = ['GREY', 'DARK', 'FONT', 'FALLBACK_FONTS', 'FONTS', 'ERROR_COLOURS', '
            'plot_confusion']
 
 # %% ../nbs/11_show.ipynb #c002
-import csv, io, re, sys
+import io, re, sys
 from collections.abc import Callable
 from contextlib import contextmanager
 from functools import lru_cache
@@ -21,7 +21,7 @@ from matplotlib import font_manager
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from PIL import Image, ImageDraw, ImageFont
-from .core import IGNORE, Codes, DataError, Items, atomic, check_picture, layers2map, palette
+from .core import IGNORE, Codes, DataError, Items, atomic, check_picture, layers2map, palette, read_csv
 from .images import nodata_of, open_image
 from .items import item2mask
 from .pages import plain_text
@@ -445,8 +445,7 @@ def _to_number(v): # float, NaN where there is none
     except (TypeError, ValueError): return np.nan
 
 def _columns(log): # {name: (n,) float array}; missing values are NaN
-    if isinstance(log, (str,Path)):
-        with open(log, newline='', encoding='utf-8', errors='surrogateescape') as f: log = list(csv.DictReader(f))
+    if isinstance(log, (str,Path)): log = read_csv(log)
     if not isinstance(log, dict):
         names = dict.fromkeys(k for row in log for k in row)
         log = {k:[row.get(k) for row in log] for k in names}

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np, torch
 from torch import nn
 from fastcore.basics import patch
-from .core import INFO, DataError, check_values, is_plain
+from .core import INFO, DataError, check_values, clear_leftovers, is_plain, temporary, write_errors
 from .locks import use_alone
 from .images import split_page
 from .settings import Settings, check_option, read_settings
@@ -407,20 +407,20 @@ def copy_run(src:Path, run:Path):
     "Copy a run folder, whole or not at all, without what was being written"
     if run.exists() and any(run.iterdir()):
         raise DataError('the folder is not empty', 'Give a new folder to continue in', run)
-    tmp = run.with_name(f'.{run.name}.tmp')
-    shutil.rmtree(tmp, ignore_errors=True)
-    for f in src.rglob('*'):
-        if not f.is_file() or '.tmp' in f.name: continue
-        to = tmp/f.relative_to(src)
-        to.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(f, to) # without its permissions, which may be read-only
-    if run.exists(): run.rmdir()
-    tmp.rename(run)
+    with write_errors(run), temporary(run, folder=True) as tmp:
+        for f in src.rglob('*'):
+            if not f.is_file() or '.tmp' in f.name: continue
+            to = tmp/f.relative_to(src)
+            to.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(f, to) # without its permissions, which may be read-only
+        if run.exists(): run.rmdir()
+        tmp.rename(run)
 
 # %% ../nbs/28_training.ipynb #n10c116f
 def check_writable(run:Path):
     "Raise if nothing can be written to a run folder"
     try:
+        for folder in (run, *filter(Path.is_dir, run.rglob('*'))): clear_leftovers(folder)
         with tempfile.NamedTemporaryFile(dir=run): pass
     except OSError as e:
         raise DataError(f'the folder cannot be written to ({e.strerror})',

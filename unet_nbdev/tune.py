@@ -9,7 +9,7 @@ __all__ = ['is_range', 'check_space', 'search_space', 'import_optuna', 'suggest'
            'Tuned', 'tune']
 
 # %% ../nbs/36_tune.ipynb #c002
-import csv, gc, json, shutil, time, warnings
+import gc, json, shutil, time, warnings
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -18,7 +18,7 @@ import numpy as np, torch
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from fastcore.basics import patch
-from .core import DataError, Items, palette, write_csv, write_json
+from .core import DataError, Items, palette, read_csv, write_csv, write_json
 from .locks import use_alone
 from .settings import (DEFAULT_SEARCH, LengthSettings, Settings, check_option, read_settings,
                                  searchable,
@@ -202,7 +202,7 @@ def read_log(
     run:Path, # run folder
 )->list: # of dicts
     "Read the log of a run"
-    with open(run/'log.csv', newline='', encoding='utf-8') as f: return list(csv.DictReader(f))
+    return read_csv(run/'log.csv')
 
 def has_ended(
     run:Path, # run folder

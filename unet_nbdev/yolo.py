@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from .core import Codes, DataError, Items, brief, open_file, read_file
+from .images import page_stem
 from .faults import data_error
 from .image_names import outside_error, place_inside
 from .coco import category_ids
@@ -287,7 +288,8 @@ def write_yolo(
     root = os.path.commonpath([o.img.absolute().parent for o in items])
     texts,first = {},{}
     for o in items:
-        name = Path('labels')/Path(os.path.relpath(o.img.absolute(), root)).with_suffix('.txt')
+        name = Path('labels')/os.path.relpath(o.img.absolute(), root)
+        name = name.with_name(f'{page_stem(name)}.txt')
         if first.setdefault(name, o.img)!=o.img: raise same_name_error([first[name], o.img])
         texts[name] = yolo_lines(o, codes)
     names = json.dumps(codes.names, ensure_ascii=False) # a list in JSON is a list in YAML

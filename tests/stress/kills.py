@@ -168,8 +168,8 @@ class Chain:
         far = max(1, 2*(c.n-self.best)//(self.want-self.mine+1))
         goal = min(self.best+r.integers(1, far+1), c.n-1)
         if sum(k.tmp for k in self.kills)>=.63*(len(self.kills)+1): return (lambda n: n>=goal),r.exponential(5*c.secs)
-        tmp = self.run/(f'.best.tmp{pid}.pth' if r.random()<.15 else f'.last.tmp{pid}.ckpt')
-        return (lambda n: n>=goal and tmp.exists()),r.uniform(0, .4*c.secs)
+        tmp = f'.best.tmp{pid}-*' if r.random()<.15 else f'.last.tmp{pid}-*'
+        return (lambda n: n>=goal and any(self.run.glob(tmp))),r.uniform(0, .4*c.secs)
 
     def judge(self, before, n, pid):
         saved,reached,new,tmps = self.saved(),max(n, before),n>self.best,[o.name for o in self.run.rglob('.*.tmp*')]
