@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['COCO_PLACES', 'printable_id', 'ann_ids', 'ann2rle', 'ann2mask', 'category_ids', 'anns2mask', 'anns2objects',
-           'drawing_order', 'visible_anns', 'masks2anns', 'whole_number', 'readable_categories', 'category_fault',
-           'image_entry_fault', 'locate_images', 'split_of_file', 'find_image_dir', 'drop_root_category',
-           'join_categories', 'size_as_seen', 'readable_entry', 'annotation_fault', 'known_id', 'plain_segmentation',
-           'readable_annotation', 'region_left_out', 'is_normalised', 'scale_normalised', 'crowds_that_are_objects',
-           'read_coco_files', 'read_coco', 'coco_files', 'find_coco', 'visible_annotations', 'items2coco', 'write_coco']
+           'drawing_order', 'masks2anns', 'whole_number', 'readable_categories', 'category_fault', 'image_entry_fault',
+           'locate_images', 'split_of_file', 'find_image_dir', 'drop_root_category', 'join_categories', 'size_as_seen',
+           'readable_entry', 'annotation_fault', 'known_id', 'plain_segmentation', 'readable_annotation',
+           'region_left_out', 'is_normalised', 'scale_normalised', 'crowds_that_are_objects', 'read_coco_files',
+           'read_coco', 'coco_files', 'find_coco', 'visible_annotations', 'items2coco', 'write_coco']
 
 # %% ../nbs/06_coco.ipynb #c002
 import json, math, os, re
@@ -183,26 +183,6 @@ def drawing_order(
     sz = tuple(sz)
     drawn = [(*layer[:2], a) for a in anns for layer in _drawn_layers([a], sz, codes, sz)]
     return [(value, a) for _,value,a in sorted(drawn, key=lambda o:o[0])]
-
-
-# %% ../nbs/06_coco.ipynb #t06d0005
-def visible_anns(
-    anns:list,   # COCO annotations of one image
-    sz:tuple,    # (height, width) of the image
-    codes:Codes, # classes; other categories are left out
-)->list: # of (value in the mask, annotation); none overlap, and holes are cut out
-    "Keep of each annotation the pixels that are not covered by another"
-    order = drawing_order(anns, sz, codes)
-    top = np.zeros(sz[::-1], np.int32)                          # (W,H)
-    rles = [ann2rle(a, sz) for _,a in order]
-    for i,rle in enumerate(rles, 1): _paint(top.reshape(-1), rle, i)
-    seen = np.bincount(top.ravel(), minlength=len(order)+1)
-    res = []
-    for i,((value,ann),rle) in enumerate(zip(order, rles), 1):
-        if not seen[i] or not value: continue
-        if seen[i]<_mu.area(rle): ann = dict(ann, segmentation=mask2segm(top.T==i))
-        res.append((value, {k:v for k,v in ann.items() if k!='unet_layer'}))
-    return res
 
 
 # %% ../nbs/06_coco.ipynb #c046
