@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['COCO_PLACES', 'printable_id', 'ann_ids', 'ann2rle', 'ann2mask', 'category_ids', 'anns2mask', 'anns2objects',
            'drawing_order', 'masks2anns', 'whole_number', 'readable_categories', 'category_fault', 'image_entry_fault',
-           'locate_images', 'split_of_file', 'find_image_dir', 'drop_root_category', 'join_categories', 'size_as_seen',
-           'readable_entry', 'annotation_fault', 'known_id', 'plain_segmentation', 'readable_annotation',
-           'region_left_out', 'is_normalised', 'scale_normalised', 'crowds_that_are_objects', 'read_coco_files',
-           'read_coco', 'coco_files', 'find_coco', 'visible_annotations', 'items2coco', 'write_coco']
+           'locate_images', 'split_of_file', 'find_image_dir', 'drop_root_category', 'join_categories',
+           'with_model_classes', 'absent_notes', 'size_as_seen', 'readable_entry', 'annotation_fault', 'known_id',
+           'plain_segmentation', 'readable_annotation', 'region_left_out', 'is_normalised', 'scale_normalised',
+           'crowds_that_are_objects', 'read_coco_files', 'read_coco', 'coco_files', 'find_coco', 'visible_annotations',
+           'items2coco', 'write_coco']
 
 # %% ../nbs/06_coco.ipynb #c002
 import json, math, os, re
@@ -516,8 +517,28 @@ def _differing(what, file): # DataError
     return data_error('categories differ', what, file, fix='Number the categories alike in both files')
 
 
+# %% ../nbs/06_coco.ipynb #n4e5d011
+def with_model_classes(
+    names:list,  # of the classes of a data set
+    ids:list,    # category id of each
+    model:Codes, # classes of a trained model
+)->tuple: # names and ids, with those of the model that the data set lacks
+    "Add the missing classes of a model; if all are missing, it is another data set, and nothing is added"
+    known = {name.casefold() for name in names}|set(map(str, ids))
+    lacks = [name for name in model.names if name.casefold() not in known]
+    if len(lacks)==len(model.names): return names,ids
+    return [*names, *lacks],[*ids, *range(max(ids)+1, max(ids)+1+len(lacks))]
+
+def absent_notes(
+    names:list, # classes of a model without any object in a data set
+)->list: # of lines for Items.notes
+    "Say which classes of a model have no objects"
+    if not names: return []
+    shown = ', '.join(names[:5])+', …'*(len(names)>5)
+    return [f'classes of the model without any object here: {shown}']
+
 # %% ../nbs/06_coco.ipynb #nbb0b643
-def _read_codes(cats, classes, crowd, file): # Codes of the chosen classes
+def _read_codes(cats, classes, crowd, file, model=None): # Codes of the chosen classes
     if isinstance(classes, (str,int)): classes = str(classes).split(',')
     if len(cats)>=IGNORE and classes is not None:              # a mask has no room for all: keep those asked for
         asked = {str(o).strip().casefold() for o in classes}
@@ -526,6 +547,7 @@ def _read_codes(cats, classes, crowd, file): # Codes of the chosen classes
     ids = [c['id'] for c in cats]
     fault = _repeated_fault('name', names)
     if fault: raise data_error(*fault, file, fix=_FIX_CATEGORIES)
+    if model is not None: names,ids = with_model_classes(names, ids, model)
     background = min(ids)-1 if 0 in ids else 0
     try: return Codes(names, ids, bg=background, crowd=crowd).subset(classes)
     except DataError as e: raise DataError(e.what, e.fix, file) from None
@@ -558,7 +580,7 @@ def _rest_of_files(ds, codes, classes): # what else the files say, with the cate
     rest,by_id = {},{}
     for d in reversed(ds): rest |= {k:v for k,v in d.items() if k not in ('images','annotations')}
     for d in reversed(ds): by_id |= {c['id']:c for c in d['categories']}
-    if classes is not None: return rest | {'categories':[by_id[i] for i in codes.ids]}
+    if classes is not None: return rest | {'categories':[by_id[i] for i in codes.ids if i in by_id]}
     listed = [c['id'] for d in ds for c in d['categories']]
     return rest | {'categories':[by_id[i] for i in dict.fromkeys(listed)]}
 
@@ -958,10 +980,10 @@ def _join_parts(parts, names): # items of all files
 
 
 # %% ../nbs/06_coco.ipynb #nh6all
-def _read_all(ds, files, classes, crowd): # (a _CocoPart per file, Codes)
+def _read_all(ds, files, classes, crowd, model): # (a _CocoPart per file, Codes)
     names = [file for file,_,_ in files]
     cats = join_categories([drop_root_category(d) for d in ds], names)
-    codes = _read_codes(cats, classes, 'ignore' if crowd=='auto' else crowd, names[0])
+    codes = _read_codes(cats, classes, 'ignore' if crowd=='auto' else crowd, names[0], model)
     known = {c['id'] for d in ds for c in d['categories']}
     return [_read(d, *file, codes, known) for d,file in zip(ds, files)], codes
 
@@ -979,15 +1001,16 @@ def read_coco_files(
     strict:bool=False,   # stop at the first bad image or annotation instead of leaving it out
     max_bad:float=0.05,  # share of bad ones above which it stops
     learn:bool=True,     # raise if there is nothing to learn of a class
+    model:Codes|None=None, # classes of a trained model, some of which may be missing
 )->Items:
     "Read COCO files that belong together; broken entries and missing images are left out and named in `bad`"
     names = [file for file,_,_ in files]
     with gc_paused():
         ds = [_load(file, lazy=True) for file in names]
-        try: parts,codes = _read_all(ds, files, classes, crowd)
+        try: parts,codes = _read_all(ds, files, classes, crowd, model)
         except UnlikeCOCO:
             ds = [_load(file) for file in names]
-            parts,codes = _read_all(ds, files, classes, crowd)
+            parts,codes = _read_all(ds, files, classes, crowd, model)
         objects,notes = _settle_crowds(parts, codes, crowd)
     if learn: _check_learnable(parts, codes, objects)
     for p in parts: _check_part(p, strict, max_bad)
@@ -995,6 +1018,8 @@ def read_coco_files(
     if len(files)>len({split for _,_,split in files}):
         shown = brief([Path(f).name for f in names])
         notes.append(f'{len(files)} COCO files are read as one set: {shown}; coco=FILE, --coco FILE reads one')
+    total = _sum_up(parts, 'total')
+    if model is not None: notes += absent_notes([name for i,name in zip(codes.ids, codes.names) if not total[i]])
     bad = [e for p in parts for e in p.bad+p.boxed+p.wrong]
     return Items(items, codes, bad, _rest_of_files(ds, codes, classes), notes+_reading_notes(parts))
 

@@ -24,7 +24,8 @@ from .settings import parse_pages
 from .images import PAGED_SUFFIXES, image_info, page_paths, page_stem, split_page
 from .faults import data_error
 from .shapes import mask2rle
-from .masks import MaskFile, open_mask, open_raw_mask, scan_mask
+from .coco import absent_notes
+from .masks import MaskFile, colour_key, has_colour_ids, mask_values, open_mask, open_raw_mask, scan_mask
 from .mask_codes import add_void, check_values, class_names, fit_codes, infer_codes
 from .mask_codes import subset_codes, void_values
 from .name_tables import infer_set_codes
@@ -405,9 +406,15 @@ def read_codes(
         codes = add_void(options.codes, options.void)
         if options.instances and len(codes.ids)==1: codes = codes.changed(unlisted='object')
         codes = fit_codes(files, codes, notes)
+        notes += absent_notes(_absent_in_masks(files, codes))
     codes = subset_codes(codes, options.classes)
     check_values(files, codes)
     return codes
+
+def _absent_in_masks(files, codes): # names of classes that no mask shows
+    if codes.unlisted!='error': return []
+    found = set().union(*(map(int, mask_values(f, has_colour_ids(codes))) for f in files))
+    return [name for id,name in zip(codes.ids, codes.names) if colour_key(id) not in found]
 
 
 # %% ../nbs/08a_mask_folders.ipynb #n8apg002
