@@ -134,7 +134,7 @@ def check_items(
 )->Report:
     "Look at everything in a data set, and change nothing"
     report = Report()
-    options = ReadOptions(names=names, void=void, max_bad=1, **options)
+    options = ReadOptions(names=names, void=void, max_bad=1, scans={}, **options)
     source = root or masks or coco or images
     report.roots = [Path(o) for o in (root, coco, images, masks) if o is not None]
     parts = scan(root, coco, images, masks)
@@ -142,7 +142,7 @@ def check_items(
     report.roots += [p.images for p in parts if p.images]
     if parts[0].layout in ('coco','masks'): report.roots += [p.dir for p in report.parts]
     for i,p in enumerate(report.parts): p.i = i
-    scan_masks(report)
+    scan_masks(report, options.scans)
     for p in report.parts:
         for check in _CHECKS[type(p)]: check(report, p)
     if options.roi is not None: check_roi(report, options.roi)

@@ -53,6 +53,7 @@ class ReadOptions:
     group:str|None=None           # what groups the images, as in read_items
     strict:bool=False             # stop at the first thing that cannot be used
     max_bad:float=0.05            # stop if a larger share cannot be used
+    scans:dict|None=None          # mask file → what reading found in it, for checks that come later
 
 # %% ../nbs/08_layouts.ipynb #n68603e5
 @dataclass(frozen=True)
