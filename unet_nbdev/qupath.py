@@ -7,7 +7,7 @@ __all__ = ['QUPATH', 'class_of_feature', 'read_feature', 'is_geojson', 'load_fea
            'read_qupath', 'write_qupath']
 
 # %% ../nbs/08p_qupath.ipynb #n8dd974c
-import json, os, shutil
+import json
 from itertools import islice
 from pathlib import Path
 from .core import Codes, DataError, Items, brief

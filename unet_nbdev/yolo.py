@@ -8,7 +8,7 @@ __all__ = ['YOLO', 'load_yolo_yaml', 'yolo_names', 'label_file', 'listed_images'
            'write_yolo']
 
 # %% ../nbs/08m_yolo.ipynb #n3f8a1d8
-import json, os, re, shutil
+import json, os, re
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
