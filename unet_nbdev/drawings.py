@@ -167,12 +167,13 @@ class DrawnImage:
     "An image and the annotations that its shapes became"
     img:Path
     sz:tuple                                   # (height, width)
-    drawings:list=field(default_factory=list)  # of Drawing: what it was drawn from
+    sources:list=field(default_factory=list)   # (annotation file, its encoding) of each drawing
     anns:list=field(default_factory=list)      # of (label or None, annotation without a category)
     bad:list=field(default_factory=list)       # DataErrors of shapes
     no_area:Counter=field(default_factory=Counter) # type → number of shapes whose area is not known
     aside:Counter=field(default_factory=Counter)   # the same for those without points
     split:str=''                               # train, valid or test
+    group:str=''                               # video or scene
 
     def add(self, shape:Shape, file:Path):
         "Add a shape, or ignore its box if it cannot be used"
@@ -218,7 +219,9 @@ def draw_image(
     said = {d.sz:d.file for d in drawings if d.sz is not None}
     szs = [shown_size(img, sz, file) for sz,file in said.items()]
     sz = szs[-1] if szs else shown_size(img)
-    res = DrawnImage(img, sz, drawings, split=next((d.split for d in drawings if d.split), ''))
+    split = next((d.split for d in drawings if d.split), '')
+    sources = [(d.file, d.encoding) for d in drawings]
+    res = DrawnImage(img, sz, sources, split=split, group=drawings[0].group)
     for d in drawings:
         for i,shape in enumerate(d.shapes(sz)):
             shape.ids = shape.ids or dict(shape=i)
@@ -391,8 +394,8 @@ def collect_drawn(
     items = []
     for o,key,split in zip(good, unique_ids([o.img for o in good], folder), _splits(good)):
         anns = class_anns(o.anns, ids, options)
-        items.append(Item(o.img, key, tuple(o.sz), anns=anns, split=split, group=o.drawings[0].group))
-    encodings = {d.file:d.encoding for o in good for d in o.drawings}
+        items.append(Item(o.img, key, tuple(o.sz), anns=anns, split=split, group=o.group))
+    encodings = dict(source for o in good for source in o.sources)
     notes = [*encoding_notes(encodings), *notes, *_drawing_notes(good, ids, options)]
     return collect_items(items, list(ids), list(ids.values()), options, bad, notes, no_mask=list(alone))
 
@@ -453,7 +456,7 @@ def _shapes_aside(good, folder, options): # one entry for all shapes without an 
 def _drawing_notes(good, ids, options): # lines for Items.notes
     notes = []
     total = sum((o.no_area for o in good), Counter())
-    n_joined = sum(len(o.drawings)>1 for o in good)
+    n_joined = sum(len(o.sources)>1 for o in good)
     n_points = total.pop('point', 0)
     n_unlabelled = total.pop('shape without a label', 0)
     counts = ', '.join(f'{n} {kind}' for kind,n in sorted(total.items()))
