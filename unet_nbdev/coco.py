@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['COCO_PLACES', 'printable_id', 'place_in_list', 'image_ids', 'ann_ids', 'ann2rle', 'ann2mask', 'category_ids',
-           'anns2mask', 'anns2objects', 'drawing_order', 'visible_anns', 'masks2anns', 'whole_number',
-           'readable_categories', 'category_fault', 'image_entry_fault', 'split_of_file', 'data_folder',
-           'find_image_dir', 'drop_root_category', 'join_categories', 'lost_image', 'size_as_seen', 'readable_entry',
-           'annotation_fault', 'known_id', 'plain_segmentation', 'readable_annotation', 'region_left_out',
-           'is_normalised', 'scale_normalised', 'crowds_that_are_objects', 'read_coco_files', 'read_coco', 'coco_files',
-           'find_coco', 'visible_annotations', 'items2coco', 'write_coco']
+           'anns2mask', 'anns2objects', 'drawing_order', 'masks2anns', 'whole_number', 'readable_categories',
+           'category_fault', 'image_entry_fault', 'split_of_file', 'data_folder', 'find_image_dir',
+           'drop_root_category', 'join_categories', 'with_model_classes', 'absent_notes', 'lost_image', 'size_as_seen',
+           'readable_entry', 'annotation_fault', 'known_id', 'plain_segmentation', 'readable_annotation',
+           'region_left_out', 'is_normalised', 'scale_normalised', 'crowds_that_are_objects', 'read_coco_files',
+           'read_coco', 'coco_files', 'find_coco', 'visible_annotations', 'items2coco', 'write_coco']
 
 # %% ../nbs/06_coco.ipynb #c002
 import json, math, os, re
@@ -202,26 +202,6 @@ def drawing_order(
     sz = tuple(sz)
     drawn = [(*layer[:2], a) for a in anns for layer in _drawn_layers([a], sz, codes, sz)]
     return [(value, a) for _,value,a in sorted(drawn, key=lambda o:o[0])]
-
-
-# %% ../nbs/06_coco.ipynb #t06d0005
-def visible_anns(
-    anns:list,   # COCO annotations of one image
-    sz:tuple,    # (height, width) of the image
-    codes:Codes, # classes; other categories are left out
-)->list: # of (value in the mask, annotation); none overlap, and holes are cut out
-    "Keep of each annotation the pixels that are not covered by another"
-    order = drawing_order(anns, sz, codes)
-    top = np.zeros(sz[::-1], np.int32)                          # (W,H)
-    rles = [ann2rle(a, sz) for _,a in order]
-    for i,rle in enumerate(rles, 1): _paint(top.reshape(-1), rle, i)
-    seen = np.bincount(top.ravel(), minlength=len(order)+1)
-    res = []
-    for i,((value,ann),rle) in enumerate(zip(order, rles), 1):
-        if not seen[i] or not value: continue
-        if seen[i]<_mu.area(rle): ann = dict(ann, segmentation=mask2segm(top.T==i))
-        res.append((value, {k:v for k,v in ann.items() if k!='unet_layer'}))
-    return res
 
 
 # %% ../nbs/06_coco.ipynb #c046
@@ -479,8 +459,28 @@ def _differing(what, file): # DataError
     return data_error('categories differ', what, file, fix='Number the categories alike in both files')
 
 
+# %% ../nbs/06_coco.ipynb #n4e5d011
+def with_model_classes(
+    names:list,  # of the classes of a data set
+    ids:list,    # category id of each
+    model:Codes, # classes of a trained model
+)->tuple: # names and ids, with those of the model that the data set lacks
+    "Add the missing classes of a model; if all are missing, it is another data set, and nothing is added"
+    known = {name.casefold() for name in names}|set(map(str, ids))
+    lacks = [name for name in model.names if name.casefold() not in known]
+    if len(lacks)==len(model.names): return names,ids
+    return [*names, *lacks],[*ids, *range(max(ids)+1, max(ids)+1+len(lacks))]
+
+def absent_notes(
+    names:list, # classes of a model without any object in a data set
+)->list: # of lines for Items.notes
+    "Say which classes of a model have no objects"
+    if not names: return []
+    shown = ', '.join(names[:5])+', …'*(len(names)>5)
+    return [f'classes of the model without any object here: {shown}']
+
 # %% ../nbs/06_coco.ipynb #nbb0b643
-def _read_codes(cats, classes, crowd, file): # Codes of the chosen classes
+def _read_codes(cats, classes, crowd, file, model=None): # Codes of the chosen classes
     if isinstance(classes, (str,int)): classes = str(classes).split(',')
     if len(cats)>=IGNORE and classes is not None:              # a mask has no room for all: keep those asked for
         asked = {str(o).strip().casefold() for o in classes}
@@ -489,6 +489,7 @@ def _read_codes(cats, classes, crowd, file): # Codes of the chosen classes
     ids = [c['id'] for c in cats]
     fault = _repeated_fault('name', names)
     if fault: raise data_error(*fault, file, fix=_FIX_CATEGORIES)
+    if model is not None: names,ids = with_model_classes(names, ids, model)
     background = min(ids)-1 if 0 in ids else 0
     try: return Codes(names, ids, bg=background, crowd=crowd).subset(classes)
     except DataError as e: raise DataError(e.what, e.fix, file) from None
@@ -531,7 +532,7 @@ def _rest_of_files(ds, codes, classes): # what else the files say, with the cate
     rest,by_id = {},{}
     for d in reversed(ds): rest |= {k:v for k,v in d.items() if k not in ('images','annotations')}
     for d in reversed(ds): by_id |= {c['id']:c for c in d['categories']}
-    if classes is not None: return rest | {'categories':[by_id[i] for i in codes.ids]}
+    if classes is not None: return rest | {'categories':[by_id[i] for i in codes.ids if i in by_id]}
     listed = [c['id'] for d in ds for c in d['categories']]
     return rest | {'categories':[by_id[i] for i in dict.fromkeys(listed)]}
 
@@ -928,12 +929,12 @@ def _join_parts(parts, names): # items of all files
 
 
 # %% ../nbs/06_coco.ipynb #nh6all
-def _read_all(files, classes, crowd, within, lazy): # (what each file holds, a _CocoPart for each, Codes)
+def _read_all(files, classes, crowd, within, model, lazy): # (what each file holds, a _CocoPart for each, Codes)
     names = [file for file,*_ in files]
     ds = [_load(file, lazy) for file in names]
     try:
         cats = join_categories([drop_root_category(d) for d in ds], names)
-        codes = _read_codes(cats, classes, 'ignore' if crowd=='auto' else crowd, names[0])
+        codes = _read_codes(cats, classes, 'ignore' if crowd=='auto' else crowd, names[0], model)
         known = {c['id'] for d in ds for c in d['categories']}
         return ds,[_read(d, *file, within, codes, known) for d,file in zip(ds, files)],codes
     except DataError:
@@ -954,11 +955,12 @@ def read_coco_files(
     max_bad:float=0.05,  # share of bad ones above which it stops
     learn:bool=True,     # raise if there is nothing to learn of a class
     within:list=(),      # other folders that file names may lead to; None: they may lead anywhere
+    model:Codes|None=None, # classes of a trained model, some of which may be missing
 )->Items:
     "Read COCO files that belong together; broken entries and missing images are left out and named in `bad`"
     with gc_paused():
-        try: ds,parts,codes = _read_all(files, classes, crowd, within, lazy=True)
-        except UnlikeCOCO: ds,parts,codes = _read_all(files, classes, crowd, within, lazy=False)
+        try: ds,parts,codes = _read_all(files, classes, crowd, within, model, lazy=True)
+        except UnlikeCOCO: ds,parts,codes = _read_all(files, classes, crowd, within, model, lazy=False)
         objects,notes = _settle_crowds(parts, codes, crowd)
     if learn: _check_learnable(parts, codes, objects)
     for p in parts: _check_part(p, strict, max_bad)
@@ -966,6 +968,8 @@ def read_coco_files(
     if len(files)>len({split for _,_,split in files}):
         shown = brief([Path(f).name for f,*_ in files])
         notes.append(f'{len(files)} COCO files are read as one set: {shown}; coco=FILE, --coco FILE reads one')
+    total = _sum_up(parts, 'total')
+    if model is not None: notes += absent_notes([name for i,name in zip(codes.ids, codes.names) if not total[i]])
     bad = [e for p in parts for e in p.bad+p.boxed+p.wrong]
     return Items(items, codes, bad, _rest_of_files(ds, codes, classes), notes+_reading_notes(parts))
 

@@ -49,9 +49,10 @@ def read_coco_sets(
 )->Items:
     "Read COCO files as one set; what cannot be used is named in `bad`, what was concluded in `notes`"
     files = [(p.source, p.images, p.split) for p in parts]
+    wanted = options.classes,options.crowd,options.strict,options.max_bad
     learn = options.codes is None # a model that knows its classes may be scored on less
     within = allowed_folders(parts[0], options)
-    try: return read_coco_files(files, options.classes, options.crowd, options.strict, options.max_bad, learn, within)
+    try: return read_coco_files(files, *wanted, learn, within, options.codes)
     except DataError as e: raise _name_option(e) from None
 
 COCO = Layout('coco', find_coco_sets, read_coco_sets, f'COCO files ({", ".join(COCO_PLACES[:4])}, …)')

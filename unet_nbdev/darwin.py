@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 from .core import DataError, Items, brief, is_file_name
 from .faults import data_error
-from .shapes import is_image_size, is_real, mask2rle, polygon_fault
+from .shapes import is_image_size, is_real, join_rings, mask2rle, polygon_fault
 from .large import grep_file
 from .layouts import Layout, Part, ReadOptions, result_or_error, subfolders, unused_images
-from .outlines import Region, collect_outlined, draw_shapes, files_below, flat_ring, images_of_files
-from .outlines import join_rings, load_json_file, shown_size
+from .drawings import Drawing, DrawnImage, Shape, collect_drawn, draw_image, files_below
+from .drawings import flat_ring, images_of_files, load_json
 
 # %% ../nbs/08r_darwin.ipynb #n9368c74
 def raster_layer(
@@ -45,30 +45,30 @@ def read_darwin_annotation(
     ann,         # entry of the list of annotations
     sz:tuple,    # (height, width) of the image
     layer:tuple, # as raster_layer gives it
-)->Region|None: # None if it is not about a place in the image
+)->Shape|None: # None if it is not about a place in the image
     "Translate one annotation"
-    if not isinstance(ann, dict): return Region('', fault=('annotation entry', f'annotation is {brief(ann)}'))
+    if not isinstance(ann, dict): return Shape('', fault=('annotation entry', f'annotation is {brief(ann)}'))
     if 'raster_layer' in ann or 'tag' in ann: return None
     label = '' if ann.get('name') is None else ann['name']
     paths = polygon_paths(ann)
     if paths is not None:
         rings = [flat_ring(o) for o in paths]
         fault = next(filter(None, (polygon_fault(o, sz) for o in rings)), None)
-        return Region(label, [[join_rings(rings)]] if rings and not fault else [rings], fault=fault)
+        return Shape(label, [[join_rings(rings)]] if rings and not fault else [rings], fault=fault)
     if 'mask' in ann: return _painted(ann, label, layer)
     flat = next((k for k in ('keypoint', 'line', 'skeleton') if k in ann), '')
-    if flat: return Region('', flat=flat)
+    if flat: return Shape('', no_area=flat)
     box = ann.get('bounding_box')
     x,y,w,h = (box.get(k) for k in 'xywh') if isinstance(box, dict) else [None]*4
     ring = [x,y, x+w,y, x+w,y+h, x,y+h] if all(map(is_real, (x,y,w,h))) else []
-    return Region(label, [[ring]], fault=('no segmentation', 'annotation is not a polygon or a mask'))
+    return Shape(label, [[ring]], fault=('no segmentation', 'annotation is not a polygon or a mask'))
 
-def _painted(ann, label, layer): # the Region of an object in the raster layer
+def _painted(ann, label, layer): # the Shape of an object in the raster layer
     msk,ids = layer
     number = ids.get(ann['id']) if is_file_name(ann.get('id')) else None
     if msk is None or type(number) is not int:
-        return Region(label, fault=('no segmentation', 'the raster layer of a mask is missing or broken'))
-    return Region(label, rle=mask2rle(msk==number))
+        return Shape(label, fault=('no segmentation', 'the raster layer of a mask is missing or broken'))
+    return Shape(label, rle=mask2rle(msk==number))
 
 # %% ../nbs/08r_darwin.ipynb #n1a85c88
 def is_darwin(file:Path)->bool:
@@ -90,9 +90,9 @@ def find_darwin(
 # %% ../nbs/08r_darwin.ipynb #nbb24185
 def load_darwin(
     file:Path,
-)->tuple: # name of the image, (height, width) or None, list of annotations
+)->tuple: # name of the image, (height, width) or None, list of annotations, encoding
     "Open an export"
-    d = load_json_file(file)
+    d,encoding = load_json(file)
     d = d if isinstance(d, dict) else {}
     item = next((d[k] for k in ('item','image') if isinstance(d.get(k), dict)), None)
     anns = d.get('annotations')
@@ -102,7 +102,8 @@ def load_darwin(
     slots = item.get('slots')
     size = slots[0] if isinstance(slots, list) and slots and isinstance(slots[0], dict) else item
     h,w = size.get('height'),size.get('width')
-    return name if is_file_name(name) else '', (int(h), int(w)) if is_image_size(h, w) else None, anns
+    sz = (int(h), int(w)) if is_image_size(h, w) else None
+    return name if is_file_name(name) else '',sz,anns,encoding
 
 # %% ../nbs/08r_darwin.ipynb #n80ebd51
 def read_darwin_file(
@@ -110,19 +111,20 @@ def read_darwin_file(
     content:tuple|DataError, # as load_darwin gives it
     img:Path|None,           # its image, if there is one
     first:Path|None,         # the first file about this image
-): # Outlined
+)->DrawnImage:
     "Draw the annotations of one image"
     if isinstance(content, DataError): raise content
-    name,said,anns = content
+    name,said,anns,encoding = content
     if img is None:
         what = f'there is no image called {brief(name)}'
         raise data_error('missing file', what, file, fix='Put it next to the file')
     if first!=file:
         raise data_error('annotation file', f'{first.name} is also about {img.name}', file, fix='Keep one')
-    sz = shown_size(img, said, file)
-    layer = raster_layer(anns, sz)
-    shapes = [read_darwin_annotation(o, sz, layer) for o in anns]
-    return draw_shapes(file, img, sz, [o for o in shapes if o is not None])
+    def shapes(sz):
+        layer = raster_layer(anns, sz)
+        read = [read_darwin_annotation(o, sz, layer) for o in anns]
+        return [o for o in read if o is not None]
+    return draw_image(img, [Drawing(file, [], shapes, said, encoding=encoding)])
 
 def read_darwin(
     parts:list,          # of Part, as find_darwin gives them
@@ -137,7 +139,7 @@ def read_darwin(
     first = {}
     for f,img in imgs.items(): first.setdefault(img, f)
     def read(f): return result_or_error(read_darwin_file, f, contents[f], imgs.get(f), first.get(imgs.get(f)))
-    outlined = [read(f) for f in part.files]
-    return collect_outlined(outlined, root, options, alone=unused_images(list(imgs.values())))
+    drawn = [read(f) for f in part.files]
+    return collect_drawn(drawn, root, options, alone=unused_images(list(imgs.values())))
 
 DARWIN = Layout('darwin', find_darwin, read_darwin, "V7 Darwin's JSON files")

@@ -142,13 +142,13 @@ def check_items(
 )->Report:
     "Look at everything in a data set, and change nothing"
     report = Report()
-    options = ReadOptions(names=names, void=void, max_bad=1, **options)
+    options = ReadOptions(names=names, void=void, max_bad=1, scans={}, **options)
     source = root or masks or coco or images
     report.roots = given_folders(*(o for o in (root, coco, images, masks) if o is not None))
     parts = scan(root, coco, images, masks)
     report.parts = open_parts(report, parts, source, options)
     for i,p in enumerate(report.parts): p.i = i
-    scan_masks(report)
+    scan_masks(report, options.scans)
     for p in report.parts:
         for check in _CHECKS[type(p)]: check(report, p)
     if options.roi is not None: check_roi(report, options.roi)

@@ -14,11 +14,12 @@ from pathlib import Path
 import numpy as np
 from .core import DataError, Items, data_errors, open_file, read_file, short_reason
 from .faults import data_error
+from .shapes import join_rings
 from .mask_codes import class_names
 from .layouts import Layout, Part, ReadOptions, images_in, one_class_name, result_or_error, subfolders
 from .layouts import unused_images
-from .outlines import Region, collect_outlined, draw_shapes, files_below, images_of_files
-from .outlines import join_rings, shown_size
+from .drawings import Drawing, DrawnImage, Shape, collect_drawn, draw_image, files_below
+from .drawings import images_of_files, labels_of_objects
 
 # %% ../nbs/08q_imagej.ipynb #nafcc64e
 _AREAS = (0, 1, 2, 7, 8) # roitype of polygons, rectangles, ovals, and of freehand and traced outlines
@@ -46,21 +47,21 @@ def roi_ring(
 # %% ../nbs/08q_imagej.ipynb #n8f8f9c3
 def read_roi(
     raw:bytes, # content of a .roi file
-)->tuple: # Region with the group in place of the label, number of its slice
+)->tuple: # Shape with the group in place of the label, number of its slice
     "Translate one region"
     from roifile import ImagejRoi
     try: roi = ImagejRoi.frombytes(raw)
-    except Exception: return Region('', fault=('annotation file', 'region cannot be decoded')),0
+    except Exception: return Shape('', fault=('annotation file', 'region cannot be decoded')),0
     where = max(roi.position, roi.z_position, roi.t_position)
-    if roi.subtype in (1,2,4): return Region('', flat='text, arrow or picture'),where
-    if roi.roitype in _FLAT: return Region('', flat=_FLAT[roi.roitype]),where
+    if roi.subtype in (1,2,4): return Shape('', no_area='text, arrow or picture'),where
+    if roi.roitype in _FLAT: return Shape('', no_area=_FLAT[roi.roitype]),where
     box = [roi.left,roi.top, roi.right,roi.top, roi.right,roi.bottom, roi.left,roi.bottom]
     group = f'group {roi.group}'
     if roi.roitype not in _AREAS:
-        return Region(group, [[box]], fault=('unknown shape', 'region is of an unknown type')),where
-    try: return Region(group, [[roi_ring(roi)]]),where
+        return Shape(group, [[box]], fault=('unknown shape', 'region is of an unknown type')),where
+    try: return Shape(group, [[roi_ring(roi)]]),where
     except Exception: fault = 'unknown shape', 'region has curves, or a path that cannot be read'
-    return Region(group, [[box]], fault=fault),where
+    return Shape(group, [[box]], fault=fault),where
 
 # %% ../nbs/08q_imagej.ipynb #na4e4106
 MAX_ROI,MAX_ROIS = 2**24,2**28 # bytes of a region, and of all regions in a file
@@ -127,7 +128,7 @@ def read_imagej_file(
     file:Path,
     img:Path|None, # its image, if there is one
     first:Path,    # the first file with regions of this image
-): # Outlined
+)->DrawnImage:
     "Read the regions of one image"
     if img is None:
         what = f'there is no image called {image_stem(file)}'
@@ -139,12 +140,11 @@ def read_imagej_file(
     if deep>1:
         fix = 'Save a file and an image for each slice'
         raise data_error('annotation file', f'a region lies in slice {deep} of a stack', file, fix=fix)
-    return draw_shapes(file, img, shown_size(img), [o for o,_ in read])
+    return draw_image(img, [Drawing(file, [], lambda _: [o for o,_ in read])])
 
 # %% ../nbs/08q_imagej.ipynb #nf7e380b
-def _name_groups(drawings, options): # give regions the name of their class; returns (names in order, notes)
-    anns = [a for o in drawings if not isinstance(o, DataError) for a in o.anns if a['label'] is not None]
-    groups = sorted({a['label'] for a in anns}, key=lambda o: int(o.split()[1]))
+def _name_groups(drawn, options): # give regions the name of their class; returns (names in order, notes)
+    groups = sorted(labels_of_objects(drawn), key=lambda o: int(o.split()[1]))
     if len(groups)<2: names,notes = one_class_name(options),[]
     else:
         names = groups if options.names is None else class_names(options.names)
@@ -152,7 +152,9 @@ def _name_groups(drawings, options): # give regions the name of their class; ret
         notes = [f'{len(groups)} groups of regions are classes ({shown}); names gives them names']
     if groups and len(names)!=len(groups):
         raise DataError(f'{len(names)} names were given for {len(groups)} groups', 'Give one name per group')
-    for a in anns: a['label'] = names[groups.index(a['label'])]
+    named = dict(zip(groups, names))
+    for o in drawn:
+        if not isinstance(o, DataError): o.anns = [(named.get(label), ann) for label,ann in o.anns]
     return names,notes
 
 # %% ../nbs/08q_imagej.ipynb #n71ff95e
@@ -169,9 +171,9 @@ def read_imagej(
     imgs = roi_images(part)
     first = {}
     for f,img in imgs.items(): first.setdefault(img, f)
-    drawings = [result_or_error(read_imagej_file, f, imgs.get(f), first.get(imgs.get(f))) for f in part.files]
-    names,notes = _name_groups(drawings, options)
+    drawn = [result_or_error(read_imagej_file, f, imgs.get(f), first.get(imgs.get(f))) for f in part.files]
+    names,notes = _name_groups(drawn, options)
     alone = unused_images(list(imgs.values()))
-    return collect_outlined(drawings, Path(part.source), replace(options, names=names), None, alone, notes)
+    return collect_drawn(drawn, Path(part.source), replace(options, names=names), alone=alone, notes=notes)
 
 IMAGEJ = Layout('imagej', find_imagej, read_imagej, "ImageJ's .roi files or zips of them", per_image=True)

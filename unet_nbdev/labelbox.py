@@ -18,8 +18,8 @@ from .shapes import is_image_size, is_real
 from .large import grep_file, parse_json
 from .layouts import Layout, Part, ReadOptions, find_images, holds_images
 from .layouts import result_or_error, unused_images
-from .drawings import annotation_errors
-from .outlines import Region, collect_outlined, draw_shapes, flat_ring, shown_size
+from .drawings import Drawing, DrawnImage, Shape, annotation_errors, collect_drawn, draw_image, flat_ring
+from .drawings import labels_of_objects
 
 # %% ../nbs/08o_labelbox.ipynb #n77c7d12
 def inside(
@@ -40,22 +40,22 @@ def labels_of(row:dict)->list|None: # of dict; None for an image that nobody has
 # %% ../nbs/08o_labelbox.ipynb #n8a602b9
 def read_labelbox_object(
     o, # entry of the list of objects
-)->Region:
+)->Shape:
     "Translate one object"
     label = inside(o, 'name')
     label = '' if label is None else label
     kind = inside(o, 'annotation_kind')
     for flat in ('point', 'line'):
-        if inside(o, flat) is not None: return Region('', flat=flat)
-    if inside(o, 'polygon') is not None: return Region(label, [[flat_ring(o['polygon'])]])
+        if inside(o, flat) is not None: return Shape('', no_area=flat)
+    if inside(o, 'polygon') is not None: return Shape(label, [[flat_ring(o['polygon'])]])
     if inside(o, 'mask') is not None or inside(o, 'composite_mask') is not None:
-        return Region(label, fault=('no segmentation', 'mask is a link, which is not fetched'))
+        return Shape(label, fault=('no segmentation', 'mask is a link, which is not fetched'))
     box = inside(o, 'bounding_box')
     x,y,w,h = (inside(box, k) for k in ('left','top','width','height'))
     if not all(map(is_real, (x,y,w,h))):
-        return Region(label, fault=('unknown shape', f'object is a {brief(kind)}'))
+        return Shape(label, fault=('unknown shape', f'object is a {brief(kind)}'))
     ring = [x,y, x+w,y, x+w,y+h, x,y+h]
-    return Region(label, [[ring]], fault=('no segmentation', 'object is a box, not an outline'))
+    return Shape(label, [[ring]], fault=('no segmentation', 'object is a box, not an outline'))
 
 # %% ../nbs/08o_labelbox.ipynb #ncd65f88
 def is_labelbox(file:Path)->bool:
@@ -101,17 +101,18 @@ def read_labelbox_row(
     row:dict,
     img:Path|None, # its image, if there is one
     file:Path,     # the export
-): # Outlined
+)->DrawnImage:
     "Read the first label of one image"
     if img is None:
         what = f'there is no image called {brief(image_name(row))}'
         raise data_error('missing file', what, file, fix='Download the images')
     h,w = (inside(row, 'media_attributes', k) for k in ('height','width'))
-    sz = shown_size(img, (int(h), int(w)) if is_image_size(h, w) else None, file)
+    said = (int(h), int(w)) if is_image_size(h, w) else None
     objects = inside(labels_of(row)[0], 'annotations', 'objects')
     if not isinstance(objects, list):
         raise data_error('annotation entry', f'{img.name} has no list of "objects"', file)
-    return draw_shapes(file, img, sz, [read_labelbox_object(o) for o in objects])
+    def shapes(sz): return [read_labelbox_object(o) for o in objects]
+    return draw_image(img, [Drawing(file, [], shapes, said)])
 
 # %% ../nbs/08o_labelbox.ipynb #nffed350
 def read_labelbox(
@@ -129,18 +130,17 @@ def read_labelbox(
     alone = [imgs[image_name(o)] for o in rows if not labels_of(o) and image_name(o) in imgs]
     alone += [f for f in unused_images(list(imgs.values())) if f not in alone]
     single = [(o, img) for o,img in done if img is None or times[img]==1]
-    drawings = [result_or_error(read_labelbox_row, o, img, file) for o,img in single]
-    drawings += [data_error('annotation file', f'{n} entries belong to {img.name}', file, fix='Keep one')
-                 for img,n in times.items() if n>1 and img is not None]
-    _check_masks(drawings, rows, file)
+    drawn = [result_or_error(read_labelbox_row, o, img, file) for o,img in single]
+    drawn += [data_error('annotation file', f'{n} entries belong to {img.name}', file, fix='Keep one')
+              for img,n in times.items() if n>1 and img is not None]
+    _check_masks(drawn, file)
     several = sum(len(labels_of(o))>1 for o,_ in done)
     notes = [f'{several} images have several labels; the first of each is used'] if several else []
-    return collect_outlined(drawings, folder, options, alone=alone, notes=notes)
+    return collect_drawn(drawn, folder, options, alone=alone, notes=notes)
 
-def _check_masks(drawings, rows, file): # raise if there are links to masks and no polygon
+def _check_masks(drawn, file): # raise if there are links to masks and no polygon
     links = grep_file(file, rb'"(mask|composite_mask)"\s*:\s*\{', 1)
-    outlines = any(a['label'] for o in drawings if not isinstance(o, DataError) for a in o.anns)
-    if links and not outlines:
+    if links and not labels_of_objects(drawn):
         raise data_error('no segmentation', 'the masks are links, which are not fetched', file,
                          fix='Export polygons, or download the masks and say images=DIR, masks=DIR')
 

@@ -6,7 +6,7 @@
 __all__ = ['SHAPE_READERS', 'NO_AREA', 'PICTURE_SUFFIXES', 'LABELME', 'is_labelme', 'find_labelme', 'shape_error', 'shape_points',
            'polygon_segm', 'rectangle_segm', 'circle_segm', 'painted_segm', 'read_shape', 'has_no_area', 'lost_region',
            'read_shapes', 'unite_groups', 'LabelmeFile', 'load_labelme', 'labelme_images', 'picture_cache',
-           'unpack_picture', 'LabelmeImage', 'read_labelme_image', 'read_labelme_images', 'labels_file', 'read_labelme',
+           'unpack_picture', 'read_labelme_image', 'read_labelme_images', 'labels_file', 'read_labelme',
            'no_json_error', 'labelme_shapes', 'write_labelme']
 
 # %% ../nbs/08g_labelme.ipynb #nde7282f
@@ -19,18 +19,17 @@ import numpy as np
 from PIL import Image
 from .core import Codes, DataError, Item, Items, atomic, brief, is_file_name
 from .core import open_file, write_json
-from .images import exif_orientation, image_size, page_stem, walk_files
+from .images import exif_orientation, image_size, walk_files
 from .faults import Fault, add_faults, data_error
 from .shapes import ellipse_points, ignore_region, is_image_size, mask2keyholes, mask2rle, segm2rle
 from .large import grep_file
 from .image_names import outside_error, place_inside
 from .coco import ann2mask
 from .layouts import Layout, Part, ReadOptions, allowed_folders, collect_items, find_images, fit_size
-from .layouts import folder_splits, holds_images, keep_bad, result_or_error
-from .layouts import same_name_error, unique_ids, unused_images
-from .drawings import RESERVED_LABELS, Shape, as_number, class_anns, encoding_notes, label_ids
-from .drawings import labelled_anns, load_json, one_polygon, path_tails, relative_names
-from .drawings import shape_box, upper_folders
+from .layouts import folder_splits, holds_images, keep_bad, result_or_error, unique_ids, unused_images
+from .drawings import DrawnImage, RESERVED_LABELS, Shape, as_number, class_anns, encoding_notes
+from .drawings import files_of_images, label_ids, labelled_anns, load_json, one_polygon, path_tails
+from .drawings import shape_box, shown_size, upper_folders
 
 # %% ../nbs/08g_labelme.ipynb #n8037cd3
 def is_labelme(file:Path)->bool:
@@ -159,7 +158,7 @@ def lost_region(
     "Ignore the box of a shape that cannot be used"
     points = shape.get('points') if isinstance(shape, dict) else None
     points = [p for p in points if isinstance(p, list) and len(p)==2] if isinstance(points, list) else []
-    box = shape_box(Shape(None, 'polygon', [(as_number(x), as_number(y)) for x,y in points]))
+    box = shape_box(Shape(None, [[[as_number(v) for p in points for v in p]]]))
     if box is None: raise error
     if shape.get('shape_type')=='mask': box = *box[:2],box[2]+1,box[3]+1
     label = shape.get('label')
@@ -290,39 +289,28 @@ def unpack_picture(file:Path)->Path: # the picture
     return path
 
 
-# %% ../nbs/08g_labelme.ipynb #nb2c17a3
-@dataclass
-class LabelmeImage:
-    "An image and what its labelme file shows on it"
-    img:Path
-    sz:tuple     # (height, width)
-    objects:list # of (label, annotation without a category)
-    bad:list     # DataErrors of shapes
-
 # %% ../nbs/08g_labelme.ipynb #na391bc3
 def read_labelme_image(
     file:Path,        # the labelme file
     content:LabelmeFile,
     img:Path|None,    # its image, if there is one
     first:Path|None,  # the first labelme file that has this image
-)->LabelmeImage:
+)->DrawnImage:
     "Read the objects of one image; raise if there is no image, or if it does not fit"
     if img is None:
         fix = 'Put it next to the JSON file'
         raise data_error('missing file', f'its image {brief(content.image)} is missing', file, fix=fix)
     if first!=file:
         raise data_error('labelme file', f'{img.name} is also the image of {first.name}', file, fix='Keep one')
-    own = image_size(img)
-    sz = content.sz or (own[::-1] if exif_orientation(img)>4 else own)
-    if fit_size(img, sz) is None: return LabelmeImage(img, sz, *read_shapes(content.shapes, sz, file))
-    what = f'image is {own[1]}×{own[0]}, {file.name} says {sz[1]}×{sz[0]} (width×height)'
-    raise data_error('size mismatch', what, img)
+    sz = shown_size(img, content.sz, file)
+    anns,bad = read_shapes(content.shapes, sz, file)
+    return DrawnImage(img, sz, anns=anns, bad=bad)
 
 # %% ../nbs/08g_labelme.ipynb #t8e00030
 def read_labelme_images(
     files:dict, # path → LabelmeFile
     imgs:dict,  # path → image, or the DataError of a picture that could not be unpacked
-)->dict:        # path → LabelmeImage or DataError
+)->dict:        # path → DrawnImage or DataError
     "Read the objects of all images"
     first = {}
     for f,img in imgs.items(): first.setdefault(img, f)
@@ -371,13 +359,13 @@ def read_labelme(
     good = {f:o for f,o in loaded.items() if not isinstance(o, DataError)}
     bad = _labelme_bad(loaded, content, alone, options, root)
     if not good: return Items([], options.codes, bad)
-    used = {label for o in good.values() for label,a in o.objects if 'unet_role' not in a}
+    used = {label for o in good.values() for label,a in o.anns if 'unet_role' not in a}
     declared = labels_file(dict.fromkeys([root, Path(part.source)]), used)
     ids = label_ids(used, declared, options)
     keys = unique_ids([f if f in unpacked else o.img for f,o in good.items()], root)
     items = []
     for key,split,(f,o) in zip(keys, folder_splits(good, root), good.items()):
-        anns = class_anns(o.objects, ids, options)
+        anns = class_anns(o.anns, ids, options)
         items.append(Item(o.img, key, o.sz, anns=anns, split=split))
     notes = _labelme_notes(content, good, unpacked, declared, options)
     return collect_items(items, list(ids), list(ids.values()), options, bad, notes, no_mask=alone)
@@ -408,7 +396,7 @@ def _count_flat(content): # how many points and lines there are, as text
 def _labelme_notes(content, good, unpacked, declared, options): # lines for Items.notes
     notes = encoding_notes({f:o.encoding for f,o in content.items()})
     flat = _count_flat(content)
-    labels = Counter(label for o in good.values() for label,_ in o.objects)
+    labels = Counter(label for o in good.values() for label,_ in o.anns)
     holes,ignored = labels['_background_'],labels['__ignore__']
     if flat: notes.append(f'shapes without an area, left aside: {flat}')
     if holes: notes.append(f'shapes labelled _background_, which are holes: {holes}')
@@ -442,12 +430,8 @@ def write_labelme(
 )->Path: # path
     "Write items as labelme files, one for each image, in folders as the images have them"
     path,codes = Path(path),codes or items.codes
-    by_file = {}
-    for o,name in zip(items, relative_names(items, path)):
-        file = path/Path(name).with_name(f'{page_stem(name)}.json')
-        if file in by_file: raise same_name_error([by_file[file].img, o.img])
-        by_file[file] = o
-    for file,o in by_file.items():
+    for name,o in files_of_images(items, path, '.json').items():
+        file = path/name
         anns = labelled_anns(o, codes, ordered=True)
         shapes = [s for k,(label,a) in enumerate(anns, 1) for s in labelme_shapes(label, a, o.sz, k)]
         image = os.path.relpath(o.img.absolute(), file.parent.absolute()).replace(os.sep, '/')

@@ -21,8 +21,8 @@ from .faults import data_error
 from .shapes import ellipse_points, is_image_size, mask2rle, turn_points
 from .coco import ann2mask
 from .layouts import Layout, Part, ReadOptions, holds_images, list_images, result_or_error
-from .drawings import Drawing, Shape, annotation_files, as_dict, as_number, encoding_notes, file_splits
-from .drawings import head_of, image_folder, labelled_anns, load_json, one_polygon, path_tails
+from .drawings import Drawing, Shape, annotation_files, as_dict, as_number, file_splits
+from .drawings import head_of, image_folder, is_label, labelled_anns, load_json, one_polygon, path_tails
 from .drawings import read_drawings, relative_names
 
 # %% ../nbs/08j_labelstudio.ipynb #tl90de8c
@@ -117,7 +117,7 @@ def pack_brush(
 def region_labels(value:dict)->list:
     "The labels in the value of a region"
     lists = [v for k,v in value.items() if k.endswith('labels') and isinstance(v, list)]
-    return [o for v in lists for o in v if isinstance(o, str)]
+    return [o for v in lists for o in v if is_label(o)]
 
 def region_shape(
     value:dict, # of a region
@@ -133,12 +133,13 @@ def region_shape(
     degrees = number('rotation') if 'rotation' in value else 0
     if 'radiusX' in value:
         radii = number('radiusX', w),number('radiusY', h)
-        return Shape(None, 'polygon', ellipse_points((x,y), radii, degrees).tolist())
+        return Shape(None, [[ellipse_points((x,y), radii, degrees).ravel().tolist()]])
     if 'height' in value:
         u,v = x+number('width', w),y+number('height', h)
         corners = [(x,y), (u,y), (u,v), (x,v)]
-        return Shape(None, 'polygon', turn_points(corners, degrees, (x,y)).tolist() if degrees else corners)
-    return Shape(None, 'point', [(x,y)]) if 'x' in value else None
+        if degrees: corners = turn_points(corners, degrees, (x,y))
+        return Shape(None, [[np.ravel(corners).tolist()]])
+    return Shape(None, [[[x,y]]], no_area='point') if 'x' in value else None
 
 # %% ../nbs/08j_labelstudio.ipynb #tl916daf
 def _points_shape(value, sz): # the Shape of a polygon, or of a line
@@ -149,11 +150,11 @@ def _points_shape(value, sz): # the Shape of a polygon, or of a line
     points = points if isinstance(points, list) else [None]
     points = [[p.get('x'), p.get('y')] if isinstance(p, dict) else p for p in points]
     is_open = value.get('closed') is False or 'vertices' in value and value.get('closed') is not True
-    return Shape(None, 'line' if is_open else 'polygon', [pixels(p) for p in points])
+    return Shape(None, [[[v for p in points for v in pixels(p)]]], no_area='line' if is_open else '')
 
 def _brush_shape(rle, sz): # the Shape of a brush stroke
-    try: return Shape(None, 'mask', rle=mask2rle(unpack_brush(rle, sz)))
-    except ValueError as e: return Shape(None, 'mask', fault=('rle corrupt', f'brush stroke whose runs {e}'))
+    try: return Shape(None, rle=mask2rle(unpack_brush(rle, sz)))
+    except ValueError as e: return Shape(None, fault=('rle corrupt', f'brush stroke whose runs {e}'))
 
 def _bitmap_shape(url, sz): # the Shape of a mask that is a picture in base64
     try:
@@ -163,9 +164,9 @@ def _bitmap_shape(url, sz): # the Shape of a mask that is a picture in base64
             a = np.array(im.convert('RGBA'))
     except Exception:
         fault = 'rle corrupt','bitmask that cannot be decoded, or of another size'
-        return Shape(None, 'mask', fault=fault)
+        return Shape(None, fault=fault)
     on = a[...,3]>=128
-    return Shape(None, 'mask', rle=mask2rle(on & a[...,:3].any(-1) if on.all() else on))
+    return Shape(None, rle=mask2rle(on & a[...,:3].any(-1) if on.all() else on))
 
 # %% ../nbs/08j_labelstudio.ipynb #tl3cae16
 def task_shapes(results:list, sz:tuple)->list: # of Shape
@@ -180,8 +181,9 @@ def task_shapes(results:list, sz:tuple)->list: # of Shape
     shapes,seen = [],set()
     for i,key,value in values:
         shape = region_shape(value, sz)
-        if shape is None or (key, shape.kind, str(shape.points[:3])) in seen: continue
-        seen.add((key, shape.kind, str(shape.points[:3])))
+        geometry = shape and (shape.no_area, repr(shape.polys))
+        if shape is None or (key, geometry) in seen: continue
+        seen.add((key, geometry))
         labels = region_labels(value) or by_id[key] or [None]
         shapes += [replace(shape, label=o, ids=dict(region=i)) for o in dict.fromkeys(labels)]
     return shapes
@@ -250,6 +252,7 @@ def task_drawing(
     annotation:dict, # the one that counts
     file:Path,
     split:str='',
+    encoding:str='', # of the file, if it is not in Unicode
 )->Drawing:
     "Describe the image of a task and the regions on it"
     results = [o for o in annotation['result'] if isinstance(o, dict)]
@@ -260,7 +263,7 @@ def task_drawing(
             what = f'{brief(task_image(task["data"]))} was turned while it was annotated (image_rotation)'
             raise data_error('annotation file', what, file, fix='Annotate it as it is stored')
         return task_shapes(annotation['result'], sz)
-    return Drawing(file, image_names(task_image(task['data'])), shapes, sz, split)
+    return Drawing(file, image_names(task_image(task['data'])), shapes, sz, split, encoding=encoding)
 
 # %% ../nbs/08j_labelstudio.ipynb #tlee95a9
 def uploaded_names(folder:Path)->dict: # name after upload → path below the folder, where it is another one
@@ -282,13 +285,13 @@ def read_labelstudio(
     part, = parts
     folder = image_folder(part.files, part.images)
     uploaded = uploaded_names(folder)
-    drawings,bad,encodings,counts = [],[],{},Counter()
+    drawings,bad,counts = [],[],Counter()
     for file,split in zip(part.files, file_splits(part.files)):
         loaded = result_or_error(load_json, file)
         if isinstance(loaded, DataError):
             bad.append(loaded)
             continue
-        entries,encodings[file] = loaded
+        entries,encoding = loaded
         if not isinstance(entries, list): entries = [entries]
         for o in join_tasks([o for o in map(as_task, entries) if o]):
             annotation = pick_annotation(o['annotations'])
@@ -297,9 +300,9 @@ def read_labelstudio(
             if annotation is None: continue
             values = [as_dict(as_dict(r).get('value', r)) for r in annotation['result']]
             counts['mixed'] += sum(len(set(region_labels(v)))>1 for v in values)
-            d = task_drawing(o, annotation, file, split)
+            d = task_drawing(o, annotation, file, split, encoding)
             drawings.append(replace(d, names=d.names+[uploaded[n] for n in d.names[-1:] if n in uploaded]))
-    return read_drawings(drawings, [], options, folder, bad, encoding_notes(encodings)+_task_notes(counts))
+    return read_drawings(drawings, [], options, folder, bad, _task_notes(counts))
 
 def _task_notes(counts): # lines for Items.notes
     said = dict(several='tasks with several annotations, of which the ground truth or the latest is used: {}',

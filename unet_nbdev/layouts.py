@@ -23,6 +23,7 @@ from .core import Codes, DataError, Item, Items, brief, check_bad
 from .images import IMAGE_SUFFIXES, folder_entries, image_info, image_size
 from .images import page_stem, walk_files
 from .faults import data_error
+from .coco import absent_notes, with_model_classes
 from .mask_codes import class_names
 
 # %% ../nbs/08_layouts.ipynb #n8954cb0
@@ -54,6 +55,7 @@ class ReadOptions:
     outside:bool=False            # follow the names of images out of the data set
     strict:bool=False             # stop at the first thing that cannot be used
     max_bad:float=0.05            # stop if a larger share cannot be used
+    scans:dict|None=None          # mask file → what reading found in it, for checks that come later
 
 # %% ../nbs/08_layouts.ipynb #nwithin2
 def allowed_folders(
@@ -352,9 +354,11 @@ def collect_items(
     **meta                # lists for Items.meta; empty ones are dropped
 )->Items:
     "Finish reading annotated items: number the annotations and keep the classes that were asked for"
+    if options.codes is not None: names,ids = with_model_classes(names, ids, options.codes)
     bg = min(ids)-1 if 0 in ids else 0
     crowd = 'ignore' if options.crowd=='auto' else options.crowd
     codes = Codes(names, ids, bg=bg, crowd=crowd).subset(options.classes)
+    if options.codes is not None: notes = [*notes, *absent_notes(_absent_names(items, codes))]
     numbers = count(1)
     wanted = set(codes.ids)
     def full(item):
@@ -362,6 +366,13 @@ def collect_items(
         return [dict(id=next(numbers), image_id=item.id, iscrowd=0) | a for a in anns]
     items = without_test(Items(items, codes, bad, {k:v for k,v in meta.items() if v}, notes))
     return items.new([replace(o, anns=full(o)) for o in items])
+
+def _absent_names(items, codes): # names of classes without an object; raises if there are objects, of other classes only
+    used = {a['category_id'] for o in items for a in o.anns if not a.get('unet_role')}
+    absent = [name for id,name in zip(codes.ids, codes.names) if id not in used]
+    if not used or len(absent)<len(codes.names): return absent
+    what = f'no object is of a class of the model, which are {brief(codes.names)}'
+    raise DataError(what, 'Choose the model for this data, or name its classes as the model does: names=, --names')
 
 # %% ../nbs/08_layouts.ipynb #n36d8116
 def join_items(a:Items, b:Items)->Items:

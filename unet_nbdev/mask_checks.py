@@ -18,7 +18,7 @@ from fastcore.basics import patch
 from .core import Codes, DataError, IGNORE
 from .faults import FAULTS, Place, Report, Symptom
 from .masks import NODATA, MaskFile, has_colour_ids, list_values, mask_values
-from .masks import open_mask, open_raw_mask, scan_mask, value_table
+from .masks import open_mask, open_raw_mask, scan_once, value_table
 from .mask_codes import class_names, infer_codes, mask_kind, void_values
 from .name_tables import infer_set_codes
 from .layouts import fit_size, folder_splits
@@ -79,11 +79,12 @@ def is_soft(
 # %% ../nbs/12c_mask_checks.ipynb #c037
 def scan_masks(
     report:Report, # whose parts to scan
+    known:dict|None=None, # mask file → what it holds, for those that reading has looked at
 ):
     "Read all masks of all parts, and find out what most of them say"
     parts = [p for p in report.parts if isinstance(p, MaskPart)]
     with ThreadPoolExecutor(os.cpu_count()) as ex:
-        for p in parts: p.scans = list(ex.map(scan_mask, [msk for _,msk in p.pairs]))
+        for p in parts: p.scans = list(ex.map(lambda pair:scan_once(pair[1], known), p.pairs))
     if not parts or parts[0].given: return
     scans = [s for p in parts for s in p.scans if not isinstance(s, DataError)]
     codes,odd = settle_codes(report, scans, parts[0])

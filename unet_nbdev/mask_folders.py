@@ -24,7 +24,9 @@ from .settings import parse_pages
 from .images import PAGED_SUFFIXES, image_info, page_paths, page_stem, split_page
 from .faults import data_error
 from .shapes import mask2rle
-from .masks import MaskFile, open_mask, open_raw_mask, scan_mask
+from .coco import absent_notes
+from .masks import MaskFile, colour_key, has_colour_ids, mask_values, open_mask, open_raw_mask
+from .masks import scan_once
 from .mask_codes import add_void, check_values, class_names, fit_codes, infer_codes
 from .mask_codes import subset_codes, void_values
 from .name_tables import infer_set_codes
@@ -405,9 +407,15 @@ def read_codes(
         codes = add_void(options.codes, options.void)
         if options.instances and len(codes.ids)==1: codes = codes.changed(unlisted='object')
         codes = fit_codes(files, codes, notes)
+        notes += absent_notes(_absent_in_masks(files, codes))
     codes = subset_codes(codes, options.classes)
     check_values(files, codes)
     return codes
+
+def _absent_in_masks(files, codes): # names of classes that no mask shows
+    if codes.unlisted!='error': return []
+    found = set().union(*(map(int, mask_values(f, has_colour_ids(codes))) for f in files))
+    return [name for id,name in zip(codes.ids, codes.names) if colour_key(id) not in found]
 
 
 # %% ../nbs/08a_mask_folders.ipynb #n8apg002
@@ -464,7 +472,7 @@ def read_pairs(
     bad = bad+odd_pages
     check_bad(aside, len(aside), strict=options.strict, max_bad=1)
     with ThreadPoolExecutor(8) as ex:
-        files = list(ex.map(scan_mask, [msk for _,msk in pairs]))
+        files = list(ex.map(lambda pair:scan_once(pair[1], options.scans), pairs))
         szs = list(ex.map(lambda img,f:result_or_error(pair_size, img, f), [img for img,_ in pairs], files))
     for f in files:
         if isinstance(f, DataError) and f.kind=='soft edges': raise f
@@ -638,7 +646,7 @@ def read_several(
     roles = settle_kinds(mask_kinds(pairs), pairs, names)
     is_class = len(set(roles.values()))>1
     if is_class and options.names is None: check_roles(pairs, roles)
-    with ThreadPoolExecutor(8) as ex: scans = dict(zip(roles, ex.map(scan_mask, roles)))
+    with ThreadPoolExecutor(8) as ex: scans = dict(zip(roles, ex.map(lambda f:scan_once(f, options.scans), roles)))
     def size_of(pair): return [pair_size(pair[0], scans[f]) for f in pair[1]][0]
     szs = [result_or_error(size_of, o) for o in pairs]
     wrong = [o for o in szs if isinstance(o, DataError)]

@@ -6,7 +6,7 @@
 __all__ = ['NODATA', 'SHARP_ADVICE', 'pack_colours', 'colour_key', 'key_colour', 'file_palette', 'mark_nodata', 'drop_alpha',
            'is_lossy', 'open_raw_mask', 'has_colour_ids', 'value_table', 'label_values', 'map_values', 'nearest_labels',
            'list_values', 'unknown_values_error', 'mask_size_error', 'open_mask', 'MaskFile', 'inner_values',
-           'scan_mask', 'soft_edges_error', 'mask_values']
+           'scan_mask', 'soft_edges_error', 'scan_once', 'mask_values']
 
 # %% ../nbs/07_masks.ipynb #c002
 from dataclasses import dataclass
@@ -327,6 +327,16 @@ def soft_edges_error(
     noun = 'colours' if rgb else 'values'
     what = f'mask with {len(values)} different {noun} ({list_values(values, rgb)})'
     return data_error('soft edges', f'{what} has soft edges or is a JPEG; each class needs one value', path, fix=fix)
+
+# %% ../nbs/07_masks.ipynb #n5c07a11
+def scan_once(
+    path:Path,              # mask file
+    scans:dict|None=None,   # mask file → what it holds; the result is added
+)->MaskFile|DataError:
+    "Look at a mask file, unless `scans` has it"
+    if scans is None: return scan_mask(path)
+    if path not in scans: scans[path] = scan_mask(path)
+    return scans[path]
 
 # %% ../nbs/07_masks.ipynb #na447290
 def mask_values(

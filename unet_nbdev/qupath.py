@@ -7,56 +7,56 @@ __all__ = ['QUPATH', 'class_of_feature', 'read_feature', 'is_geojson', 'load_fea
            'read_qupath', 'write_qupath']
 
 # %% ../nbs/08p_qupath.ipynb #n8dd974c
-import json, os, shutil
+import json
 from itertools import islice
 from pathlib import Path
 from .core import Codes, DataError, Items, brief
 from .images import page_stem
 from .faults import data_error
+from .shapes import segm2polys
 from .large import grep_file
-from .coco import category_ids
-from .layouts import Layout, Part, ReadOptions, result_or_error, same_name_error
-from .layouts import subfolders, unused_images
-from .outlines import Region, ann_polys, collect_outlined, draw_shapes, files_below, flat_ring
-from .outlines import images_of_files, load_json_file, plain_anns, shown_size, write_folder
+from .layouts import Layout, Part, ReadOptions, result_or_error, subfolders, unused_images
+from .drawings import Drawing, DrawnImage, Shape, collect_drawn, draw_image, files_below
+from .drawings import files_of_images, flat_ring, images_of_files, labelled_anns
+from .drawings import labels_of_objects, load_json, write_folder
 
 # %% ../nbs/08p_qupath.ipynb #n61f789c
 def class_of_feature(
     properties:dict,
-)->str|None: # None for Ignore*, empty for Region*; anything else if the name is no text
+)->str: # '__ignore__' for Ignore*, empty for Region*; anything else if the name is no text
     "The name of a feature's class"
     said = properties.get('classification')
     if isinstance(said, dict): said = said.get('name') or said.get('names')
     if isinstance(said, list) and all(isinstance(o, str) for o in said): said = ': '.join(said)
     if said is None: return 'object'
-    return {'ignore*':None, 'region*':''}.get(said.strip().lower(), said) if isinstance(said, str) else said
+    return {'ignore*':'__ignore__', 'region*':''}.get(said.strip().lower(), said) if isinstance(said, str) else said
 
 # %% ../nbs/08p_qupath.ipynb #n46e0133
 def read_feature(
     feature:dict,
-)->Region:
+)->Shape:
     "Translate one feature"
     if not isinstance(feature, dict):
-        return Region('', fault=('annotation entry', f'feature is {brief(feature)}'))
+        return Shape('', fault=('annotation entry', f'feature is {brief(feature)}'))
     properties = feature.get('properties')
     geometry = feature.get('geometry')
     geometry = geometry if isinstance(geometry, dict) else {}
     label = class_of_feature(properties if isinstance(properties, dict) else {})
     kind = geometry.get('type')
-    if kind in ('Point','MultiPoint','LineString','MultiLineString'): return Region('', flat=kind)
-    if label=='': return Region('', flat='Region*')
+    if kind in ('Point','MultiPoint','LineString','MultiLineString'): return Shape('', no_area=kind)
+    if label=='': return Shape('', no_area='Region*')
     polys = geometry.get('coordinates')
     if kind=='Polygon': polys = [polys]
     fault = None
     if kind not in ('Polygon','MultiPolygon'): fault = 'unknown shape', f'feature is a {brief(kind)}'
     elif not _has_rings(polys): fault = 'annotation entry', f'coordinates are {brief(polys)}, not rings'
-    return Region(label, _rings(polys), fault=fault)
+    return Shape(label, _rings(polys), fault=fault)
 
 # %% ../nbs/08p_qupath.ipynb #na3bb0a9
 def _has_rings(polys): # a list of lists of rings, none of them empty?
     return isinstance(polys, list) and all(isinstance(o, list) and o for o in polys)
 
-def _rings(polys): # polygons as in Region, as far as there are any
+def _rings(polys): # polygons as in Shape, as far as there are any
     if not isinstance(polys, list): return []
     return [[_open_ring(o) for o in rings] for rings in polys if isinstance(rings, list)]
 
@@ -69,15 +69,17 @@ def is_geojson(file:Path)->bool:
     "Does a file hold GeoJSON features? Only its text is searched"
     return file.is_file() and bool(grep_file(file, rb'"type"\s*:\s*"(Feature(?:Collection)?)"', 1))
 
-def load_features(file:Path)->list:
-    "The features of a file: a collection, a list, or a single one"
-    d = load_json_file(file)
+def load_features(
+    file:Path,
+)->tuple: # list of features, encoding
+    "Open a file: a collection, a list of features, or a single one"
+    d,encoding = load_json(file)
     if isinstance(d, dict) and 'crs' in d:
         what = 'coordinates are places on earth (crs), not pixels'
         raise data_error('annotation file', what, file, fix='Export them in pixels')
     if isinstance(d, dict) and d.get('type')=='Feature': d = [d]
     features = d.get('features') if isinstance(d, dict) else d
-    if isinstance(features, list): return features
+    if isinstance(features, list): return features,encoding
     raise data_error('annotation file', 'the file has no list of "features"', file)
 
 # %% ../nbs/08p_qupath.ipynb #n21b5c44
@@ -97,13 +99,14 @@ def find_qupath(
 def read_qupath_file(
     file:Path,
     img:Path|None, # its image, if there is one
-): # Outlined
+)->DrawnImage:
     "Read one file and the size of its image"
     if img is None:
         what = f'there is no image called {file.stem}'
         raise data_error('missing file', what, file, fix='Put it next to the file')
-    shapes = [read_feature(o) for o in load_features(file)]
-    return draw_shapes(file, img, shown_size(img), shapes)
+    features,encoding = load_features(file)
+    def shapes(sz): return [read_feature(o) for o in features]
+    return draw_image(img, [Drawing(file, [], shapes, encoding=encoding)])
 
 # %% ../nbs/08p_qupath.ipynb #n7a55ad8
 def read_qupath(
@@ -117,14 +120,13 @@ def read_qupath(
     if not folder.is_dir(): raise DataError('no such folder', 'Check the path', folder)
     imgs = images_of_files({f:f.stem for f in part.files}, folder, moved)
     root = Path(part.source)
-    drawings = [result_or_error(read_qupath_file, f, imgs.get(f)) for f in part.files]
-    good = [o for o in drawings if not isinstance(o, DataError)]
+    drawn = [result_or_error(read_qupath_file, f, imgs.get(f)) for f in part.files]
     alone = unused_images(list(imgs.values()))
     notes = []
-    labels = {a['label'] for o in good for a in o.anns}
-    if 'object' in labels and len(labels-{None})>1:
+    labels = labels_of_objects(drawn)
+    if 'object' in labels and len(labels)>1:
         notes.append("features without a classification have the class 'object'; choose others with classes")
-    return collect_outlined(drawings, root, options, alone=alone, notes=notes)
+    return collect_drawn(drawn, root, options, alone=alone, notes=notes)
 
 QUPATH = Layout('qupath', find_qupath, read_qupath, "QuPath's GeoJSON files", per_image=True)
 
@@ -136,20 +138,18 @@ def write_qupath(
 )->Path: # path
     "Write GeoJSON files for QuPath, whole or not at all"
     codes = codes or items.codes
-    root = os.path.commonpath([o.img.absolute().parent for o in items])
-    texts,first = {},{}
-    for o in items:
-        name = Path(os.path.relpath(o.img.absolute(), root))
-        name = name.with_name(f'{page_stem(name)}.geojson')
-        if first.setdefault(name, o.img)!=o.img: raise same_name_error([first[name], o.img])
-        features = [_feature(a, o.sz, codes) for a in plain_anns(o, codes)]
+    texts = {}
+    for name,o in files_of_images(items, path, '.geojson').items():
+        features = [_feature(label, a, o.sz, codes) for label,a in labelled_anns(o, codes, ordered=False)]
         texts[name] = json.dumps(dict(type='FeatureCollection', features=features), ensure_ascii=False)
     return write_folder(path, texts)
 
-def _feature(ann, sz, codes): # an annotation as a GeoJSON feature
-    names = dict(zip(category_ids(codes), zip(codes.names, codes.colors[1:].tolist())))
-    name,color = names.get(ann['category_id'], ('Ignore*', [180,180,180]))
-    polys = [[[*zip(o[::2], o[1::2]), tuple(o[:2])] for o in rings] for rings in ann_polys(ann, sz)]
+def _feature(label, ann, sz, codes): # an annotation as a GeoJSON feature
+    colors = dict(zip(codes.names, codes.colors[1:].tolist()))
+    name = label if label in colors else 'Ignore*'
+    color = colors.get(label, [180,180,180])
+    polys = segm2polys(ann['segmentation'], sz)
+    polys = [[[*zip(o[::2], o[1::2]), tuple(o[:2])] for o in rings] for rings in polys]
     geometry = dict(type='Polygon', coordinates=polys[0]) if len(polys)==1 else None
     geometry = geometry or dict(type='MultiPolygon', coordinates=polys)
     said = dict(objectType='annotation', classification=dict(name=name, color=color))

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['MAX_PIXELS', 'MAX_OUTLINE', 'is_real', 'is_image_size', 'polygon_fault', 'unpack_counts', 'run_lengths', 'rle_fault',
            'segm_fault', 'merge_rles', 'polys2rle', 'segm2rle', 'poly2mask', 'rle2mask', 'nearest_resize', 'mask2rle',
-           'mask2polys', 'mask2segm', 'mask2keyholes', 'turn_points', 'ellipse_points', 'mask2kaggle', 'kaggle2rle',
-           'ignore_region']
+           'mask2polys', 'mask2segm', 'mask2keyholes', 'polys2segm', 'segm2polys', 'join_rings', 'bridged_polygon',
+           'turn_points', 'ellipse_points', 'mask2kaggle', 'kaggle2rle', 'ignore_region']
 
 # %% ../nbs/04_shapes.ipynb #n09532d0
 import math, re
@@ -342,6 +342,79 @@ def _part_columns(part): # flat rectangles, one for each run of pixels in a colu
         polys += [[x,a, x+1,a, x+1,b, x,b] for a,b in zip(steps[::2], steps[1::2])]
     return polys
 
+
+# %% ../nbs/04_shapes.ipynb #n4a6c102
+def polys2segm(
+    polys:list, # polygons, each a list of rings: the outline, then its holes
+    sz:tuple,   # (height, width) of the image
+)->list|dict: # COCO segmentation
+    "Polygons as COCO writes them; run lengths if there are holes"
+    if all(len(rings)==1 for rings in polys): return [ring for ring, in polys]
+    whole = []
+    for outline,*holes in polys:
+        rle = segm2rle([outline], sz)
+        whole.append(_cut_rle(rle, segm2rle(holes, sz)) if holes else rle)
+    rle = _mu.merge(whole)
+    return dict(size=[int(o) for o in sz], counts=rle['counts'].decode())
+
+def _cut_rle(rle, hole): # compressed run lengths of an object without the hole
+    counts = run_lengths(hole['counts']).tolist()
+    outside = counts[1:] if counts[0]==0 else [0, *counts]
+    size = [int(o) for o in hole['size']]
+    return _mu.merge([rle, _mu.frPyObjects(dict(size=size, counts=outside), *size)], True)
+
+# %% ../nbs/04_shapes.ipynb #n4a6c103
+def segm2polys(
+    segm:list|dict, # a COCO segmentation
+    sz:tuple,       # (height, width) of the image
+)->list: # polygons, each a list of rings [x,y,x,y,…]: the outline, then its holes
+    "Find the outlines of an object, and the holes in them"
+    if isinstance(segm, list): return [[ring] for ring in segm]
+    rle = segm2rle(segm, sz)
+    x,y,w,h = (int(o) for o in _mu.toBbox(rle))
+    whole = _mu.decode(rle)[y:y+h,x:x+w]
+    n,lab = cv2.connectedComponents(whole, connectivity=4) # so no hole has an island in it
+    polys = []
+    for k in range(1, n):
+        part = lab==k
+        for outline in mask2polys(part):
+            holes = mask2polys(poly2mask([outline], part.shape)>part)
+            polys.append([[v+(y if i%2 else x) for i,v in enumerate(ring)] for ring in (outline, *holes)])
+    return polys
+
+# %% ../nbs/04_shapes.ipynb #n4a6c106
+def join_rings(
+    rings:list, # polygons [x,y,x,y,…]: outlines, holes and separate parts in any order
+)->list: # one polygon
+    "Join rings by bridges of no width; what lies within an even number of rings is outside"
+    rings = sorted((np.reshape(o, (-1,2)) for o in rings), key=lambda p: -np.ptp(p, 0).prod())
+    res = rings[0]
+    for p in rings[1:]:
+        i,j = _nearest_corners(res, p)
+        around = np.concatenate([p[j:], p[:j+1]])
+        res = np.concatenate([res[:i+1], around, res[i:]])
+    return res.ravel().tolist()
+
+def _nearest_corners(a, b): # index of a corner of each, close to one another
+    far = np.abs(a[:,None]-b.mean(0)).sum(2)[:,0]
+    i = int(far.argmin())
+    return i,int(np.abs(b-a[i]).sum(1).argmin())
+
+# %% ../nbs/04_shapes.ipynb #n4a6c107
+def bridged_polygon(
+    segm:list|dict,     # a COCO segmentation
+    sz:tuple,           # (height, width) of the image
+    ids:dict|None=None, # COCO ids, for messages
+)->list: # [x,y,x,y,…]; empty if nothing is drawn
+    "Write an object as one polygon, its holes and parts joined by bridges; raise if that changes its pixels"
+    rle = segm2rle(segm, sz, ids)
+    if not _mu.area(rle): return []
+    for o in (segm, rle): # polygons that overlap are traced anew
+        polygon = join_rings([ring for rings in segm2polys(o, sz) for ring in rings])
+        same = _mu.iou([segm2rle([polygon], sz)], [rle], [0])[0,0]
+        if same>=.995: return polygon
+    what = f'outline cannot be written as one polygon ({same:.0%} of its pixels are right)'
+    raise data_error('read back', what, ids=ids, fix='Write COCO, which keeps run lengths')
 
 # %% ../nbs/04_shapes.ipynb #t04d0006
 def turn_points(

@@ -8,6 +8,7 @@ __all__ = ['NO_AREA', 'SUPERVISELY', 'decode_bitmap', 'read_bitmap', 'read_objec
 
 # %% ../nbs/08n_supervisely.ipynb #n762223d
 import base64, io, zlib
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 import numpy as np
@@ -19,8 +20,8 @@ from .large import grep_file
 from .layouts import Layout, Part, ReadOptions, find_images, holds_images
 from .layouts import images_in, is_image
 from .layouts import result_or_error, subfolders
-from .outlines import Region, collect_outlined, draw_shapes, files_below, flat_ring
-from .outlines import load_json_file, shown_size
+from .drawings import Drawing, DrawnImage, Shape, collect_drawn, draw_image, files_below
+from .drawings import flat_ring, labels_of_objects, load_json
 
 # %% ../nbs/08n_supervisely.ipynb #ndca108d
 def decode_bitmap(
@@ -45,22 +46,22 @@ def read_bitmap(
     label,      # class
     said,       # {'data':…, 'origin':[x,y]}, or anything in its place
     sz:tuple,   # (height, width) of the image
-)->Region:
+)->Shape:
     "Translate a bitmap"
     said = said if isinstance(said, dict) else {}
     a = decode_bitmap(said.get('data'), sz)
     origin = said.get('origin')
-    if a is None: return Region(label, fault=('labelme mask', 'bitmap is broken or larger than the image'))
+    if a is None: return Shape(label, fault=('labelme mask', 'bitmap is broken or larger than the image'))
     if not (isinstance(origin, list) and len(origin)==2 and all(type(o) is int for o in origin)):
-        return Region(label, fault=('labelme mask', f'bitmap has the origin {brief(origin)}, not [x, y]'))
+        return Shape(label, fault=('labelme mask', f'bitmap has the origin {brief(origin)}, not [x, y]'))
     x,y = origin
     h,w = a.shape
     box = [x,y, x+w,y, x+w,y+h, x,y+h]
     if not (0<=x<=sz[1]-w and 0<=y<=sz[0]-h):
-        return Region(label, [[box]], fault=('labelme mask', 'bitmap lies partly outside the image'))
+        return Shape(label, [[box]], fault=('labelme mask', 'bitmap lies partly outside the image'))
     msk = np.zeros(sz, np.uint8)
     msk[y:y+h,x:x+w] = a
-    return Region(label, rle=mask2rle(msk))
+    return Shape(label, rle=mask2rle(msk))
 
 # %% ../nbs/08n_supervisely.ipynb #n334f3bb
 NO_AREA = ('point', 'line', 'graph', 'cuboid', 'keypoints')
@@ -68,25 +69,25 @@ NO_AREA = ('point', 'line', 'graph', 'cuboid', 'keypoints')
 def read_object(
     o,        # entry of the list of objects
     sz:tuple, # (height, width) of the image
-)->Region:
+)->Shape:
     "Translate one object"
-    if not isinstance(o, dict): return Region('', fault=('annotation entry', f'object is {brief(o)}'))
+    if not isinstance(o, dict): return Shape('', fault=('annotation entry', f'object is {brief(o)}'))
     label = '' if o.get('classTitle') is None else o['classTitle']
     kind = o.get('geometryType')
-    if kind in NO_AREA: return Region('', flat=kind)
+    if kind in NO_AREA: return Shape('', no_area=kind)
     if kind=='bitmap': return read_bitmap(label, o.get('bitmap'), sz)
     said = o.get('points')
     said = said if isinstance(said, dict) else {}
     outline = flat_ring(said.get('exterior'))
     inner = said.get('interior') or []
     holes = [flat_ring(p) for p in inner] if isinstance(inner, list) else [inner]
-    if kind=='polygon': return Region(label, [[outline, *holes]])
+    if kind=='polygon': return Shape(label, [[outline, *holes]])
     what = ''
     if kind!='rectangle': what = f'object is a {brief(kind)}'
     elif not isinstance(outline, list) or len(outline)!=4: what = 'rectangle without two corners'
-    if what: return Region(label, [[outline]], fault=('unknown shape', what))
+    if what: return Shape(label, [[outline]], fault=('unknown shape', what))
     x,y,u,v = outline
-    return Region(label, [[[x,y, u,y, u,v, x,v]]])
+    return Shape(label, [[[x,y, u,y, u,v, x,v]]])
 
 # %% ../nbs/08n_supervisely.ipynb #nab69caf
 def is_supervisely(file:Path)->bool:
@@ -126,32 +127,32 @@ def image_of_file(
 def read_supervisely_file(
     file:Path,
     img:Path|DataError, # its image
-): # Outlined
+)->DrawnImage:
     "Read the annotations of one image"
     if isinstance(img, DataError): raise img
-    d = load_json_file(file)
+    d,encoding = load_json(file)
     objects = d.get('objects') if isinstance(d, dict) else None
     if not isinstance(objects, list): raise data_error('annotation file', 'the file has no list of "objects"', file)
     size = d.get('size')
     h,w = (size.get('height'),size.get('width')) if isinstance(size, dict) else (None,None)
     if not is_image_size(h, w):
         raise data_error('annotation file', f'the image cannot have the size {brief(w)}×{brief(h)}', file)
-    sz = shown_size(img, (int(h), int(w)), file)
-    return draw_shapes(file, img, sz, [read_object(o, sz) for o in objects], True)
+    def shapes(sz): return [replace(read_object(o, sz), layer=i) for i,o in enumerate(objects)]
+    return draw_image(img, [Drawing(file, [], shapes, (int(h), int(w)), encoding=encoding)])
 
 # %% ../nbs/08n_supervisely.ipynb #n6edc508
 def class_titles(
     folder:Path, # of a project, or of a data set in it
-)->list|None: # None if there is no meta.json
+)->list: # empty if there is no meta.json
     "The names of the classes of a project"
     file = next((f for f in (folder/'meta.json', folder.parent/'meta.json') if f.is_file()), None)
-    if file is None: return None
-    d = load_json_file(file)
+    if file is None: return []
+    d,_ = load_json(file)
     classes = d.get('classes') if isinstance(d, dict) else None
     classes = classes if isinstance(classes, list) else [None]
     titles = [o.get('title') if isinstance(o, dict) else None for o in classes]
     if all(is_file_name(o) and o.strip() for o in titles):
-        return list(dict.fromkeys(o.strip() for o in titles)) or None
+        return list(dict.fromkeys(o.strip() for o in titles))
     raise data_error('annotation file', 'the file does not list classes with a "title"', file)
 
 # %% ../nbs/08n_supervisely.ipynb #nfa36945
@@ -164,11 +165,19 @@ def read_supervisely(
     root = Path(part.source)
     images = None if part.images is None else Path(part.images)
     imgs = {f:result_or_error(image_of_file, f, images) for f in part.files}
-    drawings = [result_or_error(read_supervisely_file, f, img) for f,img in imgs.items()]
+    drawn = [result_or_error(read_supervisely_file, f, img) for f,img in imgs.items()]
     used = {o for o in imgs.values() if not isinstance(o, DataError)}
     alone = [f for folder in sorted({o.parent for o in used}) for f in images_in(folder) if f not in used]
     boxes = sum(len(grep_file(f, rb'"geometryType"\s*:\s*"(rectangle)"', 10**6)) for f in part.files)
     notes = [f'{boxes} rectangles are read as outlines of objects'] if boxes else []
-    return collect_outlined(drawings, root, options, class_titles(root), alone, notes)
+    titles = class_titles(root)
+    if titles and options.names is None: _check_titles(drawn, titles, root)
+    return collect_drawn(drawn, root, options, titles, alone, notes)
+
+def _check_titles(drawn, titles, root): # raise if a shape has a class that the project does not list
+    strange = sorted(labels_of_objects(drawn)-set(titles))
+    if not strange: return
+    what = f'class {brief(strange[0])} is not in meta.json'
+    raise DataError(what, 'Export the project again, or give names', root)
 
 SUPERVISELY = Layout('supervisely', find_supervisely, read_supervisely, "Supervisely's img/ and ann/")

@@ -20,7 +20,7 @@ from .coco import ann2mask
 from .mask_codes import class_names
 from .layouts import Layout, Part, ReadOptions, holds_images, list_images, one_class_name
 from .layouts import result_or_error
-from .drawings import Drawing, Shape, annotation_errors, annotation_files, as_dict, as_number, encoding_notes
+from .drawings import Drawing, Shape, annotation_errors, annotation_files, as_dict, as_number
 from .drawings import file_splits, guess_encoding, head_of, image_folder, labelled_anns, load_json
 from .drawings import one_polygon, path_tails, read_drawings, relative_names
 
@@ -110,19 +110,19 @@ def via_shape(shape:dict)->Shape:
     if kind in ('polygon', 'polyline'):
         xs,ys = (shape.get(f'all_points_{c}') for c in 'xy')
         pairs = zip_longest(xs if isinstance(xs, list) else [None], ys if isinstance(ys, list) else [None])
-        points = [(as_number(x), as_number(y)) for x,y in pairs]
-        return Shape(None, 'line' if kind=='polyline' else 'polygon', points)
+        ring = [as_number(v) for p in pairs for v in p]
+        return Shape(None, [[ring]], no_area='line' if kind=='polyline' else '')
     if kind=='rect':
         x,y = number('x'),number('y')
         u,v = x+number('width'),y+number('height')
-        return Shape(None, 'polygon', [(x,y), (u,y), (u,v), (x,v)])
+        return Shape(None, [[[x,y, u,y, u,v, x,v]]])
     centre = number('cx'),number('cy')
-    if kind=='point': return Shape(None, 'point', [centre])
+    if kind=='point': return Shape(None, [[[*centre]]], no_area='point')
     if kind in ('circle', 'ellipse'):
         radii = (number('r'),)*2 if kind=='circle' else (number('rx'), number('ry'))
         turned = math.degrees(as_number(shape.get('theta', 0)))
-        return Shape(None, 'polygon', ellipse_points(centre, radii, turned).tolist())
-    return Shape(None, 'polygon', fault=('unknown shape', f'region of the type {brief(kind)}'))
+        return Shape(None, [[ellipse_points(centre, radii, turned).ravel().tolist()]])
+    return Shape(None, fault=('unknown shape', f'region of the type {brief(kind)}'))
 
 # %% ../nbs/08k_via.ipynb #tv64c653
 USUAL_NAMES = 'class label categ type kind name object species tag'.split() # parts of names of attributes
@@ -200,7 +200,7 @@ def same_size_names(folder:Path)->dict: # (name, bytes) → path below the folde
         for f in files if len(files)>1 else []: sizes.setdefault((name, f.stat().st_size), []).append(f)
     return {key:files[0].relative_to(folder).as_posix() for key,files in sizes.items() if len(files)==1}
 
-def via_drawing(image:ViaImage, cls:ViaClass, by_size:dict, split:str='')->Drawing:
+def via_drawing(image:ViaImage, cls:ViaClass, by_size:dict, split:str='', encoding:str='')->Drawing:
     "Describe an image and its regions"
     def shapes(sz):
         res = []
@@ -212,7 +212,7 @@ def via_drawing(image:ViaImage, cls:ViaClass, by_size:dict, split:str='')->Drawi
         return res
     tails = path_tails(image.name) or [image.name]
     key = (tails[-1], image.size) if type(image.size) is int else None
-    return Drawing(image.file, [by_size[key]] if key in by_size else tails, shapes, split=split)
+    return Drawing(image.file, [by_size[key]] if key in by_size else tails, shapes, split=split, encoding=encoding)
 
 # %% ../nbs/08k_via.ipynb #tve6cbf0
 def read_via(
@@ -230,9 +230,9 @@ def read_via(
     regions = [a for o,_ in opened for image in o.images for _,a in image.regions]
     cls = choose_attribute(regions, described, options)
     by_size = same_size_names(folder)
-    drawings = [via_drawing(image, cls, by_size, split) for o,split in opened for image in o.images]
-    notes = encoding_notes({o.images[0].file:o.encoding for o,_ in opened if o.images})+class_notes(cls, regions)
-    return read_drawings(drawings, cls.values, options, folder, bad, notes)
+    drawings = [via_drawing(image, cls, by_size, split, o.encoding)
+                for o,split in opened for image in o.images]
+    return read_drawings(drawings, cls.values, options, folder, bad, class_notes(cls, regions))
 
 VIA = Layout('via', find_via, read_via, 'files of VIA (JSON or CSV)')
 

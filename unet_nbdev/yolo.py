@@ -8,21 +8,21 @@ __all__ = ['YOLO', 'load_yolo_yaml', 'yolo_names', 'label_file', 'listed_images'
            'write_yolo']
 
 # %% ../nbs/08m_yolo.ipynb #n3f8a1d8
-import json, os, re, shutil
+import json, os, re
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from .core import Codes, DataError, Items, brief, open_file, read_file
 from .images import page_stem
 from .faults import data_error
+from .shapes import bridged_polygon
 from .image_names import outside_error, place_inside
-from .coco import category_ids
+from .coco import ann_ids
 from .mask_codes import class_names
 from .layouts import Layout, Part, ReadOptions, allowed_folders, is_image, list_images
-from .layouts import result_or_error, same_name_error, subfolders
-from .drawings import annotation_errors, head_of
-from .outlines import Region, collect_outlined, draw_shapes, bridged_polygon, plain_anns, shown_size
-from .outlines import write_folder
+from .layouts import result_or_error, subfolders
+from .drawings import Drawing, DrawnImage, Shape, annotation_errors, collect_drawn, draw_image
+from .drawings import files_of_images, head_of, labelled_anns, labels_of_objects, write_folder
 
 # %% ../nbs/08m_yolo.ipynb #n77f9c07
 def _plain_loader(): # a loader for which every value is a text, a list or a dict
@@ -118,19 +118,19 @@ def read_yolo_line(
     line:str,
     names:dict, # number → name
     sz:tuple,   # (height, width) of the image
-)->Region:
+)->Shape:
     "Read one line of a label file"
     words = line.split()
     try: numbers = [float(o) for o in words]
-    except ValueError: return Region(None, fault=('not a number', f'line {brief(line)} has a word in it'))
+    except ValueError: return Shape('', fault=('not a number', f'line {brief(line)} has a word in it'))
     xy = [v*sz[1-i%2] for i,v in enumerate(numbers[1:])]
     if len(xy)==4:
         x,y,w,h = xy
         box = [x-w/2,y-h/2, x+w/2,y-h/2, x+w/2,y+h/2, x-w/2,y+h/2]
-        return Region(None, [[box]], fault=('no segmentation', 'line is a box, not an outline'))
+        return Shape('', [[box]], fault=('no segmentation', 'line is a box, not an outline'))
     name = names.get(numbers[0])
     fault = None if name else ('unknown category', f'class {brief(words[0])} is not among the names')
-    return Region(name, [[xy]], fault=fault)
+    return Shape(name or '', [[xy]], fault=fault)
 
 # %% ../nbs/08m_yolo.ipynb #n86c11f6
 @dataclass
@@ -143,13 +143,13 @@ class YoloImage:
 def read_yolo_image(
     o:YoloImage,
     names:dict, # number → name
-): # Outlined
+)->DrawnImage:
     "Read one image; without a label file it is background"
-    sz = shown_size(o.img)
     with annotation_errors(o.file, 'text'):
         text = read_file(o.file, 2**28).decode('utf-8-sig') if os.path.lexists(o.file) else ''
-    shapes = [read_yolo_line(line, names, sz) for line in text.split('\n') if line.strip()]
-    return draw_shapes(o.file, o.img, sz, shapes, split=o.split)
+    lines = [line for line in text.split('\n') if line.strip()]
+    def shapes(sz): return [read_yolo_line(line, names, sz) for line in lines]
+    return draw_image(o.img, [Drawing(o.file, [], shapes, split=o.split)])
 
 # %% ../nbs/08m_yolo.ipynb #n788583d
 _LINE = re.compile(r'\s*[0-9]{1,6}(\.0+)?(\s+[-+0-9.eE]+){4,}\s*')
@@ -214,10 +214,9 @@ def _split_lone(found): # images to read, images to leave aside, notes
             'move them away if they are not annotated')
     return found,[],[note]
 
-def _check_outlines(drawings, root): # raise if all objects are boxes
-    anns = [a for o in drawings if not isinstance(o, DataError) for a in o.anns]
-    boxes = [e for o in drawings if not isinstance(o, DataError) for e in o.bad if e.kind=='no segmentation']
-    if not boxes or any(a['label'] for a in anns): return
+def _check_outlines(drawn, root): # raise if all objects are boxes
+    boxes = [e for o in drawn if not isinstance(o, DataError) for e in o.bad if e.kind=='no segmentation']
+    if not boxes or labels_of_objects(drawn): return
     raise data_error('no segmentation', f'all {len(boxes)} objects are boxes; outlines are needed', root,
                      fix='Export the data set for segmentation, such as "YOLOv8 segmentation"')
 
@@ -253,9 +252,9 @@ def read_yolo(
     found,alone,notes = _split_lone(yolo_images(part, d, allowed_folders(part, options)))
     if not found: raise data_error('annotation file', 'no image has a label file', root, fix='Fill labels/')
     names = _known_names(part, d, options) or _numbers_in([o.file for o in found if o.file.is_file()])
-    drawings = [result_or_error(read_yolo_image, o, names) for o in found]
-    _check_outlines(drawings, root)
-    return collect_outlined(drawings, root, options, [names[k] for k in sorted(names)], alone, notes)
+    drawn = [result_or_error(read_yolo_image, o, names) for o in found]
+    _check_outlines(drawn, root)
+    return collect_drawn(drawn, root, options, [names[k] for k in sorted(names)], alone, notes)
 
 YOLO = Layout('yolo', find_yolo, read_yolo, "YOLO's data.yaml, or images/ and labels/ with text files",
               per_image=True)
@@ -266,15 +265,14 @@ def yolo_lines(
     codes:Codes,
 )->str: # content of its label file
     "Write the objects of one image"
-    ids = category_ids(codes)
     lines = []
-    for a in plain_anns(item, codes):
-        if a['category_id'] is None:
+    for label,a in labelled_anns(item, codes, ordered=False):
+        if label not in codes.names:
             raise DataError('has pixels that are neither learned nor scored, which YOLO cannot say',
                             "Write COCO, or use Codes with crowd='drop'", item.img)
-        polygon = bridged_polygon(a, item.sz)
+        polygon = bridged_polygon(a['segmentation'], item.sz, ann_ids(a))
         xy = (f'{v/item.sz[1-i%2]:.7g}' for i,v in enumerate(polygon))
-        if polygon: lines.append(' '.join([str(ids.index(a['category_id'])), *xy])+'\n')
+        if polygon: lines.append(' '.join([str(codes.names.index(label)), *xy])+'\n')
     return ''.join(lines)
 
 # %% ../nbs/08m_yolo.ipynb #n0b082e5
@@ -285,13 +283,7 @@ def write_yolo(
 )->Path: # path
     "Write label files, whole or not at all; the images belong into images/ next to labels/"
     codes = codes or items.codes
-    root = os.path.commonpath([o.img.absolute().parent for o in items])
-    texts,first = {},{}
-    for o in items:
-        name = Path('labels')/os.path.relpath(o.img.absolute(), root)
-        name = name.with_name(f'{page_stem(name)}.txt')
-        if first.setdefault(name, o.img)!=o.img: raise same_name_error([first[name], o.img])
-        texts[name] = yolo_lines(o, codes)
+    texts = {Path('labels')/f:yolo_lines(o, codes) for f,o in files_of_images(items, path, '.txt').items()}
     names = json.dumps(codes.names, ensure_ascii=False) # a list in JSON is a list in YAML
     texts[Path('data.yaml')] = f'path: .\ntrain: images\nval: images\nnames: {names}\n'
     return write_folder(path, texts)
