@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np, torch
 import torch.distributed as dist
 from fastcore.basics import patch
-from .core import DataError, any_of, int_in, is_none, is_text, list_of, num_in
+from .core import DataError, any_of, int_in, is_none, is_text, num_in
 from .settings import Settings, check_option
 from .checkpoint import load_train, save_unet
 from .distributed import all_gather, process_rank, unwrap_model, world_size

@@ -19,13 +19,13 @@ import numpy as np
 from PIL import Image
 from .core import Codes, DataError, Item, Items, atomic, brief, is_file_name
 from .core import open_file, write_json
-from .images import exif_orientation, image_size, walk_files
+from .images import walk_files
 from .faults import Fault, add_faults, data_error
 from .shapes import ellipse_points, ignore_region, is_image_size, mask2keyholes, mask2rle, segm2rle
 from .large import grep_file
 from .image_names import outside_error, place_inside
 from .coco import ann2mask
-from .layouts import Layout, Part, ReadOptions, allowed_folders, collect_items, find_images, fit_size
+from .layouts import Layout, Part, ReadOptions, allowed_folders, collect_items, find_images
 from .layouts import folder_splits, holds_images, keep_bad, result_or_error, unique_ids, unused_images
 from .drawings import DrawnImage, RESERVED_LABELS, Shape, as_number, class_anns, encoding_notes
 from .drawings import files_of_images, label_ids, labelled_anns, load_json, one_polygon, path_tails

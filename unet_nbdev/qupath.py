@@ -11,7 +11,6 @@ import json
 from itertools import islice
 from pathlib import Path
 from .core import Codes, DataError, Items, brief
-from .images import page_stem
 from .faults import data_error
 from .shapes import segm2polys
 from .large import grep_file

@@ -25,7 +25,7 @@ from .tiff import write_tiff
 from .faults import Report
 from .coco import ann2mask, category_fault, known_id, read_coco, region_left_out
 from .image_checks import FORMAT_SUFFIXES, read_header
-from .coco_checks import CocoPart, depends_on_lost, entry_ids, is_among, known_id
+from .coco_checks import CocoPart, depends_on_lost, entry_ids, is_among
 from .coco_checks import repair_annotation
 from .shapes import mask2rle
 from .name_tables import find_name_table

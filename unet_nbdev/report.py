@@ -18,7 +18,7 @@ from fastcore.basics import patch
 from .core import (INFO, Codes, DataError, any_of, check_values, int_in, is_none, list_of, num_in, write_csv,
                              write_json)
 from .pages import html_table, html_text, img_tag, plain_text, write_page
-from .show import plot_curves, save_fig, show_masks, try_picture
+from .show import plot_curves, save_fig, show_masks
 from .metrics import Scores, scores_for
 from .checkpoint import Checkpoint, load_unet, save_unet
 from .plan import Plan

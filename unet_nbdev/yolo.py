@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from .core import Codes, DataError, Items, brief, open_file, read_file
-from .images import page_stem
 from .faults import data_error
 from .shapes import bridged_polygon
 from .image_names import outside_error, place_inside
