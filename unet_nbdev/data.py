@@ -804,9 +804,19 @@ def choose_prep(
 
 
 # %% ../nbs/16_data.ipynb #c051
-def _choose_workers(samples, cuda): # number of processes that augment
+def _shared_memory(): # bytes through which processes can hand over batches
+    try: return shutil.disk_usage('/dev/shm').free
+    except OSError: return np.inf
+
+def _choose_workers(samples, cuda, n, batch): # number of processes that augment; n: as given; batch: bytes of a batch
     must_decode = samples.n_keep<len(samples.szs) and not samples.disk
-    return min(8, os.cpu_count()) if cuda or must_decode else 0
+    chosen = min(8, os.cpu_count()) if cuda or must_decode else 0
+    need,free = 4*batch*(chosen if n is None else n),_shared_memory() # two batches wait for each process, and as much again
+    if need<=free: return chosen if n is None else n
+    if n is None: return 0
+    # a batch that finds no room is lost without an error
+    raise DataError(f'{n} processes need {need/2**20:.1f} MB of shared memory, and {free/2**20:.1f} MB are free in /dev/shm',
+                    'Give --num_workers 0, or enlarge /dev/shm')
 
 def _train_and_valid(samples): # two parts, neither of them empty
     for split in ('train','valid'):
@@ -846,7 +856,8 @@ def seg_dls(
     flips = flips or ('all' if prep.fit=='pad' else 'h')
     tfm = aug_tfms(aug, crop, prep.n_in, flips, elastic, invert)
     cuda = torch.device(device).type=='cuda' if device else torch.cuda.is_available()
-    if num_workers is None: num_workers = _choose_workers(samples, cuda)
+    pixels = max(bs*crop**2, max(1, bs//2)*max(np.prod(o[:2]) for o in val.szs))
+    num_workers = _choose_workers(samples, cuda, num_workers, int(pixels)*(prep.n_in+1))
     weights = None if oversample=='none' else rare_weights(trn, oversample)
     n = max(n_epoch or max(len(trn), 64), bs)
     train = TrainSet(trn, tfm, n, seed, 2*crop if by_name else None, weights, paste, foreground)
