@@ -5,11 +5,12 @@
 # %% auto #0
 __all__ = ['IGNORE', 'DataError', 'brief', 'is_file_name', 'palette', 'Codes', 'layers2map', 'Item', 'Items', 'gc_paused',
            'check_bad', 'part_of', 'atomic', 'write_text', 'write_json', 'write_csv', 'short_reason', 'open_file',
-           'read_file', 'data_errors', 'check_picture', 'int_in', 'num_in', 'list_of', 'any_of', 'is_none', 'is_flag',
-           'is_text', 'is_small', 'check_values', 'check_config']
+           'read_file', 'open_part', 'data_errors', 'check_picture', 'int_in', 'num_in', 'list_of', 'any_of', 'is_none',
+           'is_flag', 'is_text', 'is_small', 'check_values', 'check_config']
 
 # %% ../nbs/00_core.ipynb #c002
 import os, re, gc, csv, json, stat, difflib, colorsys, reprlib
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from contextlib import contextmanager
@@ -448,6 +449,15 @@ def read_file(
         if n<=max_bytes: return f.read()
     what = f'has {n} bytes; the limit is {max_bytes}'
     raise DataError(what, 'Divide it, or leave it out', path, kind='unreadable file')
+
+# %% ../nbs/00_core.ipynb #n0pen012
+def open_part(
+    packed:zipfile.ZipFile,
+    info:zipfile.ZipInfo, # the part
+): # binary file
+    "Open a part of a zip file; methods by which a few bytes become gigabytes are refused"
+    if info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED): return packed.open(info)
+    raise DataError(f'{brief(info.filename)} in it is not packed by deflate', 'Pack it again', packed.filename)
 
 # %% ../nbs/00_core.ipynb #n0pen007
 @contextmanager
