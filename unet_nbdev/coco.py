@@ -27,7 +27,7 @@ from .faults import data_error
 from .shapes import ignore_region, is_image_size, is_real, mask2rle, mask2segm, nearest_resize, polys2rle
 from .shapes import run_lengths, segm2rle, segm_fault
 from .large import LAZY_BYTES, AnnotationText, LazyAnns, UnlikeCOCO, count_crowds, crowds_to_objects
-from .large import grep_file, hand_out_text, parse_json, split_annotations
+from .large import MAX_JSON, grep_file, hand_out_text, parse_json, split_annotations
 from .image_names import locate_and_count, locate_exactly, locate_images, outside_error, place_inside
 
 # %% ../nbs/06_coco.ipynb #n8043e78
@@ -294,7 +294,7 @@ _FIX_CATEGORIES = "Correct 'categories' in the JSON file"
 def _parse_file(ann_file, lazy): # what the JSON holds; lazy: annotations of a large file stay text
     def explain(file, e): return DataError(f'is not JSON ({short_reason(e)})', 'Export or download it again', file)
     with data_errors(ann_file, explain):
-        raw = read_file(ann_file, 2**35)
+        raw = read_file(ann_file, MAX_JSON)
         d = split_annotations(raw) if lazy and len(raw)>LAZY_BYTES else None
         return d or parse_json(raw)
 

@@ -93,7 +93,7 @@ def load_coco(
     fix = 'Give the COCO instances file'
     def explain(file, e):
         return DataError(f'the file is not JSON ({short_reason(e)})', 'Export or download it again', file)
-    with data_errors(file, explain): d = json.loads(read_file(file, 2**35))
+    with data_errors(file, explain): d = json.loads(read_file(file, 2**33))
     if not isinstance(d, dict) or not all(isinstance(d.get(k), list) for k in _LISTS):
         raise DataError(f'this is not a COCO file, which has the lists {", ".join(_LISTS)}', fix, file)
     for k in ('images','categories'):

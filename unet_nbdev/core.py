@@ -6,12 +6,13 @@
 __all__ = ['IGNORE', 'INFO', 'printable', 'PlainStream', 'say', 'DataError', 'brief', 'is_file_name', 'palette', 'Codes',
            'layers2map', 'Item', 'Items', 'gc_paused', 'check_bad', 'part_of', 'clear_leftovers', 'temporary',
            'WriteError', 'write_error', 'write_errors', 'atomic', 'write_text', 'write_json', 'csv_cell', 'cell_text',
-           'write_csv', 'read_csv', 'short_reason', 'open_file', 'read_file', 'data_errors', 'check_picture', 'int_in',
-           'num_in', 'list_of', 'any_of', 'is_none', 'is_flag', 'is_text', 'is_small', 'is_plain', 'check_values',
-           'is_fold', 'check_config']
+           'write_csv', 'read_csv', 'short_reason', 'open_file', 'read_file', 'open_part', 'data_errors',
+           'check_picture', 'int_in', 'num_in', 'list_of', 'any_of', 'is_none', 'is_flag', 'is_text', 'is_small',
+           'is_plain', 'check_values', 'is_fold', 'check_config']
 
 # %% ../nbs/00_core.ipynb #c002
 import os, re, gc, csv, sys, json, stat, time, zlib, errno, codecs, shutil, difflib, colorsys, platform, reprlib
+import zipfile
 from collections.abc import Callable
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -648,6 +649,15 @@ def read_file(
         if n<=max_bytes: return f.read()
     what = f'has {n} bytes; the limit is {max_bytes}'
     raise DataError(what, 'Divide it, or leave it out', path, kind='unreadable file')
+
+# %% ../nbs/00_core.ipynb #n0pen012
+def open_part(
+    packed:zipfile.ZipFile,
+    info:zipfile.ZipInfo, # the part
+): # binary file
+    "Open a part of a zip file; methods by which a few bytes become gigabytes are refused"
+    if info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED): return packed.open(info)
+    raise DataError(f'{brief(info.filename)} in it is not packed by deflate', 'Pack it again', packed.filename)
 
 # %% ../nbs/00_core.ipynb #n0pen007
 @contextmanager

@@ -12,7 +12,7 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 import numpy as np
-from .core import DataError, Items, data_errors, open_file, read_file, short_reason
+from .core import DataError, Items, data_errors, open_file, open_part, read_file, short_reason
 from .faults import data_error
 from .shapes import join_rings
 from .mask_codes import class_names
@@ -75,7 +75,7 @@ def roi_bytes(file:Path)->list: # of bytes, one for each region
         with open_file(file) as packed, zipfile.ZipFile(packed) as z:
             for info in z.infolist():
                 if not info.filename.lower().endswith('.roi'): continue
-                with z.open(info) as f: raw = f.read(min(MAX_ROI, left)+1)
+                with open_part(z, info) as f: raw = f.read(min(MAX_ROI, left)+1)
                 left -= len(raw)
                 if len(raw)>MAX_ROI or left<0: raise ValueError('it is too large')
                 regions.append(raw)

@@ -21,7 +21,7 @@ from typing import NamedTuple
 from zipfile import ZipFile
 import numpy as np, cv2
 from PIL import Image, UnidentifiedImageError
-from .core import DataError, atomic, check_picture, data_errors, open_file
+from .core import DataError, atomic, check_picture, data_errors, open_file, open_part
 from .tiff import TIFF_STARTS, check_page, check_pixels, check_ratio, is_tiff, pixel_limit
 from .tiff import read_tiff, room_for, tiff_info, tiff_nodata, tiff_pixels, truncated_error
 
@@ -430,7 +430,8 @@ def _open_array(path): # binary file of a .npy, or of the only array of a .npz; 
         with ZipFile(f) as z:
             names = z.namelist()
             if len(names)==1:
-                with z.open(names[0]) as part: yield part,min(z.infolist()[0].file_size, 1032*size)
+                info = z.infolist()[0]
+                with open_part(z, info) as part: yield part,min(info.file_size, 1032*size)
                 return
     listed = ', '.join(o.removesuffix('.npy') for o in names[:8])
     raise DataError(f'holds {len(names)} arrays ({listed})', 'Save the image alone', path, kind='pixel type')

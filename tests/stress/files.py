@@ -15,7 +15,7 @@ from mutate import mutated
 
 HANGS = 20     # seconds after which the alarm stops it
 MOST = 2**20   # KiB of memory
-PIXELS = 2**26 # the limit that is stated while harmful files are opened
+PIXELS = 2**24 # the limit that is stated while harmful files are opened
 
 class Hang(BaseException): pass
 
@@ -182,12 +182,12 @@ def npy_bytes(shape, descr="'|u1'"): # the header of an array, without numbers
 
 def harmful_bytes():
     "Name → content of files that were made to do harm"
-    small,bomb = zlib.compress(bytes(110)),zeros_packed(2**28, b'A')
+    small,bomb = zlib.compress(bytes(110)),zeros_packed(2**27, b'A')
     files = {'claim.png': png_bytes(10, 10, 8, 0, b'')[:33]+b'\x7f\xff\xff\xffIDAT'+b'x'*10, 'text.png': png_bytes(10, 10, 8, 0, b'')[:33]+b'\xff\xff\xff\xf0tEXt'+b'x'*10}
     for name,start in dict(zTXt=b'XML:com\0\0', iTXt=b'XML:com.adobe.xmp\0\1\0\0\0', iCCP=b'x\0\0').items():
         files[f'{name}.png'] = png_bytes(10, 10, 8, 0, small, png_chunk(name.encode(), start+bomb))
     files['exif.png'] = png_bytes(10, 10, 8, 0, small, png_chunk(b'zTXt', b'Raw profile type exif\0\0'+bomb))
-    files['grey.png'] = png_bytes(2**15, 2**15, 8, 0, zeros_packed(2**30))
+    files['grey.png'] = png_bytes(2**13, 2**14, 8, 0, zeros_packed(2**27))
     files['rgb.png'] = png_bytes(2**13, 2**13, 8, 2, zeros_packed(3*2**26))
     files['short.png'] = png_bytes(8000, 8000, 8, 2, small)
     gif = io.BytesIO()
@@ -201,11 +201,11 @@ def harmful_bytes():
         packed = io.BytesIO()
         with zipfile.ZipFile(packed, 'w', how) as z:
             with z.open('a.npy', 'w', force_zip64=True) as f:
-                f.write(npy_bytes((2**14,2**14)))
-                for _ in range(2**8): f.write(bytes(2**20))
+                f.write(npy_bytes((2**13,2**13)))
+                for _ in range(2**6): f.write(bytes(2**20))
         files[f'{name}.npz'] = packed.getvalue()
     packed = io.BytesIO()
-    with zipfile.ZipFile(packed, 'w', zipfile.ZIP_DEFLATED) as z: z.writestr('a.roi', bytes(2**28))
+    with zipfile.ZipFile(packed, 'w', zipfile.ZIP_DEFLATED) as z: z.writestr('a.roi', bytes(2**26))
     files['bomb.zip'] = packed.getvalue()
     files |= {'nested.json': b'['*10**6, 'digits.json': b'{"a":'+b'9'*10**6+b'}', 'nested.xml': b'<annotations><version>'+b'<a>'*10**5, 'nested.yaml': b'['*10**5}
     files['laughs.xml'] = b'<!DOCTYPE a [<!ENTITY b "'+b'c'*1000+b'">]><annotations><version>&b;</version></annotations>'
@@ -213,14 +213,14 @@ def harmful_bytes():
     return files
 
 def write_harm(folder):
-    "Write harmful files, and what only looks like a file → paths"
+    "Write harmful files, and what only looks like a file"
     import tifffile
     for name,raw in harmful_bytes().items(): (folder/name).write_bytes(raw)
-    tifffile.imwrite(folder/'flat.tif', np.zeros((2**13,2**14), np.uint8), compression='zlib', rowsperstrip=2**13)
-    for suffix in ('.jp2','.webp','.bmp','.jpg'):
-        size = (16000,16000) if suffix=='.webp' else (12000,12000)
-        try: Image.new('L' if suffix!='.webp' else 'RGB', size).save(folder/f'flat{suffix}', **(dict(lossless=True) if suffix=='.webp' else {}))
-        except OSError: pass # this Pillow has no such encoder
+    tifffile.imwrite(folder/'flat.tif', np.zeros((2**12,2**13), np.uint8), compression='zlib', rowsperstrip=2**12)
+    for suffix in ('.jp2','.webp','.bmp','.jpg','.gif'):
+        for side in (4000,5000): # within the limit, and above it
+            try: Image.new('L', (side,side)).save(folder/f'flat{side}{suffix}')
+            except OSError: pass # this Pillow has no such encoder
     for suffix in ('.png','.npy','.tif','.json','.xml'):
         with open(folder/f'sparse{suffix}', 'wb') as f: f.truncate(2**42)
     with open(folder/'sparse_true.png', 'wb') as f: # a good picture, and then 4 TB of nothing
@@ -233,12 +233,16 @@ def write_harm(folder):
         (folder/f'loop{suffix}').symlink_to(folder/f'loop{suffix}')
         (folder/f'empty{suffix}').touch()
     with socket.socket(socket.AF_UNIX) as s: s.bind(str(folder/'socket.png'))
-    return sorted(folder.iterdir())
 
 def open_harm(folder, n, seed):
     "Open each harmful file in all ways"
     done = dict(read=0, refused=0)
-    paths = write_harm(folder)
+    writer = os.fork() # its memory is not that of the readers
+    if writer==0:
+        write_harm(folder)
+        os._exit(0)
+    assert os.waitpid(writer, 0)[1]==0
+    paths = sorted(folder.iterdir())
     (ways,tiff_ways),annotations = picture_ways(),annotation_ways()
     for path in paths:
         is_tiff = path.suffix=='.tif'
