@@ -1,5 +1,5 @@
 """Damage files at random, to see that reading them ends in data or in a `DataError`."""
-import random, re
+import copy, random, re
 from unet_nbdev.coco import anns2mask
 from unet_nbdev.core import DataError
 
@@ -23,6 +23,11 @@ def mutated(raw, rng):
         else: raw = raw[:i]+rng.choice(ODD)+raw[i:] if rng.random()<.8 else raw[:i]
     return raw
 
+def mutated_part(raw, rng, n=4096):
+    "The same for a large file: only a part of it, often its beginning or end, is looked at"
+    start = rng.choice((0, max(0, len(raw)-n), rng.randint(0, max(0, len(raw)-n))))
+    return raw[:start]+mutated(raw[start:start+n], rng)+raw[start+n:]
+
 def check_mutations(read, files, n, seed=0, sz=None):
     "Read a data set `n` times, with one of its files damaged each time; returns how often it was read, all of it of size `sz`, and how often refused"
     rng = random.Random(seed)
@@ -40,3 +45,27 @@ def check_mutations(read, files, n, seed=0, sz=None):
             done['refused'] += 1
         finally: f.write_bytes(whole[f])
     return done
+
+ODD_VALUES = [None, True, -1, 0, 1, 7.5, 10**12, 10**30, 1e308, float('nan'), float('inf'), '', 'x', '\ud800', 'a\0b', 'x'*2000, '../x', '(', [], {}, [[]],
+              [0]*5000, {'x': {'x': {}}}, ['a', 1]]
+
+def places(tree):
+    "Yield (dict or list, key) of every value in a tree"
+    for key in list(tree) if isinstance(tree, dict) else range(len(tree)):
+        yield tree,key
+        if isinstance(tree[key], (dict, list)): yield from places(tree[key])
+
+def lied(tree, rng, odd=ODD_VALUES):
+    "A copy of nested dicts and lists, in which one to three values are others, larger, missing, or new"
+    tree = copy.deepcopy(tree)
+    for _ in range(rng.randint(1, 3)):
+        found = list(places(tree))
+        if not found: break
+        holder,key = rng.choice(found)
+        how = rng.randrange(8)
+        if how==0: del holder[key]
+        elif how==1: holder[key] = copy.deepcopy(rng.choice([h[k] for h,k in found]))
+        elif how==2 and type(holder[key]) in (int, float): holder[key] *= rng.choice((-1, 2, 1000, 10**6))
+        elif how==3 and isinstance(holder, dict): holder[f'{key}x'] = rng.choice(odd)
+        else: holder[key] = copy.deepcopy(rng.choice(odd))
+    return tree
