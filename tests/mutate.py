@@ -23,6 +23,11 @@ def mutated(raw, rng):
         else: raw = raw[:i]+rng.choice(ODD)+raw[i:] if rng.random()<.8 else raw[:i]
     return raw
 
+def mutated_part(raw, rng, n=4096):
+    "The same for a large file: only a part of it, often its beginning or end, is looked at"
+    start = rng.choice((0, max(0, len(raw)-n), rng.randint(0, max(0, len(raw)-n))))
+    return raw[:start]+mutated(raw[start:start+n], rng)+raw[start+n:]
+
 def check_mutations(read, files, n, seed=0, sz=None):
     "Read a data set `n` times, with one of its files damaged each time; returns how often it was read, all of it of size `sz`, and how often refused"
     rng = random.Random(seed)
@@ -42,6 +47,7 @@ def check_mutations(read, files, n, seed=0, sz=None):
     return done
 
 SPECIAL = [None, True, False, '', '3', '7', 3, 7, 0, -1, 2.5, 2**31, 2**63, 10**400, -10**400, 1e308, -1e308, math.nan, math.inf, -math.inf, [], {},
+           10**12, 10**30, 'a\0b', 'x'*2000, '(', [0]*5000, {'x':{'x':{}}}, ['a', 1],
            [[]], [None], [[[]]], {'size':[]}, {'':0}, 'é', '\ud800', '\0', '٣', '../a.png', '/etc/a.png', '},{', '"}]', [[0.5,2,3,4,5,6]], [{}], [{'a':[{}]}]]
 
 def places(o, path=()):
@@ -61,20 +67,22 @@ def at(o, path):
     for k in path: o = o[k]
     return o
 
-def other_value(v, rng):
-    "Another value in place of one: anything, a part of it, twice of it, within a list, or as text"
-    new,how = rng.choice(SPECIAL),rng.randrange(7)
+def other_value(v, rng, special):
+    "Another value in place of one: anything, a part of it, twice of it, much more, within a list, or as text"
+    new,how = rng.choice(special),rng.randrange(8)
     if how<3: return new
     if how==3: return [v]
+    if how==7 and type(v) in (int, float): return v*rng.choice((-1, 2, 1000, 10**6))
+    if how==7 and isinstance(v, dict): return {**v, 'new':new}
     if how==4 and not isinstance(v, int): return str(v)[:99]
     if isinstance(v, (str,list)): return v+v if how==5 else v[:rng.randrange(len(v)+1)]
     if isinstance(v, dict) and v: return {k:o for k,o in v.items() if k!=rng.choice([*v])}
     return new
 
-def mutated_value(o, rng, below=()):
-    "Change one to three places of a JSON value, below one of these keys or anywhere"
+def mutated_value(o, rng, below=(), special=SPECIAL):
+    "Change one to three places of nested dicts and lists, below one of these keys or anywhere"
     for _ in range(rng.randint(1, 3)):
         paths = [p for p in places(o) if p and (not below or below[0] in p or rng.random()<.1)]
         path = rng.choice(paths or [()])
-        o = put(o, path, other_value(at(o, path), rng))
+        o = put(o, path, other_value(at(o, path), rng, special))
     return o

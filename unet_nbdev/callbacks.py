@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np, torch
 import torch.distributed as dist
 from fastcore.basics import patch
-from .core import DataError, any_of, int_in, is_none, is_text, num_in
+from .core import DataError, any_of, int_in, is_none, is_plain, is_text, list_of, num_in
 from .settings import Settings, check_option
 from .checkpoint import load_train, save_unet
 from .distributed import all_gather, process_rank, unwrap_model, world_size
@@ -210,7 +210,7 @@ SNAPSHOT = dict( # key of take_snapshot → rule for it
     scaler=any_of(is_none, lambda v: v=={}, exactly(dict(scale=_scale, growth_factor=_scale, backoff_factor=_scale,
                                                          growth_interval=_length, _growth_tracker=int_in(0, 10**9)))),
     plan=exactly(PLAN),
-    sign=lambda v: isinstance(v, dict))
+    sign=lambda v: isinstance(v, dict) and is_plain(v))
 
 # %% ../nbs/27_callbacks.ipynb #nmf27a03
 def same_shapes(found, wanted)->bool: # two iterables of tensors
@@ -224,12 +224,13 @@ def fitting_group(
     saved:dict, # the same group of a saved one
 )->dict:
     "A group with the saved rates and moments; everything else stays as it was made"
-    if not isinstance(saved, dict) or saved.get('params')!=mine['params']: raise ValueError('other parameters')
+    if not isinstance(saved, dict) or not is_plain(saved) or saved.get('params')!=mine['params']:
+        raise ValueError('other parameters')
     rates = {}
     for k,v in mine.items():
         new = saved.get(k, v)
         if type(v) in (int,float): fits = num_in(0, 1e9)(new)
-        elif k=='betas': fits = isinstance(new, (tuple,list)) and len(new)==len(v) and all(map(num_in(0, 1), new))
+        elif k=='betas': fits = len(new)==len(v) and all(map(num_in(0, 1), new))
         else: continue
         if not fits: raise ValueError(f'{k} of another kind')
         rates[k] = new
@@ -239,14 +240,29 @@ def fitting_state(opt, saved:dict)->dict: # state dict for opt.load_state_dict
     "A saved state of an optimiser, or a ValueError if it is of other parameters"
     mine = opt.state_dict()
     if 'param_groups' not in mine: return saved # not one of torch's
-    groups,states = saved.get('param_groups'),saved.get('state')
-    if not isinstance(groups, list) or len(groups)!=len(mine['param_groups']) or not isinstance(states, dict): raise ValueError('no state')
-    params = [o[0] for o in opt.all_params()]
+    groups = saved.get('param_groups')
+    if not isinstance(groups, list) or len(groups)!=len(mine['param_groups']): raise ValueError('other parameters')
+    return dict(state=saved.get('state'), param_groups=[fitting_group(a, b) for a,b in zip(mine['param_groups'], groups)])
+
+def check_moments(
+    learn:Learner, # with an optimiser
+    states,        # number of a parameter → dict of its moments
+):
+    "Raise a ValueError unless these are moments as this optimiser has them, and of these parameters"
+    p = torch.nn.Parameter(torch.zeros(2, 3))
+    p.grad = torch.zeros_like(p)
+    probe = learn.opt_func([[p]])
+    probe.step()
+    usual = probe.state_dict().get('state', {}).get(0, {})
+    params = [o[0] for o in learn.opt.all_params()]
+    if not isinstance(states, dict): raise ValueError('no moments')
     for i,values in states.items():
-        if type(i) is not int or not 0<=i<len(params) or not isinstance(values, dict): raise ValueError('state of other parameters')
-        tensors = [o for o in values.values() if not is_number_like(o) and o is not None]
-        if not same_shapes(tensors, [params[i]]*len(tensors)): raise ValueError('moments of another shape')
-    return dict(state=states, param_groups=[fitting_group(a, b) for a,b in zip(mine['param_groups'], groups)])
+        if type(i) is not int or not 0<=i<len(params): raise ValueError('moments of other parameters')
+        if not isinstance(values, dict) or values.keys()!=usual.keys(): raise ValueError('other moments')
+        for k,v in values.items():
+            if v is None and k=='momentum_buffer': continue # as SGD without momentum has it
+            is_one = getattr(usual[k], 'shape', ())!=p.shape
+            if not (is_number_like(v) if is_one else same_shapes([v], [params[i]])): raise ValueError('moments of another shape')
 
 # %% ../nbs/27_callbacks.ipynb #nmf27a04
 REFUSED = 'Start the training again, or give another last.ckpt' # what to do about it
@@ -288,7 +304,9 @@ def check_snapshot(
     if bool(average)!=is_averaged or average and not same_shapes(average['avg'], model.parameters()):
         raise refuse('averaged weights are of another network')
     learn.create_opt()
-    try: fitting_state(learn.opt, train['opt'])
+    try:
+        fitting_state(learn.opt, train['opt'])
+        if 'param_groups' in train['opt']: check_moments(learn, train['opt'].get('state'))
     except (ValueError, TypeError) as e: raise refuse(f'optimiser does not fit ({e})') from None
 
 # %% ../nbs/27_callbacks.ipynb #n8497cdc

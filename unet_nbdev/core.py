@@ -745,9 +745,10 @@ def is_plain(
     v,           # a value from JSON
     deep:int=32, # largest depth of lists and dicts
 )->bool:
-    "Rule: a value of any size that is not nested too deeply to be written again"
+    "Rule: a value of any size that JSON can hold and that is not nested too deeply"
     if isinstance(v, dict): v = list(v.values())
-    return not isinstance(v, list) or deep>0 and all(is_plain(o, deep-1) for o in v)
+    if isinstance(v, list): return deep>0 and all(is_plain(o, deep-1) for o in v)
+    return is_none(v) or isinstance(v, (str,int,float))
 
 # %% ../nbs/00_core.ipynb #n2fa5197
 def check_values(
