@@ -151,18 +151,6 @@ def take_lock(
     write_owner(fd)
     return fd
 
-def remove_leftovers(
-    path:Path, # that is locked
-):
-    "Remove what a process that was killed left half-written under this name or in this folder"
-    patterns = {f'.{path.name}.tmp*', f'.{path.stem}.tmp*{path.suffix}'}
-    found = [o for pattern in patterns for o in path.parent.glob(pattern.replace('[', '[[]'))]
-    if path.is_dir(): found += path.rglob('.*.tmp*')
-    for file in found:
-        if file.is_dir(): shutil.rmtree(file, ignore_errors=True)
-        else:
-            with suppress(OSError): file.unlink()
-
 def drop_lock(
     file:Path,   # lock file
     fd:int|None, # from `take_lock`
@@ -180,6 +168,21 @@ def keep_touching(
     "Touch a lock file every `BEAT` seconds"
     while not ended(BEAT):
         with suppress(OSError): os.utime(file)
+
+# %% ../nbs/01b_locks.ipynb #n01b0028
+def remove_leftovers(
+    path:Path, # that is locked
+):
+    "Remove what a process that was killed left under this name or in this folder: half-written files, and its locks"
+    patterns = {f'.{path.name}.tmp*', f'.{path.stem}.tmp*{path.suffix}'}
+    found = [o for pattern in patterns for o in path.parent.glob(pattern.replace('[', '[[]'))]
+    if path.is_dir(): found += path.rglob('.*.tmp*')
+    for file in found:
+        if file.is_dir(): shutil.rmtree(file, ignore_errors=True)
+        else:
+            with suppress(OSError): file.unlink()
+    for file in path.rglob('.*.lock') if path.is_dir() else ():
+        with suppress(DataError): drop_lock(file, take_lock(file.resolve(), file, '')) # unless somebody uses it
 
 # %% ../nbs/01b_locks.ipynb #n01b0021
 @contextmanager

@@ -369,9 +369,10 @@ def cross_validate(
         for k in range(settings.folds):
             tell(f'fold {k+1} of {settings.folds}')
             run = fold_run(plan, k, tell)
-            complete = run.resume and (rescue_model(run.path) or is_finished(run.folder))
             fold = fold_items(items, k, settings.folds, settings.seed)
-            if not complete and not run.train(fold): return done # the session ends
+            with lock_run(run.folder):
+                complete = run.resume and (rescue_model(run.path) or is_finished(run.folder))
+                if not complete and not run.train(fold): return done # the session ends
             done.append(dict(model=run.path, scores=load_unet(run.path).info['scores']))
     tell(folds_text(done))
     return done

@@ -561,7 +561,7 @@ def fit_once(
             learn.model = unwrap_model(learn)
             learn.start = 0
         if problem: saved = where_it_stands(learn, problem)
-    if problem: free_memory() # of what has failed
+    if isinstance(problem, MemoryError): free_memory()
     return problem,saved
 
 # %% ../nbs/28_training.ipynb #n4cc50a4

@@ -226,7 +226,7 @@ COMMANDS = dict( # what is killed → how it is started; {c} is the COCO set, {m
     predict='unet_predict --input {c}/images --model {m} --mask --json --objects --device cpu --output {o}/drawn',
     export='unet_export --model {m} --out {o}/m.onnx',
     repair='unet_doctor --coco {c} --repair {o}/repaired')
-UNTOLD = ('report.html', 'settings.json', 'study.db', 'history.png', 'index.csv', 'last.ckpt') # hold times, or what is compared otherwise
+UNTOLD = ('report.html', 'settings.json', 'study.db', 'last.ckpt') # hold times, or what is compared otherwise
 
 def run_command(fd, name, coco, model, out): # in a fork
     "Run a command in this process, or go on with it, and tell each of its steps and files"
