@@ -46,7 +46,8 @@ add_faults(
     Fault('missing file', 'error', 'A file that the data set names does not exist',
           'Add the file, or remove it from the data'),
     Fault('outside file', 'error', 'A file of the data set names an image outside of its folder',
-          'Give the folder of the images (images=DIR, --images), or let names lead out (outside=True, --outside)'),
+          'Give the folder of the images (images=DIR, --images), or let names lead out '
+          '(outside=True, --outside)'),
     Fault('empty file', 'error', 'The file has no content', _GET_AGAIN),
     Fault('unreadable image', 'error', 'The file cannot be read as an image', _GET_AGAIN),
     Fault('truncated image', 'error', 'The image ends too early or is damaged after its header',
