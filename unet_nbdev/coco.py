@@ -6,7 +6,7 @@
 __all__ = ['COCO_PLACES', 'printable_id', 'place_in_list', 'image_ids', 'ann_ids', 'ann2rle', 'ann2mask', 'category_ids',
            'anns2mask', 'anns2objects', 'drawing_order', 'masks2anns', 'whole_number', 'readable_categories',
            'category_fault', 'image_entry_fault', 'split_of_file', 'data_folder', 'find_image_dir',
-           'drop_root_category', 'join_categories', 'with_model_classes', 'absent_notes', 'lost_image', 'size_as_seen',
+           'drop_root_category', 'join_categories', 'with_model_classes', 'absent_notes', 'size_as_seen',
            'readable_entry', 'annotation_fault', 'known_id', 'plain_segmentation', 'readable_annotation',
            'region_left_out', 'is_normalised', 'scale_normalised', 'crowds_that_are_objects', 'read_coco_files',
            'read_coco', 'coco_files', 'find_coco', 'visible_annotations', 'items2coco', 'write_coco']
@@ -505,23 +505,17 @@ def _entry_error(entry, fault, file, k): # the DataError of an image entry; k: i
     return data_error(*fault, file, image_ids(entry, k))
 
 # %% ../nbs/06_coco.ipynb #n0904d0d
-def lost_image(
-    entry:dict,  # entry of the list of images, without a fault
-    img_dir,     # folder with the images
-    within:list, # other folders that names may lead to; None: they may lead anywhere
-    file,        # the COCO file
-)->DataError:
-    "The error for an image without a file, or with one that may not be read"
+def _no_image_error(entry, img_dir, within, file): # the DataError of an image without a file, or with one outside
     name,ids = entry['file_name'],dict(image=entry['id'])
     if place_inside(img_dir, name, within) is None: return outside_error(name, file, ids)
     fix = 'Add it, or remove it from the JSON file'
     return data_error('missing file', 'no such image', Path(img_dir)/name, ids, fix)
 
-def _make_items(images, paths, img_dir, within, file, split): # (items without annotations, errors of images without a file)
+def _make_items(images, paths, img_dir, within, file, split): # (items, errors of lost images)
     items,bad = [],[]
     for o,path in zip(images, paths):
         if path is None:
-            bad.append(lost_image(o, img_dir, within, file))
+            bad.append(_no_image_error(o, img_dir, within, file))
             continue
         sz = int(o['height']), int(o['width'])
         extra = {k:v for k,v in o.items() if k not in ('id','height','width')}
@@ -669,7 +663,7 @@ def region_left_out(
 
 
 # %% ../nbs/06_coco.ipynb #c063
-def _hand_out(d, szs, items, want, cats): # give items their annotations; → ([(place, annotation, fault)], 2 counts)
+def _hand_out(d, szs, items, want, cats): # give them out; → ([(place, annotation, fault)], 2 counts)
     check = partial(annotation_fault, szs=szs, cats=cats, want=want)
     anns = d['annotations']
     if isinstance(anns, AnnotationText): return hand_out_text(anns, items, szs, want, check)

@@ -120,7 +120,8 @@ def open_coco(
     paths = locate_images(img_dir, names, within)
     renamed = sum(path is not None and path.name!=re.split(r'[\\/]', n)[-1] for n,path in zip(names, paths))
     if renamed: reworded.append(f'images with another name than file_name says: {renamed}')
-    return CocoPart(d=d, file=Path(file), dir=Path(img_dir), split=split, paths=paths, reworded=reworded, within=within)
+    return CocoPart(d=d, file=Path(file), dir=Path(img_dir), within=within, split=split, paths=paths,
+                    reworded=reworded)
 
 def _reword_ids(d): # lines on the ids that are read as whole numbers
     cats,images = readable_categories(d['categories']),[readable_entry(o) for o in d['images']]

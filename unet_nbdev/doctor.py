@@ -86,7 +86,8 @@ def open_parts(
         return open_items(report, report.items, source)
     try: report.items = read_layout(parts, options)
     except DataError: pass # the checks find out why
-    if layout=='coco': return [open_coco(p.source, p.images, p.split, allowed_folders(p, options)) for p in parts]
+    if layout=='coco':
+        return [open_coco(p.source, p.images, p.split, allowed_folders(p, options)) for p in parts]
     found = [pair_part(p, options, []) for p in parts] # as for reading
     several = any(isinstance(msk, tuple) for pairs,_ in found for _,msk in pairs)
     if not several: return [open_masks(report, p, *o, options) for p,o in zip(parts, found)]
@@ -138,7 +139,7 @@ def check_items(
     names:list|str|dict|None=None, # for masks: class names in the order of their values
     void:int|tuple|None=None,  # for masks: value or colour that is neither learned nor scored
     progress:bool=True,        # show a bar, above 300 images
-    **options                  # other options of `ReadOptions`: instances, roi, mask_name, pages, group, crowd, outside
+    **options                  # others of `ReadOptions`: instances, roi, mask_name, pages, group, crowd, outside
 )->Report:
     "Look at everything in a data set, and change nothing"
     report = Report()

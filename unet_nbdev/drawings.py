@@ -148,7 +148,7 @@ def find_drawing_images(
         found |= {i:imgs[n] for i,n in names.items() if n in imgs}
     return [found.get(i) for i in range(len(drawings))]
 
-def _image_at(d, folder, outside): # the image where a drawing says, seen from its file or from the folder; or None
+def _image_at(d, folder, outside): # the image where a drawing says, from its file or the folder; or None
     root = Path(folder).absolute()
     for name in d.names:
         for base in (d.file.parent.absolute(), root):

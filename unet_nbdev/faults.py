@@ -48,7 +48,8 @@ add_faults(
     Fault('unreadable file', 'error', 'The file cannot be opened, is too large to be read, or is a pipe, a device or a folder',
           'Check the path and its permissions'),
     Fault('outside file', 'error', 'A file of the data set names an image outside of its folder',
-          'Give the folder of the images (images=DIR, --images), or let names lead out (outside=True, --outside)'),
+          'Give the folder of the images (images=DIR, --images), or let names lead out '
+          '(outside=True, --outside)'),
     Fault('empty file', 'error', 'The file has no content', _GET_AGAIN),
     Fault('unreadable image', 'error', 'The file cannot be read as an image', _GET_AGAIN),
     Fault('truncated image', 'error', 'The image ends too early or is damaged after its header',

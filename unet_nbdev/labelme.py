@@ -353,8 +353,9 @@ def read_labelme(
     inside = [f for f,o in content.items() if o.has_pixels and f not in imgs]
     unpacked = {f:result_or_error(unpack_picture, f) for f in inside}
     alone = [f for f in unused_images(imgs.values()) if f.with_suffix('.json') not in loaded]
-    lost = {f:o.image for f,o in content.items() if f not in imgs and f not in unpacked}
-    refused = {f:outside_error(name, f) for f,name in lost.items() if place_inside(f.parent, name, within) is None}
+    lost = [f for f in content if f not in imgs and f not in unpacked]
+    refused = [f for f in lost if place_inside(f.parent, content[f].image, within) is None]
+    refused = {f:outside_error(content[f].image, f) for f in refused}
     loaded |= read_labelme_images(content, imgs | unpacked | refused)
     good = {f:o for f,o in loaded.items() if not isinstance(o, DataError)}
     bad = _labelme_bad(loaded, content, alone, options, root)

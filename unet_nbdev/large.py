@@ -264,7 +264,7 @@ def map_forked(
     finally: _shared.clear()
 
 # %% ../nbs/05_large.ipynb #n52184d9
-def _digest(text, index, far, row, want, check): # ([(place, annotation, fault)], rows of items, (n,2) spans, how many, 2 counts)
+def _digest(text, index, far, row, want, check): # ([(place, annotation, fault)], rows, (n,2) spans, how many, 2 counts)
     broken,rows,spans,total,crowds = [],[],[],Counter(),Counter()
     for anns,at in text.parts():
         ok = plain_polygons(anns, index, far, want)
@@ -272,7 +272,7 @@ def _digest(text, index, far, row, want, check): # ([(place, annotation, fault)]
             fault = check(anns[k])
             if fault: broken.append((text.n-len(anns)+int(k), anns[k], fault))
             else: ok[k] = anns[k]['category_id'] in want
-        ok[ok] = [row[index[a['image_id']]]>=0 for a in compress(anns, ok)] # the others belong to images without a file
+        ok[ok] = [row[index[a['image_id']]]>=0 for a in compress(anns, ok)] # the others' images have no file
         kept = list(compress(anns, ok))
         count_crowds(kept, total, crowds)
         rows.append(row[np.fromiter((index[a['image_id']] for a in kept), int, len(kept))])
@@ -299,5 +299,6 @@ def hand_out_text(
     spans = np.concatenate(spans)[np.argsort(rows, kind='stable')]
     ends = np.cumsum(np.bincount(rows, minlength=len(items))).tolist()
     for itm,start,stop in zip(items, [0, *ends], ends): itm.anns = LazyAnns(text.raw, spans[start:stop])
-    broken = [(first+k, ann, fault) for first,found in zip(accumulate(counts, initial=0), broken) for k,ann,fault in found]
+    firsts = accumulate(counts, initial=0)
+    broken = [(first+k, ann, fault) for first,found in zip(firsts, broken) for k,ann,fault in found]
     return broken, sum(total, Counter()), sum(crowds, Counter())

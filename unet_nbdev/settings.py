@@ -360,7 +360,8 @@ class DataSettings(Options):
     roi:str|None = option(None, 'for masks: folder of field-of-view masks; what lies outside is not scored')
     mask_name:str|None = option(None, "for masks: name of an image's mask, such as '{stem}_manual1.gif'")
     pages:str|None = option(None, "pages of image stacks to use: '0:10' or '0,5' (default: all)", check='pages')
-    outside:bool = option(False, 'also use images that lie outside of the data set, where its files name them', on_resume=True)
+    outside:bool = option(
+        False, 'also use images that lie outside of the data set, where its files name them', on_resume=True)
     void:str|None = option(
         None, "for masks: a value or colour 'r,g,b' that is neither learned nor scored; several: '3;4'", check='void')
 
@@ -378,7 +379,8 @@ class DataSettings(Options):
             raise DataError('no data given', fix)
         return dict(root=self.data, coco=self.coco, images=self.images, masks=self.masks,
                     void=parse_void(self.void), crowd=self.crowd, roi=self.roi, mask_name=self.mask_name,
-                    instances={None:None, 'yes':True, 'no':False}[self.instances], pages=self.pages, outside=self.outside)
+                    instances={None:None, 'yes':True, 'no':False}[self.instances], pages=self.pages,
+                    outside=self.outside)
 
 # %% ../nbs/01_settings.ipynb #nba10012
 @dataclass(repr=False)

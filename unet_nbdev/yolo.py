@@ -108,7 +108,7 @@ def _follow(tries, within, exists, file): # the first (folder, name) that exists
     inside = [place_inside(*o, within) for o in tries]
     found = next((p for p in inside if p and exists(p)), None)
     if found or within is None: return found
-    local = [o for o in tries if not re.match(r'[\\/]{2}', o[1])]   # a name with \\\\ would ask another computer
+    local = [o for o in tries if not re.match(r'[\\/]{2}', o[1])] # //host/… would ask another computer
     for folder,name in local:
         if exists(place_inside(folder, name, None)): raise outside_error(name, file)
 
