@@ -446,35 +446,38 @@ def _temporary_name(path): # a name next to path that is short and that nobody h
     suffix = path.suffix if len(path.suffix)<16 else ''
     return path.with_name(f'.{stem}.tmp{os.getpid()}-{_HOST}-{next(_numbers)}{suffix}')
 
-def _lock(file): # descriptor, or None if another process has the lock
-    fd = os.open(file, os.O_RDONLY|os.O_NONBLOCK)
+def _lock(file): # (descriptor, whether this process has the lock: None where there are no locks)
+    if fcntl is None: return None,None
+    try: fd = os.open(file, os.O_NONBLOCK | (os.O_RDONLY if os.path.isdir(file) else os.O_RDWR))
+    except FileNotFoundError: return None,False
     try: fcntl.flock(fd, fcntl.LOCK_EX|fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(fd)
-        return None
-    except OSError: pass # a file system without locks
-    return fd
+    except BlockingIOError: return fd,False
+    except OSError: return fd,None
+    return fd,os.path.exists(file) # it may have been removed just before
+
+def _unlock(fd):
+    if fd is not None: os.close(fd)
 
 # %% ../nbs/00_core.ipynb #n0c7a005
 def _remove(path): # a file or a folder; what cannot be removed stays
     with suppress(OSError): shutil.rmtree(path) if path.is_dir() else path.unlink()
 
-def _is_old(path): return time.time()-path.stat().st_mtime>86400
+def _remove_if_dead(path, elsewhere): # elsewhere: written by another computer
+    fd,locked = _lock(path)
+    is_old = time.time()-path.stat().st_mtime>86400
+    if locked is not False and (is_old or locked and not elsewhere): _remove(path)
+    _unlock(fd)
 
 def clear_leftovers(
     folder, # in which files were written
 ):
     "Remove what processes that were killed have left half-written; what a living process writes stays"
-    with suppress(OSError):
-        names = [o for o in os.listdir(folder) if '.tmp' in o]
-        for path,m in ((Path(folder)/o, _LEFTOVER.fullmatch(o)) for o in names):
-            if not m: continue
-            elsewhere = m[1]!=_HOST or fcntl is None
-            if elsewhere and not _is_old(path): continue
-            fd = _lock(path) if fcntl else -1
-            if fd is None: continue
-            _remove(path)
-            if fcntl: os.close(fd)
+    try: names = [o for o in os.listdir(folder) if '.tmp' in o]
+    except OSError: return
+    for name in names:
+        m = _LEFTOVER.fullmatch(name)
+        if not m: continue
+        with suppress(OSError): _remove_if_dead(Path(folder)/name, m[1]!=_HOST)
 
 # %% ../nbs/00_core.ipynb #n0c7a006
 @contextmanager
@@ -484,19 +487,21 @@ def temporary(
 ): # a new file or folder
     "Give a temporary path next to `path`, locked for this process and removed at the end"
     path = Path(path)
-    if path.parent not in _cleared:
-        _cleared.add(path.parent)
-        clear_leftovers(path.parent)
+    parent = path.parent.absolute()
+    if parent not in _cleared:
+        _cleared.add(parent)
+        clear_leftovers(parent)
     while True:
         tmp = _temporary_name(path)
         try: tmp.mkdir() if folder else tmp.touch(exist_ok=False)
         except FileExistsError: continue # left by a process that had the same number
-        fd = _lock(tmp) if fcntl else None
-        if tmp.exists(): break # otherwise another process took it for a leftover
+        fd,locked = _lock(tmp)
+        if locked is not False: break # otherwise another process took it for a leftover
+        _unlock(fd)
     try: yield tmp
     finally:
         _remove(tmp)
-        if fd is not None: os.close(fd)
+        _unlock(fd)
 
 # %% ../nbs/00_core.ipynb #n0c7a008
 _PERMISSION = 'Choose another folder to write to, or change its permissions'
