@@ -180,8 +180,8 @@ def grad_scaler(learn:Learner): # torch.amp.GradScaler, or None
 # %% ../nbs/27_callbacks.ipynb #nmf27a02
 _length = int_in(1, 10**9)
 
-PLAN = dict(epochs=int_in(1, 10**6), steps=_length, samples=int_in(1, 2*10**7), bs=int_in(1, 10**6), grad_accum=int_in(1, 10**6),
-            step_seconds=num_in(0, 1e7), tail=num_in(0, 1e7), lr=num_in(0, 1), enc_lr=num_in(0, 1e6), lr_scale=num_in(0, 1),
+PLAN = dict(epochs=int_in(1, 10**6), steps=_length, samples=int_in(1, 2*10**7), bs=int_in(1, 10**6), valid_bs=int_in(1, 10**6),
+            grad_accum=int_in(1, 10**6), step_seconds=num_in(0, 1e7), tail=num_in(0, 1e7), lr=num_in(0, 1), enc_lr=num_in(0, 1e6), lr_scale=num_in(0, 1),
             sched=is_text, warmup=num_in(0, .7), clip=any_of(is_none, num_in(0, 1e12)), ema=any_of(is_none, num_in(0, 1)),
             patience=any_of(is_none, _length), freeze_epochs=int_in(0, 10**9), precision=is_text) # of fit_unet → rule
 
@@ -272,7 +272,7 @@ def agree_in_length(train:dict)->bool:
     plan,rows = train['plan'],len(train['run']['rows'])
     bs,epochs,accum = plan['bs'],plan['epochs'],plan['grad_accum']
     steps = plan['samples']//bs # per epoch
-    is_plan = plan['samples']==steps*bs and plan['steps']==steps*epochs and bs%accum==0
+    is_plan = plan['samples']==steps*bs and plan['steps']>=steps*epochs and bs%accum==0 # it may have been stopped early
     batches = steps*accum # an epoch may end before its time
     return is_plan and rows<=epochs and (rows-1)*batches<=train['n']<=(rows+1)*batches
 

@@ -7,8 +7,8 @@ __all__ = ['IGNORE', 'INFO', 'printable', 'PlainStream', 'say', 'DataError', 'br
            'layers2map', 'Item', 'Items', 'gc_paused', 'check_bad', 'part_of', 'clear_leftovers', 'temporary',
            'WriteError', 'write_error', 'write_errors', 'atomic', 'write_text', 'write_json', 'csv_cell', 'cell_text',
            'write_csv', 'read_csv', 'short_reason', 'open_file', 'read_file', 'open_part', 'data_errors',
-           'check_picture', 'int_in', 'num_in', 'list_of', 'any_of', 'is_none', 'is_flag', 'is_text', 'is_small',
-           'is_plain', 'check_values', 'is_fold', 'check_config']
+           'check_picture', 'int_in', 'num_in', 'list_of', 'any_of', 'is_none', 'is_flag', 'is_text', 'is_name',
+           'is_small', 'is_plain', 'check_values', 'is_fold', 'check_config']
 
 # %% ../nbs/00_core.ipynb #c002
 import os, re, gc, csv, sys, json, stat, time, zlib, errno, codecs, shutil, difflib, colorsys, platform, reprlib
@@ -733,7 +733,11 @@ def is_flag(v)->bool:
 # %% ../nbs/00_core.ipynb #nb39257f
 def is_text(v)->bool:
     "Rule: text of at most 1000 characters that can be written to a file"
-    return isinstance(v, str) and len(v)<=1000 and not re.search('[\\x00\ud800-\udfff]', v)
+    return is_name(v) and not re.search('[\\x00\ud800-\udfff]', v)
+
+def is_name(v)->bool:
+    "Rule: text of at most 1000 characters, as file names and JSON files can hold it"
+    return isinstance(v, str) and len(v)<=1000 and '\0' not in v
 
 # %% ../nbs/00_core.ipynb #n0af078b
 def is_small(
@@ -743,7 +747,7 @@ def is_small(
     "Tell whether a value is plain and small: the rule for settings that have none"
     if isinstance(v, dict): v = list(v.values())
     if isinstance(v, list): return deep>0 and len(v)<=4096 and all(is_small(o, deep-1) for o in v)
-    return is_none(v) or is_flag(v) or is_text(v) or num_in(-1e9, 1e9)(v)
+    return is_none(v) or is_flag(v) or is_name(v) or num_in(-1e9, 1e9)(v)
 
 # %% ../nbs/00_core.ipynb #nmf00001
 def is_plain(
@@ -781,7 +785,7 @@ def _cut(v): # a value in at most 60 characters
 _source_value = any_of(int_in(-2**31, 2**32), list_of(int_in(0, 2**16), 4)) # an id, a pixel value or a colour
 
 Codes.RULES = dict(
-    names=list_of(is_text, 254),
+    names=list_of(is_name, 254),
     ids=list_of(_source_value, 254),
     void=list_of(_source_value, 4096),
     bg=_source_value,

@@ -630,7 +630,9 @@ def read_settings(
     "Read settings from a file, as a plain dict"
     fix = 'Give a JSON file of settings, such as the best.json of unet_tune'
     def explain(file, e): return DataError(f'is not JSON ({short_reason(e)})', fix, file)
-    with data_errors(file, explain): d = json.loads(read_file(file, 2**26))
+    try: raw = read_file(file, 2**26)
+    except DataError as e: raise DataError(f'cannot be read ({e.what})', fix, file) from None
+    with data_errors(file, explain): d = json.loads(raw)
     if isinstance(d, dict): return d
     raise DataError(f'holds a JSON {type(d).__name__} instead of an object',
                     'Give a file such as {"lr": 0.001}', file)
