@@ -7,10 +7,11 @@ __all__ = ['SHAPES', 'Sized', 'shape_of', 'known_ints', 'int_list', 'setting', '
            'broadcast_shape', 'window_counts', 'conv_shape', 'conv_transpose_shape', 'pool_shape', 'global_pool_shape',
            'reduced_shape', 'normal_axis', 'concat_shape', 'gather_shape', 'slice_shape', 'split_shape',
            'transpose_shape', 'squeeze_shape', 'reshaped', 'resized', 'padded_shape', 'shape_numbers', 'constant_shape',
-           'from_file', 'gemm_shape', 'matmul_shape', 'OnnxCost', 'count_work', 'node_outputs', 'onnx_cost']
+           'from_file', 'gemm_shape', 'matmul_shape', 'OnnxCost', 'count_work', 'node_outputs', 'in_order', 'onnx_cost']
 
 # %% ../nbs/28c_onnx_shapes.ipynb #s28c0003
-import math
+import heapq, math
+from collections import defaultdict
 from dataclasses import dataclass
 import numpy as np
 from .onnx_file import FEW, OnnxGraph, OnnxNode, OnnxTensor
@@ -359,6 +360,26 @@ def node_outputs(
         if o.numbers is not None and o.size>FEW: o.numbers = None
     return outs
 
+def in_order(
+    graph:OnnxGraph,
+)->list: # of OnnxNode
+    "The operators, each after those whose results it takes, otherwise as in the file"
+    given = {'', *graph.tensors, *graph.inputs}
+    waiting = defaultdict(list) # name → operators that wait for it
+    missing = [len(set(node.ins)-given) for node in graph.nodes]
+    for i,node in enumerate(graph.nodes):
+        for o in set(node.ins)-given: waiting[o].append(i)
+    ready = [i for i,n in enumerate(missing) if n==0]
+    res = []
+    while ready:
+        node = graph.nodes[heapq.heappop(ready)]
+        res.append(node)
+        for i in [i for o in node.outs for i in waiting.pop(o, ())]:
+            missing[i] -= 1
+            if missing[i]==0: heapq.heappush(ready, i)
+    if len(res)==len(graph.nodes): return res
+    raise ValueError('operators that wait for each other, or for what nothing gives')
+
 def onnx_cost(
     graph:OnnxGraph, # from parse_onnx
     shape:tuple,     # of the input
@@ -370,12 +391,12 @@ def onnx_cost(
     known = {k:from_file(t) for k,t in graph.tensors.items()}
     fixed = {'', *known} # what does not depend on the image
     known |= {'':None, graph.inputs[0]:Sized(tuple(shape))}
-    last = {name:i for i,node in enumerate(graph.nodes) for name in node.ins} | {graph.outputs[0]:math.inf}
+    nodes = in_order(graph)
+    last = {name:i for i,node in enumerate(nodes) for name in node.ins} | {graph.outputs[0]:math.inf}
     live = most = math.prod(shape)
     work = 0
-    for i,node in enumerate(graph.nodes):
-        unknown = [o for o in node.ins if o not in known]
-        if unknown or set(node.outs)&set(known): raise ValueError(f'{node.op} out of order, or a name that is given twice')
+    for i,node in enumerate(nodes):
+        if any(o in known for o in node.outs): raise ValueError(f'{node.op} with a result whose name is taken')
         ins = [known[o] for o in node.ins]
         outs = node_outputs(node, ins)
         work += count_work(node, ins, outs)
