@@ -112,7 +112,7 @@ class Predictor:
         win:int=768,       # side of the windows; images with a side over twice this, at the network's scale, are divided into them
         overlap:float=.25, # fraction of a window that its neighbour sees too
         tta:bool|str=False, # average over mirrored views: True as in training, h for two views, all for eight, mirrored and turned
-        max_values:int=10**8, # classes × pixels of the largest image whose probabilities are kept; larger ones get the mask alone; also the most for an image that is enlarged
+        max_values:int=10**8, # classes × pixels of the largest image whose probabilities are kept; larger ones get the mask alone
     ):
         if tta not in (False,True,None,'h','all'): raise DataError(f'tta={tta!r}', "Choose True, False, 'h' or 'all'")
         self.members = list(zip(nets, preps))
@@ -215,7 +215,7 @@ def _forward(self:Predictor, net, prep, img): # (H,W,n_in) from prep.pixels, pad
     return running_mean(one(k) for k in self._view_numbers())
 
 @patch
-def _check_room(self:Predictor, net, prep, sz): # raise if an image of this size would take far more memory than it has pixels
+def _check_room(self:Predictor, net, prep, sz): # raise if an image takes far more memory than it has pixels
     h,w = (-(-n//prep.multiple)*prep.multiple for n in prep.scaled(sz))
     in_net = net.values(min(h, 2*self.win), min(w, 2*self.win)) if hasattr(net, 'values') else 0
     values = h*w*(prep.n_in+self.codes.n_cls)+in_net
@@ -457,7 +457,8 @@ class OnnxNetwork:
         if shape in self.costs: return self.costs[shape]
         pixels = shape[0]*shape[2]*shape[3]
         try: found = onnx_cost(self.graph, shape, max(10**8, PER_PIXEL*pixels), max(10**9, MAX_WORK*pixels))
-        except ValueError as e: raise DataError(f'{self.label} cannot be run: {e}', 'Use a file written by unet_export') from None
+        except ValueError as e:
+            raise DataError(f'{self.label} cannot be run: {e}', 'Use a file written by unet_export') from None
         if found.shape!=(shape[0], self.n_cls, *shape[2:]):
             raise DataError(f'{self.label} gives {found.shape} for {shape}', 'Export the model again')
         self.costs = {**dict(list(self.costs.items())[-63:]), shape:found}
@@ -505,7 +506,7 @@ class OnnxSegmenter(Predictor):
         win:int=768,            # side of the windows; images with a side over twice this, at the network's scale, are divided into them
         overlap:float=.25,      # fraction of a window that its neighbour sees too
         tta:bool|str=False,     # average over mirrored views: True as in training, h for two views, all for eight, mirrored and turned
-        max_values:int=10**8,   # classes × pixels of the largest image whose probabilities are kept; larger ones get the mask alone; also the most for an image that is enlarged
+        max_values:int=10**8,   # classes × pixels of the largest image whose probabilities are kept; larger ones get the mask alone
     ):
         paths = model if isinstance(model, (list,tuple)) else [model]
         if not paths: raise DataError('no model given', 'Give at least one')
