@@ -180,10 +180,24 @@ def grad_scaler(learn:Learner): # torch.amp.GradScaler, or None
 # %% ../nbs/27_callbacks.ipynb #nmf27a02
 _length = int_in(1, 10**9)
 
-PLAN = dict(epochs=int_in(1, 10**6), steps=_length, samples=int_in(1, 2*10**7), bs=int_in(1, 10**6), grad_accum=int_in(1, 10**6),
-            step_seconds=num_in(0, 1e7), tail=num_in(0, 1e7), lr=num_in(0, 1), enc_lr=num_in(0, 1e6), lr_scale=num_in(0, 1),
-            sched=is_text, warmup=num_in(0, .7), clip=any_of(is_none, num_in(0, 1e12)), ema=any_of(is_none, num_in(0, 1)),
-            patience=any_of(is_none, _length), freeze_epochs=int_in(0, 10**9), precision=is_text) # of fit_unet → rule
+PLAN = dict( # setting of fit_unet → rule
+    epochs=int_in(1, 10**6),
+    steps=_length,
+    samples=int_in(1, 2*10**7), # of an epoch; each takes memory
+    bs=int_in(1, 10**6),
+    grad_accum=int_in(1, 10**6),
+    step_seconds=num_in(0, 1e7),
+    tail=num_in(0, 1e7),
+    lr=num_in(0, 1),
+    enc_lr=num_in(0, 1e6),
+    lr_scale=num_in(0, 1),
+    sched=is_text,
+    warmup=num_in(0, .7),
+    clip=any_of(is_none, num_in(0, 1e12)),
+    ema=any_of(is_none, num_in(0, 1)),
+    patience=any_of(is_none, _length),
+    freeze_epochs=int_in(0, 10**9),
+    precision=is_text)
 
 def exactly(rules:dict):
     "Make a rule: a dict with these keys, whose values satisfy their rules"
@@ -242,7 +256,8 @@ def fitting_state(opt, saved:dict)->dict: # state dict for opt.load_state_dict
     if 'param_groups' not in mine: return saved # not one of torch's
     groups = saved.get('param_groups')
     if not isinstance(groups, list) or len(groups)!=len(mine['param_groups']): raise ValueError('other parameters')
-    return dict(state=saved.get('state'), param_groups=[fitting_group(a, b) for a,b in zip(mine['param_groups'], groups)])
+    groups = [fitting_group(a, b) for a,b in zip(mine['param_groups'], groups)]
+    return dict(state=saved.get('state'), param_groups=groups)
 
 def check_moments(
     learn:Learner, # with an optimiser

@@ -155,7 +155,8 @@ def conv_transpose_shape(node, ins):
     if n<1 or len(w)!=len(x) or is_odd: raise ValueError(f'ConvTranspose of {x} with {w}')
     strides,dilations = (int_list(node, k, n, 1, 1) for k in ('strides','dilations'))
     more,pads = int_list(node, 'output_padding', n, 0),int_list(node, 'pads', 2*n, 0)
-    sides = [s*(i-1)+m+d*(k-1)+1-a-b for i,s,m,d,k,a,b in zip(x[2:], strides, more, dilations, w[2:], pads, pads[n:])]
+    full = [s*(i-1)+m+d*(k-1)+1 for i,s,m,d,k in zip(x[2:], strides, more, dilations, w[2:])]
+    sides = [s-a-b for s,a,b in zip(full, pads, pads[n:])]
     return [Sized((x[0], w[1]*group, *sides))]
 
 @shape_of('MaxPool', 'AveragePool')
@@ -213,7 +214,8 @@ def slice_shape(node, ins):
     if starts is None or ends is None: raise ValueError('Slice without ends')
     axes = setting(node, ins, 3, 'axes') or range(len(starts))
     steps = setting(node, ins, 4, 'steps') or [1]*len(starts)
-    if not len(starts)==len(ends)==len(axes)==len(steps) or 0 in steps: raise ValueError('Slice of another number of axes')
+    if not len(starts)==len(ends)==len(axes)==len(steps) or 0 in steps:
+        raise ValueError('Slice of another number of axes')
     parts = [slice(None)]*len(x.shape)
     for a,s,e,k in zip(axes, starts, ends, steps): # an end before the first place is written as a very negative number
         parts[normal_axis(a, len(parts))] = slice(s, None if k<0 and e<=-2**31 else e, k)
@@ -262,7 +264,8 @@ def reshaped(node, ins):
     "As many numbers in another shape"
     x = ins[0]
     want = setting(node, ins, 1, 'shape') or []
-    shape = [x.shape[i] if s==0 and i<len(x.shape) and not node.attrs.get('allowzero') else s for i,s in enumerate(want)]
+    keeps = 0 if node.attrs.get('allowzero') else len(x.shape) # 0 means: as it was
+    shape = [x.shape[i] if s==0 and i<keeps else s for i,s in enumerate(want)]
     rest = math.prod(s for s in shape if s!=-1)
     if shape.count(-1)==1 and rest>0: shape[shape.index(-1)] = x.size//rest
     if min(shape, default=1)<0 or math.prod(shape)!=x.size: raise ValueError(f'Reshape of {x.shape} to {str(want)[:40]}')
@@ -356,7 +359,8 @@ def node_outputs(
         raise ValueError(f'{node.op} without what it needs') from None
     if len(node.outs)>len(outs): raise ValueError(f'{node.op} with {len(node.outs)} results')
     for o in outs:
-        if min(o.shape, default=1)<1 or len(o.shape)>8: raise ValueError(f'{node.op} with a result of shape {str(o.shape)[:60]}')
+        if min(o.shape, default=1)<1 or len(o.shape)>8:
+            raise ValueError(f'{node.op} with a result of shape {str(o.shape)[:60]}')
         if o.numbers is not None and o.size>FEW: o.numbers = None
     return outs
 
@@ -387,7 +391,8 @@ def onnx_cost(
     most_work:float=math.inf,   # multiplications
 )->OnnxCost:
     "Compute shapes, memory and work without running anything; a `ValueError` says which operator asks for too much"
-    if len(graph.inputs)!=1 or len(graph.outputs)!=1: raise ValueError(f'{len(graph.inputs)} inputs and {len(graph.outputs)} outputs')
+    ports = len(graph.inputs),len(graph.outputs)
+    if ports!=(1,1): raise ValueError(f'{ports[0]} inputs and {ports[1]} outputs')
     known = {k:from_file(t) for k,t in graph.tensors.items()}
     fixed = {'', *known} # what does not depend on the image
     known |= {'':None, graph.inputs[0]:Sized(tuple(shape))}
@@ -403,7 +408,7 @@ def onnx_cost(
         live += sum(o.size for o in outs)
         most = max(most, live)
         if most>most_values: raise ValueError(f'{node.op} needs {most:.1g} numbers in memory for an input of {tuple(shape)}')
-        if work>most_work: raise ValueError(f'{node.op} takes more than {most_work:.1g} multiplications for an input of {tuple(shape)}')
+        if work>most_work: raise ValueError(f'{node.op} needs too much work for an input of {tuple(shape)}')
         known.update(zip(node.outs, outs))
         if set(node.ins)<=fixed: fixed.update(node.outs)
         for o in {*node.ins, *node.outs}-fixed:
