@@ -238,13 +238,13 @@ def fitting_group(
     saved:dict, # the same group of a saved one
 )->dict:
     "A group with the saved rates and moments; everything else stays as it was made"
-    if not isinstance(saved, dict) or not is_plain(saved) or saved.get('params')!=mine['params']:
-        raise ValueError('other parameters')
+    params = saved.get('params') if isinstance(saved, dict) else None
+    if not list_of(int_in(0, 10**9), 10**6)(params) or params!=mine['params']: raise ValueError('other parameters')
     rates = {}
     for k,v in mine.items():
         new = saved.get(k, v)
         if type(v) in (int,float): fits = num_in(0, 1e9)(new)
-        elif k=='betas': fits = len(new)==len(v) and all(map(num_in(0, 1), new))
+        elif k=='betas': fits = isinstance(new, (tuple,list)) and len(new)==len(v) and all(map(num_in(0, 1), new))
         else: continue
         if not fits: raise ValueError(f'{k} of another kind')
         rates[k] = new
@@ -277,7 +277,8 @@ def check_moments(
         for k,v in values.items():
             if v is None and k=='momentum_buffer': continue # as SGD without momentum has it
             is_one = getattr(usual[k], 'shape', ())!=p.shape
-            if not (is_number_like(v) if is_one else same_shapes([v], [params[i]])): raise ValueError('moments of another shape')
+            fits = is_number_like(v) if is_one else same_shapes([v], [params[i]])
+            if not fits: raise ValueError('moments of another shape')
 
 # %% ../nbs/27_callbacks.ipynb #nmf27a04
 REFUSED = 'Start the training again, or give another last.ckpt' # what to do about it
