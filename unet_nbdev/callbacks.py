@@ -180,10 +180,25 @@ def grad_scaler(learn:Learner): # torch.amp.GradScaler, or None
 # %% ../nbs/27_callbacks.ipynb #nmf27a02
 _length = int_in(1, 10**9)
 
-PLAN = dict(epochs=int_in(1, 10**6), steps=_length, samples=int_in(1, 2*10**7), bs=int_in(1, 10**6), valid_bs=int_in(1, 10**6),
-            grad_accum=int_in(1, 10**6), step_seconds=num_in(0, 1e7), tail=num_in(0, 1e7), lr=num_in(0, 1), enc_lr=num_in(0, 1e6), lr_scale=num_in(0, 1),
-            sched=is_text, warmup=num_in(0, .7), clip=any_of(is_none, num_in(0, 1e12)), ema=any_of(is_none, num_in(0, 1)),
-            patience=any_of(is_none, _length), freeze_epochs=int_in(0, 10**9), precision=is_text) # of fit_unet → rule
+PLAN = dict( # setting of fit_unet → rule
+    epochs=int_in(1, 10**6),
+    steps=_length,
+    samples=int_in(1, 2*10**7), # of an epoch; each takes memory
+    bs=int_in(1, 10**6),
+    valid_bs=int_in(1, 10**6),
+    grad_accum=int_in(1, 10**6),
+    step_seconds=num_in(0, 1e7),
+    tail=num_in(0, 1e7),
+    lr=num_in(0, 1),
+    enc_lr=num_in(0, 1e6),
+    lr_scale=num_in(0, 1),
+    sched=is_text,
+    warmup=num_in(0, .7),
+    clip=any_of(is_none, num_in(0, 1e12)),
+    ema=any_of(is_none, num_in(0, 1)),
+    patience=any_of(is_none, _length),
+    freeze_epochs=int_in(0, 10**9),
+    precision=is_text)
 
 def exactly(rules:dict):
     "Make a rule: a dict with these keys, whose values satisfy their rules"
@@ -224,13 +239,13 @@ def fitting_group(
     saved:dict, # the same group of a saved one
 )->dict:
     "A group with the saved rates and moments; everything else stays as it was made"
-    if not isinstance(saved, dict) or not is_plain(saved) or saved.get('params')!=mine['params']:
-        raise ValueError('other parameters')
+    params = saved.get('params') if isinstance(saved, dict) else None
+    if not list_of(int_in(0, 10**9), 10**6)(params) or params!=mine['params']: raise ValueError('other parameters')
     rates = {}
     for k,v in mine.items():
         new = saved.get(k, v)
         if type(v) in (int,float): fits = num_in(0, 1e9)(new)
-        elif k=='betas': fits = len(new)==len(v) and all(map(num_in(0, 1), new))
+        elif k=='betas': fits = isinstance(new, (tuple,list)) and len(new)==len(v) and all(map(num_in(0, 1), new))
         else: continue
         if not fits: raise ValueError(f'{k} of another kind')
         rates[k] = new
@@ -242,7 +257,8 @@ def fitting_state(opt, saved:dict)->dict: # state dict for opt.load_state_dict
     if 'param_groups' not in mine: return saved # not one of torch's
     groups = saved.get('param_groups')
     if not isinstance(groups, list) or len(groups)!=len(mine['param_groups']): raise ValueError('other parameters')
-    return dict(state=saved.get('state'), param_groups=[fitting_group(a, b) for a,b in zip(mine['param_groups'], groups)])
+    groups = [fitting_group(a, b) for a,b in zip(mine['param_groups'], groups)]
+    return dict(state=saved.get('state'), param_groups=groups)
 
 def check_moments(
     learn:Learner, # with an optimiser
@@ -262,7 +278,8 @@ def check_moments(
         for k,v in values.items():
             if v is None and k=='momentum_buffer': continue # as SGD without momentum has it
             is_one = getattr(usual[k], 'shape', ())!=p.shape
-            if not (is_number_like(v) if is_one else same_shapes([v], [params[i]])): raise ValueError('moments of another shape')
+            fits = is_number_like(v) if is_one else same_shapes([v], [params[i]])
+            if not fits: raise ValueError('moments of another shape')
 
 # %% ../nbs/27_callbacks.ipynb #nmf27a04
 REFUSED = 'Start the training again, or give another last.ckpt' # what to do about it

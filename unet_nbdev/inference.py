@@ -92,7 +92,7 @@ class Segmenter(Predictor):
         overlap:float=.25,      # fraction of a window that its neighbour sees too
         tta:bool|str=False,     # average over mirrored views: True as in training, or h (2), hv (4), all (8, also turned), see VIEWS
         precision:str='auto',   # bf16, fp16, fp32, or the fastest that the device has, see pick_precision
-        max_values:int=10**8,   # classes × pixels of the largest image whose probabilities are kept; larger ones get the mask alone; also the most for an image that is enlarged
+        max_values:int=10**8,   # classes × pixels of the largest image whose probabilities are kept; larger ones get the mask alone
     ):
         self.device = pick_device(device)
         models = model if isinstance(model, (list,tuple)) else [model]

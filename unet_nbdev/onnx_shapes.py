@@ -7,10 +7,11 @@ __all__ = ['SHAPES', 'Sized', 'shape_of', 'known_ints', 'int_list', 'setting', '
            'broadcast_shape', 'window_counts', 'conv_shape', 'conv_transpose_shape', 'pool_shape', 'global_pool_shape',
            'reduced_shape', 'normal_axis', 'concat_shape', 'gather_shape', 'slice_shape', 'split_shape',
            'transpose_shape', 'squeeze_shape', 'reshaped', 'resized', 'padded_shape', 'shape_numbers', 'constant_shape',
-           'from_file', 'gemm_shape', 'matmul_shape', 'OnnxCost', 'count_work', 'node_outputs', 'onnx_cost']
+           'from_file', 'gemm_shape', 'matmul_shape', 'OnnxCost', 'count_work', 'node_outputs', 'in_order', 'onnx_cost']
 
 # %% ../nbs/28c_onnx_shapes.ipynb #s28c0003
-import math
+import heapq, math
+from collections import defaultdict
 from dataclasses import dataclass
 import numpy as np
 from .onnx_file import FEW, OnnxGraph, OnnxNode, OnnxTensor
@@ -154,7 +155,8 @@ def conv_transpose_shape(node, ins):
     if n<1 or len(w)!=len(x) or is_odd: raise ValueError(f'ConvTranspose of {x} with {w}')
     strides,dilations = (int_list(node, k, n, 1, 1) for k in ('strides','dilations'))
     more,pads = int_list(node, 'output_padding', n, 0),int_list(node, 'pads', 2*n, 0)
-    sides = [s*(i-1)+m+d*(k-1)+1-a-b for i,s,m,d,k,a,b in zip(x[2:], strides, more, dilations, w[2:], pads, pads[n:])]
+    full = [s*(i-1)+m+d*(k-1)+1 for i,s,m,d,k in zip(x[2:], strides, more, dilations, w[2:])]
+    sides = [s-a-b for s,a,b in zip(full, pads, pads[n:])]
     return [Sized((x[0], w[1]*group, *sides))]
 
 @shape_of('MaxPool', 'AveragePool')
@@ -212,7 +214,8 @@ def slice_shape(node, ins):
     if starts is None or ends is None: raise ValueError('Slice without ends')
     axes = setting(node, ins, 3, 'axes') or range(len(starts))
     steps = setting(node, ins, 4, 'steps') or [1]*len(starts)
-    if not len(starts)==len(ends)==len(axes)==len(steps) or 0 in steps: raise ValueError('Slice of another number of axes')
+    if not len(starts)==len(ends)==len(axes)==len(steps) or 0 in steps:
+        raise ValueError('Slice of another number of axes')
     parts = [slice(None)]*len(x.shape)
     for a,s,e,k in zip(axes, starts, ends, steps): # an end before the first place is written as a very negative number
         parts[normal_axis(a, len(parts))] = slice(s, None if k<0 and e<=-2**31 else e, k)
@@ -261,7 +264,8 @@ def reshaped(node, ins):
     "As many numbers in another shape"
     x = ins[0]
     want = setting(node, ins, 1, 'shape') or []
-    shape = [x.shape[i] if s==0 and i<len(x.shape) and not node.attrs.get('allowzero') else s for i,s in enumerate(want)]
+    keeps = 0 if node.attrs.get('allowzero') else len(x.shape) # 0 means: as it was
+    shape = [x.shape[i] if s==0 and i<keeps else s for i,s in enumerate(want)]
     rest = math.prod(s for s in shape if s!=-1)
     if shape.count(-1)==1 and rest>0: shape[shape.index(-1)] = x.size//rest
     if min(shape, default=1)<0 or math.prod(shape)!=x.size: raise ValueError(f'Reshape of {x.shape} to {str(want)[:40]}')
@@ -355,9 +359,30 @@ def node_outputs(
         raise ValueError(f'{node.op} without what it needs') from None
     if len(node.outs)>len(outs): raise ValueError(f'{node.op} with {len(node.outs)} results')
     for o in outs:
-        if min(o.shape, default=1)<1 or len(o.shape)>8: raise ValueError(f'{node.op} with a result of shape {str(o.shape)[:60]}')
+        if min(o.shape, default=1)<1 or len(o.shape)>8:
+            raise ValueError(f'{node.op} with a result of shape {str(o.shape)[:60]}')
         if o.numbers is not None and o.size>FEW: o.numbers = None
     return outs
+
+def in_order(
+    graph:OnnxGraph,
+)->list: # of OnnxNode
+    "The operators, each after those whose results it takes, otherwise as in the file"
+    given = {'', *graph.tensors, *graph.inputs}
+    waiting = defaultdict(list) # name → operators that wait for it
+    missing = [len(set(node.ins)-given) for node in graph.nodes]
+    for i,node in enumerate(graph.nodes):
+        for o in set(node.ins)-given: waiting[o].append(i)
+    ready = [i for i,n in enumerate(missing) if n==0]
+    res = []
+    while ready:
+        node = graph.nodes[heapq.heappop(ready)]
+        res.append(node)
+        for i in [i for o in node.outs for i in waiting.pop(o, ())]:
+            missing[i] -= 1
+            if missing[i]==0: heapq.heappush(ready, i)
+    if len(res)==len(graph.nodes): return res
+    raise ValueError('operators that wait for each other, or for what nothing gives')
 
 def onnx_cost(
     graph:OnnxGraph, # from parse_onnx
@@ -366,23 +391,24 @@ def onnx_cost(
     most_work:float=math.inf,   # multiplications
 )->OnnxCost:
     "Compute shapes, memory and work without running anything; a `ValueError` says which operator asks for too much"
-    if len(graph.inputs)!=1 or len(graph.outputs)!=1: raise ValueError(f'{len(graph.inputs)} inputs and {len(graph.outputs)} outputs')
+    ports = len(graph.inputs),len(graph.outputs)
+    if ports!=(1,1): raise ValueError(f'{ports[0]} inputs and {ports[1]} outputs')
     known = {k:from_file(t) for k,t in graph.tensors.items()}
     fixed = {'', *known} # what does not depend on the image
     known |= {'':None, graph.inputs[0]:Sized(tuple(shape))}
-    last = {name:i for i,node in enumerate(graph.nodes) for name in node.ins} | {graph.outputs[0]:math.inf}
+    nodes = in_order(graph)
+    last = {name:i for i,node in enumerate(nodes) for name in node.ins} | {graph.outputs[0]:math.inf}
     live = most = math.prod(shape)
     work = 0
-    for i,node in enumerate(graph.nodes):
-        unknown = [o for o in node.ins if o not in known]
-        if unknown or set(node.outs)&set(known): raise ValueError(f'{node.op} out of order, or a name that is given twice')
+    for i,node in enumerate(nodes):
+        if any(o in known for o in node.outs): raise ValueError(f'{node.op} with a result whose name is taken')
         ins = [known[o] for o in node.ins]
         outs = node_outputs(node, ins)
         work += count_work(node, ins, outs)
         live += sum(o.size for o in outs)
         most = max(most, live)
         if most>most_values: raise ValueError(f'{node.op} needs {most:.1g} numbers in memory for an input of {tuple(shape)}')
-        if work>most_work: raise ValueError(f'{node.op} takes more than {most_work:.1g} multiplications for an input of {tuple(shape)}')
+        if work>most_work: raise ValueError(f'{node.op} needs too much work for an input of {tuple(shape)}')
         known.update(zip(node.outs, outs))
         if set(node.ins)<=fixed: fixed.update(node.outs)
         for o in {*node.ins, *node.outs}-fixed:

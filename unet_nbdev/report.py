@@ -289,8 +289,9 @@ def is_epoch_info(v)->bool:
     if not isinstance(v, dict) or not {'epoch','scores','settings','extremes'}<=set(v): return False
     try: check_values(v, INFO, 'info', other=lambda o: True)
     except DataError: return False
-    is_complete = {'mean_dice','pooled_iou','images','classes'}<=set(v['scores']) and {'worst','best'}==set(v['extremes'])
-    return is_complete and _is_table(v['scores']['classes']) and all(map(_are_extremes, v['extremes'].values()))
+    scores,ends = v['scores'],v['extremes']
+    if not {'mean_dice','pooled_iou','images','classes'}<=set(scores) or set(ends)!={'worst','best'}: return False
+    return _is_table(scores['classes']) and all(map(_are_extremes, ends.values()))
 
 def _is_table(v): # a list of dicts with the same keys
     return isinstance(v, list) and all(isinstance(o, dict) and o.keys()==v[0].keys() for o in v)

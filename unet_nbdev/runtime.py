@@ -115,7 +115,7 @@ class Predictor:
         win:int=768,       # side of the windows; images with a side over twice this, at the network's scale, are divided into them
         overlap:float=.25, # fraction of a window that its neighbour sees too
         tta:bool|str=False, # average over mirrored views: True as in training, or h (2), hv (4), all (8, also turned), see VIEWS
-        max_values:int=10**8, # classes × pixels of the largest image whose probabilities are kept, larger ones get the mask alone; also a bound for images that are enlarged
+        max_values:int=10**8, # classes × pixels of the largest image whose probabilities are kept; larger ones get the mask alone
     ):
         if tta not in (False,True,None,*VIEWS): raise DataError(f'tta={tta!r}', f"Choose True, False, {', '.join(VIEWS)}")
         self.members = list(zip(nets, preps))
@@ -214,7 +214,7 @@ def _forward(self:Predictor, net, prep, img): # (H,W,n_in) from prep.pixels, pad
     return running_mean(one(k) for k in self.views)
 
 @patch
-def _check_room(self:Predictor, net, prep, sz): # raise if an image of this size would take far more memory than it has pixels
+def _check_room(self:Predictor, net, prep, sz): # raise if an image takes far more memory than it has pixels
     h,w = (-(-n//prep.multiple)*prep.multiple for n in prep.scaled(sz))
     in_net = net.values(min(h, 2*self.win), min(w, 2*self.win)) if hasattr(net, 'values') else 0
     values = h*w*(prep.n_in+self.codes.n_cls)+in_net
@@ -454,7 +454,8 @@ class OnnxNetwork:
         if shape in self.costs: return self.costs[shape]
         pixels = shape[0]*shape[2]*shape[3]
         try: found = onnx_cost(self.graph, shape, max(10**8, PER_PIXEL*pixels), max(10**9, MAX_WORK*pixels))
-        except ValueError as e: raise DataError(f'{self.label} cannot be run: {e}', 'Use a file written by unet_export') from None
+        except ValueError as e:
+            raise DataError(f'{self.label} cannot be run: {e}', 'Use a file written by unet_export') from None
         if found.shape!=(shape[0], self.n_cls, *shape[2:]):
             raise DataError(f'{self.label} gives {found.shape} for {shape}', 'Export the model again')
         self.costs = {**dict(list(self.costs.items())[-63:]), shape:found}
@@ -502,7 +503,7 @@ class OnnxSegmenter(Predictor):
         win:int=768,            # side of the windows; images with a side over twice this, at the network's scale, are divided into them
         overlap:float=.25,      # fraction of a window that its neighbour sees too
         tta:bool|str=False,     # average over mirrored views: True as in training, or h (2), hv (4), all (8, also turned), see VIEWS
-        max_values:int=10**8,   # classes × pixels of the largest image whose probabilities are kept, larger ones get the mask alone; also a bound for images that are enlarged
+        max_values:int=10**8,   # classes × pixels of the largest image whose probabilities are kept; larger ones get the mask alone
     ):
         paths = model if isinstance(model, (list,tuple)) else [model]
         if not paths: raise DataError('no model given', 'Give at least one')
