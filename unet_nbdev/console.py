@@ -11,7 +11,7 @@ __all__ = ['LIMITS', 'CommandOption', 'accepted_types', 'field_options', 'parame
 
 # %% ../nbs/33_console.ipynb #ne4a0a0b
 import argparse, errno, importlib, inspect, os, signal, sys, tempfile, threading, types, typing, warnings
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
