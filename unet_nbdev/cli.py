@@ -269,11 +269,13 @@ def unet_bench(
     threads:int|None=None,  # threads of each contender (default: as each library chooses)
 ):
     "Measure speed and memory of this library and of others, side by side"
-    claim_folder(out, 'unet_bench', 'bench.json')
+    check_folder_path(out)
     check_file_path(json)
     check_positive(rounds=rounds, threads=threads)
     def _tell(line): say(line, error=True)
-    found = load_benchmark()(parts, rounds, quick, coco, out, json, threads, tell=_tell)
+    bench = load_benchmark()
+    claim_folder(out, 'unet_bench', 'bench.json')
+    found = bench(parts, rounds, quick, coco, out, json, threads, tell=_tell)
     print(f'{found.table()}\n\nwritten to {out}')
     return int(any('failed' in r for r in found.runs))
 
