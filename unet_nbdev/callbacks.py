@@ -244,6 +244,7 @@ def fitting_group(
     rates = {}
     for k,v in mine.items():
         new = saved.get(k, v)
+        if isinstance(new, np.generic): new = new.item() # a schedule computes with NumPy
         if type(v) in (int,float): fits = num_in(0, 1e9)(new)
         elif k=='betas': fits = isinstance(new, (tuple,list)) and len(new)==len(v) and all(map(num_in(0, 1), new))
         else: continue
