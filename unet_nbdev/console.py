@@ -255,6 +255,7 @@ def is_importing(
 LIMITS = {
     'allocate memory': ('there is not enough memory', 'Close other programs, or use smaller images, crops or batches'),
     'out of memory': ('there is not enough memory', 'Close other programs, or use smaller images, crops or batches'),
+    'create a primitive': ('there is not enough memory', 'Close other programs, or use smaller images, crops or batches'), # oneDNN
     'start new thread': ('no more threads can be started', 'Raise the limits of processes and memory (ulimit -u, -v), or give --num_workers 0'),
     'open files': ('too many files are open', 'Raise the limit (ulimit -n), or give --num_workers 0'),
     'ancdata': ('too many files are open', 'Raise the limit (ulimit -n), or give --num_workers 0'),

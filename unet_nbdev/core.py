@@ -782,7 +782,9 @@ def _cut(v): # a value in at most 60 characters
     return s if len(s)<60 else s[:50]+'…'
 
 # %% ../nbs/00_core.ipynb #nbc1fd72
-_source_value = any_of(int_in(-2**31, 2**32), list_of(int_in(0, 2**16), 4)) # an id, a pixel value or a colour
+def _is_colour(v): return list_of(int_in(0, 2**16), 3)(v) and len(v)==3
+
+_source_value = any_of(int_in(-2**31, 2**32), _is_colour) # an id, a pixel value or a colour
 
 Codes.RULES = dict(
     names=list_of(is_name, 254),

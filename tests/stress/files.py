@@ -51,13 +51,12 @@ def annotation_ways():
     from unet_nbdev.imagej import holds_rois, roi_bytes
     from unet_nbdev.items import read_items
     from unet_nbdev.labelbox import load_labelbox
-    from unet_nbdev.outlines import load_json_file
     from unet_nbdev.qupath import load_features
     from unet_nbdev.runlength import table_lines
     from unet_nbdev.settings import read_settings
     from unet_nbdev.via import load_via_csv, load_via_json
     from unet_nbdev.yolo import is_label_file, load_yolo_yaml
-    json_ways = [load_json, load_json_file, load_coco, load_darwin, load_labelbox, load_features, load_via_json, read_settings, read_items]
+    json_ways = [load_json, load_coco, load_darwin, load_labelbox, load_features, load_via_json, read_settings, read_items]
     return {'.json':json_ways, '.xml':[parse_xml, is_cvat, read_items], '.csv':[load_via_csv, table_lines, read_items], '.yaml':[load_yolo_yaml, read_items],
             '.txt':[head_of, is_label_file], '.zip':[roi_bytes, holds_rois, read_items], '.roi':[roi_bytes, holds_rois]}
 

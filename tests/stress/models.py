@@ -91,7 +91,7 @@ def damaged_zip(raw, rng):
 def odd_tensor(t, rng):
     "Another tensor in place of one"
     import torch
-    return rng.choice([lambda: t*float('nan'), lambda: t*1e30, lambda: t.double(), lambda: (t*100).char(), lambda: t[..., :0], lambda: t.flatten(),
+    return rng.choice([lambda: t*float('nan'), lambda: t*1e30, lambda: t.double(), lambda: (t*100).char(), lambda: t.flatten()[:0], lambda: t.flatten(),
                        lambda: torch.zeros(1).expand(10**9), lambda: t.to('meta'), lambda: t.to_sparse(), lambda: 7, lambda: torch.zeros(3, 3)])()
 
 def lying_model(w, suffix, rng):
