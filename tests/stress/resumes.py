@@ -20,6 +20,7 @@ from fastai.learner import defaults
 from unet_nbdev import report, training
 from unet_nbdev.budget import ManualClock
 from unet_nbdev.checkpoint import load_train, load_unet
+from unet_nbdev.core import DataError
 from unet_nbdev.runs import cross_validate, resume_run, train_unet
 from unet_nbdev.settings import Settings
 from unet_nbdev.synth import synth_coco, synth_masks
@@ -116,7 +117,10 @@ def quietly(cutter, name):
 def session(settings, cutter, again): # start or go on
     run = Path(settings.out).with_suffix('')
     if settings.folds: cross_validate(settings)
-    elif again and (run/'last.ckpt').is_file(): resume_run(run)
+    elif again and (run/'last.ckpt').is_file():
+        try: resume_run(run)
+        except DataError as e: # the one before was interrupted after its last step
+            if 'this training is complete' not in str(e): raise
     else: train_unet(settings.updated(overwrite=True))
 
 # ── what must be the same ────────────────────────────────────────────────────────────────────────────────────────────────────────
