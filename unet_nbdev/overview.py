@@ -134,6 +134,8 @@ def overview_html(
     if not seen: return facts
     classes = html_table(describe_labels(items, seen), colors=items.codes.colors)
     part = f'<p>Measured on {len(seen)} of {len(items)} images, scaled to {SIDE} pixels.</p>'
-    def picture(o): return img_tag(overlay(o['img'], o['msk'], items.codes, alpha=.3, legend=False), o['item'].img.name)
+    def picture(o):
+        drawn = overlay(o['img'], o['msk'], items.codes, alpha=.3, legend=False)
+        return img_tag(drawn, o['item'].img.name)
     pics = ''.join(try_picture(o['item'].img, lambda: picture(o)) or '' for o in choose_samples(seen, n))
     return f'{facts}<div class="card">{pics}</div>{classes}{part}'

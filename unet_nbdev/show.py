@@ -509,7 +509,8 @@ def _draw_panel(ax, cols, names, title):
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, nbins=8))
     if len(x)==1: ax.set_xlim(x[0]-1, x[0]+1)
     if title=='Learning rate': ax.ticklabel_format(axis='y', style='sci', scilimits=(-2,2))
-    if len(names)>1: ax.legend(fontsize=8 if len(names)>3 else None, frameon=len(names)>3, edgecolor='none', framealpha=.8)
+    many = len(names)>3
+    if len(names)>1: ax.legend(fontsize=8 if many else None, frameon=many, edgecolor='none', framealpha=.8)
 
 def _mark_best(ax, cols, name, k): # a ring and a word at the best epoch
     x,y = cols['epoch'][k],cols[name][k]
