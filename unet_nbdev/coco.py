@@ -510,7 +510,7 @@ def _entry_error(entry, fault, file, k): # the DataError of an image entry; k: i
     return data_error(*fault, file, image_ids(entry, k))
 
 # %% ../nbs/06_coco.ipynb #n0904d0d
-def _no_image_error(entry, img_dir, within, file): # the DataError of an image without a file, or with one outside
+def _no_image_error(entry, img_dir, within, file): # the DataError of a lost image
     name,ids = entry['file_name'],dict(image=entry['id'])
     if place_inside(img_dir, name, within) is None: return outside_error(name, file, ids)
     fix = 'Add it, or remove it from the JSON file'

@@ -52,7 +52,8 @@ def read_coco_sets(
     learn = options.codes is None # a model that knows its classes may be scored on less
     within = allowed_folders(parts[0], options)
     try:
-        return read_coco_files(files, options.classes, options.crowd, options.strict, options.max_bad, learn, within)
+        return read_coco_files(files, options.classes, options.crowd, options.strict, options.max_bad,
+                               learn, within)
     except DataError as e: raise _name_option(e) from None
 
 COCO = Layout('coco', find_coco_sets, read_coco_sets, f'COCO files ({", ".join(COCO_PLACES[:4])}, …)')

@@ -225,8 +225,8 @@ def read_items(
         if classes is None: classes,crowd = codes.names,_crowd_of(codes)
         multilabel = codes.multilabel
         codes = codes.as_multilabel(False)
-    options = ReadOptions(classes, names, void, crowd, codes, instances, roi, mask_name, pages, group, outside, strict,
-                          max_bad)
+    options = ReadOptions(classes, names, void, crowd, codes, instances, roi, mask_name, pages, group,
+                          outside, strict, max_bad)
     parts = scan(root, coco, images, masks)
     items = read_layout(parts, options)
     if not quiet: print(*items.notes, sep='\n', end='\n'*bool(items.notes))

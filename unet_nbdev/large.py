@@ -260,7 +260,7 @@ def map_forked(
     finally: _shared.clear()
 
 # %% ../nbs/05_large.ipynb #n52184d9
-def _digest(text, index, far, row, want, check): # ([(place, annotation, fault)], rows, (n,2) spans, how many, 2 counts)
+def _digest(text, index, far, row, want, check): # ([(place, ann, fault)], rows, (n,2) spans, how many, 2 counts)
     broken,rows,spans,total,crowds = [],[],[],Counter(),Counter()
     for anns,at in text.parts():
         ok = plain_polygons(anns, index, far, want)
@@ -268,11 +268,12 @@ def _digest(text, index, far, row, want, check): # ([(place, annotation, fault)]
             fault = check(anns[k])
             if fault: broken.append((text.n-len(anns)+int(k), anns[k], fault))
             else: ok[k] = anns[k]['category_id'] in want
-        ok[ok] = [row[index[a['image_id']]]>=0 for a in compress(anns, ok)] # the others' images have no file
-        kept = list(compress(anns, ok))
-        count_crowds(kept, total, crowds)
-        rows.append(row[np.fromiter((index[a['image_id']] for a in kept), int, len(kept))])
-        spans.append(at[ok])
+        sound = list(compress(anns, ok))
+        ks = row[np.fromiter((index[a['image_id']] for a in sound), int, len(sound))]
+        has_file = ks>=0
+        count_crowds(list(compress(sound, has_file)), total, crowds)
+        rows.append(ks[has_file])
+        spans.append(at[ok][has_file])
     return broken, np.concatenate(rows), np.concatenate(spans), text.n, total, crowds
 
 # %% ../nbs/05_large.ipynb #nd9198d5
