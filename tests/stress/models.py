@@ -1,5 +1,5 @@
 # purpose: damaged and lying model files, run folders and ONNX graphs end in a result or a DataError: no traceback, no hang, no memory without end
-# minutes: 25 for 5,000 files and 500 graphs; 2 with --quick
+# minutes: 60 for 5,000 files and 500 graphs; 4 with --quick
 # ci: yes
 """Model files (.pth, .safetensors, .onnx) and run folders that are not what they say, given to the commands in one process:
 `python tests/stress/models.py [--quick] [--seed 0] [--files 5000] [--graphs 500]`
