@@ -19,6 +19,7 @@ from itertools import pairwise
 from pathlib import Path
 import cv2, numpy as np
 from .core import DataError, Item, Items
+from .settings import check_group
 from .images import open_image
 
 # %% ../nbs/08t_groups.ipynb #g010
@@ -241,6 +242,7 @@ def groups_by_pattern(
     pattern:str, # regular expression with a group, searched below the folder that all images share
 )->list: # group of each image; empty where the pattern is not found
     "Group by what a pattern finds in the path"
+    check_group(pattern) # it may come from a model file
     def found(paths): return [m and m[1] or '' for m in (re.search(pattern, o) for o in paths)]
     keys = found(relative_paths(items))
     if not any(keys): keys = found([str(o.img) for o in items])

@@ -75,8 +75,23 @@ def _classes_in(msk): # list of the object classes that occur, ascending
     counts = cv2.calcHist([np.ascontiguousarray(msk, np.uint8)], [0], None, [256], [0,256]).ravel()
     return [k for k in range(1, IGNORE) if counts[k]]
 
+def _dilate(m, r): # (H,W) bool → pixels within r of one; as fast for a large radius as for a small one
+    if not m.any(): return m
+    d = cv2.distanceTransform((~m).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return np.rint(np.square(d, dtype=np.float64))<=r*r
+
+def _morph_far(m, op, r): # as OpenCV does with a disk
+    if op=='dilate': return _dilate(m, r)
+    if op=='erode': return ~_dilate(~m, r)
+    if op=='open': return _dilate(~_dilate(~m, r), r)
+    return ~_dilate(~_dilate(m, r), r)
+
 def _morph_binary(m, op, r): # (H,W) bool → (H,W) bool; the edge is repeated beyond the image
+    r = min(r, 2*math.hypot(*m.shape)) # within the image the edge of a larger disk is straight, too
     pad = 2*math.ceil(r)
+    if r>16:
+        far = cv2.copyMakeBorder(m.astype(np.uint8), pad, pad, pad, pad, cv2.BORDER_REPLICATE)>0
+        return _morph_far(far, op, r)[pad:-pad,pad:-pad]
     x = np.arange(-int(r), int(r)+1)
     disk = (x[:,None]**2 + x**2 <= r*r).astype(np.uint8) # OpenCV's ellipse differs when transposed
     m = cv2.copyMakeBorder(m.astype(np.uint8), pad, pad, pad, pad, cv2.BORDER_REPLICATE)
@@ -398,6 +413,9 @@ def for_class(self:PostProcess,
     k:int, # class, counted from 0
 )->PostProcess:
     "Take the settings of one object class"
+    for name,v in asdict(self).items():
+        if isinstance(v, list) and len(v)<=k:
+            raise DataError(f'{name} has {len(v)} values, but there is a class {k+1}', 'Give one number, or one per object class')
     return PostProcess(**{name:v[k] if isinstance(v, list) else v for name,v in asdict(self).items()})
 
 @patch

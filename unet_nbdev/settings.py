@@ -183,10 +183,9 @@ def check_group(
     "Raise a `DataError` if a pattern cannot find groups"
     if text=='no': return
     try: pattern = re.compile(text)
-    except re.error as e: raise DataError(f'{what} {text!r} is no regular expression ({e})', "Give one such as '(patient[0-9]+)'") from None
+    except (re.error, OverflowError, RecursionError) as e: raise DataError(f'{what} {text!r} is no regular expression ({e})', "Give one such as '(patient[0-9]+)'") from None
     if not pattern.groups:
         raise DataError(f'{what} {text!r} has no parentheses', f"Put them around the name of the group: '({text})'")
-
 
 # %% ../nbs/01_settings.ipynb #nv01a01
 def parse_bands(

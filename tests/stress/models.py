@@ -1,5 +1,5 @@
 # purpose: damaged and lying model files, run folders and ONNX graphs end in a result or a DataError: no traceback, no hang, no memory without end
-# minutes: 25 for 5,000 files and 500 graphs; 2 with --quick
+# minutes: 60 for 5,000 files and 500 graphs; 4 with --quick
 # ci: yes
 """Model files (.pth, .safetensors, .onnx) and run folders that are not what they say, given to the commands in one process:
 `python tests/stress/models.py [--quick] [--seed 0] [--files 5000] [--graphs 500]`
@@ -20,6 +20,7 @@ class Workshop:
     def __init__(self, folder):
         import numpy as np, torch
         from onnx import load
+        from unet_nbdev.calibrate import Calibrated
         from unet_nbdev.checkpoint import Checkpoint, save_unet
         from unet_nbdev.cli import unet_train
         from unet_nbdev.core import Codes
@@ -36,8 +37,9 @@ class Workshop:
         self.image = sorted(self.images.iterdir())[0]
         net = create_unet('classic', width=4, depth=2).eval()
         info = dict(epoch=0, scores=dict(mean_dice=.5, pooled_iou=.5, images=2, classes=[dict(name='object', dice=.5)]),
-                    settings=dict(valid='val_*', valid_pct=None, seed=0, group=None, fold=[0,2], flips='all', lr=.003, images=str(self.images)))
-        self.ckpt = Checkpoint(net, Codes(['object'], ids=[255]), Prep(), PostProcess(), info)
+                    settings=dict(valid='val_*', valid_pct=None, seed=0, group='(train|val)', fold=[0,2], flips='all', lr=.003, images=str(self.images)),
+                    calibration=Calibrated(1.5, [20,20]).to_dict())
+        self.ckpt = Checkpoint(net, Codes(['object'], ids=[255]), Prep(), PostProcess(open=1, dilate=[1], min_size=4), info)
         self.files = {o:self.folder/f'sound{o}' for o in ('.pth', '.safetensors', '.onnx')}
         for o in ('.pth', '.safetensors'): save_unet(self.files[o], self.ckpt)
         export_onnx(self.ckpt, self.files['.onnx'])
@@ -63,10 +65,10 @@ class Workshop:
         if any(codes): raise AssertionError(f'sound files end in exit codes {codes}')
 
 def commands(w, file):
-    "Command lines that open a model file, the usual ones first"
+    "Command lines that open a model file, the usual ones first; some use the calibration that it holds"
     one = ['--model', file, *([] if file.suffix=='.onnx' else ['--device', 'cpu'])]
     found = [('unet_predict', *one, '--input', w.image, '--output', w.out/'o.png', '--mask', '--json'), ('unet_eval', *one, *w.data, '--all_images'),
-             ('unet_eval', *one, *w.data), ('unet_predict', *one, '--input', w.images, '--output', w.out/'all', '--tta')]
+             ('unet_eval', *one, *w.data), ('unet_predict', *one, '--input', w.images, '--output', w.out/'all', '--tta', '--cover', '.5')]
     if file.suffix=='.onnx': return found
     return [*found, ('unet_calibrate', *one, *w.data, '--all_images', '--out', w.out/'c.pth'), ('unet_calibrate', *one, *w.data, '--out', w.out/'d.pth'),
             ('unet_export', '--model', file, '--out', w.out/'e.onnx')]
