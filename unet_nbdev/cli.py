@@ -274,8 +274,8 @@ def unet_bench(
     check_positive(rounds=rounds, threads=threads)
     def _tell(line): say(line, error=True)
     bench = load_benchmark()
-    claim_folder(out, 'unet_bench', 'bench.json')
-    found = bench(parts, rounds, quick, coco, out, json, threads, tell=_tell)
+    with claim_folder(out, 'unet_bench', 'bench.json'):
+        found = bench(parts, rounds, quick, coco, out, json, threads, tell=_tell)
     print(f'{found.table()}\n\nwritten to {out}')
     return int(any('failed' in r for r in found.runs))
 
@@ -291,7 +291,6 @@ def unet_demo(
 ):
     "Make a data set, train, evaluate, predict and clean, and say where the pictures are"
     check_positive(steps=steps, images=images, size=size)
-    claim_folder(out, 'unet_demo')
     from unet_nbdev.batch import predict_folder
     from unet_nbdev.checkpoint import load_unet, save_unet
     from unet_nbdev.evaluate import evaluate, open_segmenter, valid_part
@@ -301,7 +300,7 @@ def unet_demo(
     from unet_nbdev.show import try_picture
     from unet_nbdev.synth import synth_coco
     out = Path(out)
-    with use_alone(out):
+    with claim_folder(out, 'unet_demo'), use_alone(out):
         model = out/'model.pth'
         print(f'making {images} images of a beach in {out/"data"}')
         items = synth_coco(out/'data', n=images, sz=size, seed=seed)

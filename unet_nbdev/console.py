@@ -341,17 +341,24 @@ def check_file_path(
     check_folder_path(Path(path).absolute().parent, path)
 
 # %% ../nbs/33_console.ipynb #n0c7b005
+@contextmanager
 def claim_folder(
     path:str|Path, # folder that a command fills with files whose names it chooses
     by:str,        # the command
     *known:str,    # names of files that only this command writes
 ):
-    "Raise unless the folder is new, empty, or was made by this command; a hidden file marks it"
+    "Raise unless the folder is new, empty, or was made by this command; a hidden file marks it. A refusal later leaves nothing behind"
     check_folder_path(path)
     folder,marker = Path(path),f'.{by}'
     if folder.is_dir() and any(folder.iterdir()) and not any((folder/o).exists() for o in (marker, *known)):
         raise DataError(f'the folder holds files that {by} did not write', 'Choose a new or an empty folder with --out', path)
+    is_new = not folder.exists()
     write_text(folder/marker, f'files in this folder were written by {by}, which may write over them\n')
+    try: yield
+    except DataError:
+        if os.listdir(folder)==[marker]: (folder/marker).unlink()
+        if is_new and not os.listdir(folder): folder.rmdir()
+        raise
 
 # %% ../nbs/33_console.ipynb #n1f6d317
 def check_positive(

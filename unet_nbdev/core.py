@@ -6,7 +6,7 @@
 __all__ = ['IGNORE', 'INFO', 'printable', 'PlainStream', 'say', 'DataError', 'brief', 'is_file_name', 'palette', 'Codes',
            'layers2map', 'Item', 'Items', 'gc_paused', 'check_bad', 'part_of', 'clear_leftovers', 'temporary',
            'WriteError', 'write_error', 'write_errors', 'atomic', 'write_text', 'write_json', 'csv_cell', 'cell_text',
-           'write_csv', 'read_csv', 'short_reason', 'open_file', 'read_file', 'open_part', 'data_errors',
+           'write_csv', 'read_csv', 'short_reason', 'open_file', 'read_file', 'cache_dir', 'open_part', 'data_errors',
            'check_picture', 'int_in', 'num_in', 'list_of', 'any_of', 'is_none', 'is_flag', 'is_text', 'is_name',
            'is_small', 'is_plain', 'check_values', 'is_fold', 'check_config']
 
@@ -654,6 +654,13 @@ def read_file(
         if n<=max_bytes: return f.read()
     what = f'has {n} bytes; the limit is {max_bytes}'
     raise DataError(what, 'Divide it, or leave it out', path, kind='unreadable file')
+
+# %% ../nbs/00_core.ipynb #n0cache1
+def cache_dir()->Path:
+    "The folder for what can be made again: `$UNET_CACHE`, else `unet_nbdev` in `$XDG_CACHE_HOME` or `~/.cache`"
+    home = os.environ.get('XDG_CACHE_HOME') or Path.home()/'.cache'
+    return Path(os.environ.get('UNET_CACHE') or Path(home)/'unet_nbdev')
+
 
 # %% ../nbs/00_core.ipynb #n0pen012
 def open_part(

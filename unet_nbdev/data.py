@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['EAGER_PIXELS', 'PREFETCH', 'AUG_STRENGTHS', 'FLIPS', 'FEW_LEVELS', 'choose_groups', 'split_items', 'fold_items',
-           'load_sample', 'physical_memory', 'Samples', 'part_of_samples', 'cache_dir', 'DiskCache', 'aug_tfms',
-           'pick_object_pixel', 'count_pixels', 'classes_of_images', 'TrainSet', 'ValidSet', 'paste_objects',
-           'pad_batch', 'SegDL', 'choose_values', 'count_channels', 'choose_prep', 'seg_dls', 'class_balance',
-           'class_weights', 'rare_weights']
+           'load_sample', 'physical_memory', 'Samples', 'part_of_samples', 'DiskCache', 'aug_tfms', 'pick_object_pixel',
+           'count_pixels', 'classes_of_images', 'TrainSet', 'ValidSet', 'paste_objects', 'pad_batch', 'SegDL',
+           'choose_values', 'count_channels', 'choose_prep', 'seg_dls', 'class_balance', 'class_weights',
+           'rare_weights']
 
 # %% ../nbs/16_data.ipynb #c00201
 import warnings
@@ -22,11 +22,12 @@ import numpy as np, torch, albumentations as A, cv2
 from fastcore.basics import patch
 from fastprogress import progress_bar
 from torch.utils.data import get_worker_info
-from .core import IGNORE, Codes, DataError, Item, Items, atomic, check_bad, gc_paused, layers2map
+from .core import IGNORE, Codes, DataError, Item, Items, atomic, cache_dir, check_bad, gc_paused, layers2map
 from .images import name_matches, nodata_of, open_image, split_page
 from .groups import group_folds, group_members
 from .items import item2mask
 from .image_checks import has_alpha
+from .blocks import enough_items
 from .prep import Prep, downscale, image_kind, match_channels, missing_pixels, resize_missing, thin_out
 from .show import show_masks
 
@@ -60,7 +61,7 @@ def _random_part(items, fraction, seed): # function of an Item: is it among a fr
     if not items: return lambda o: False
     if len(items)==1:
         raise DataError('one image cannot train and validate',
-                        'Cut it into tiles with their masks, and leave a strip between those of train/ and those of val/, or add another image', items[0].img)
+                        'It is too small to be cut into blocks: add another image', items[0].img)
     groups = [*group_members(items).values()]
     if len(groups)==1:
         raise DataError(f'all {len(items)} images belong to the group {items[0].group!r}, which is not split',
@@ -77,7 +78,8 @@ def split_items(
     valid=None,  # None: as the data says, else 20 %; a fraction; a glob on the file name such as 'val_*'; or a function of an Item
     seed:int=0,  # for a fraction
 )->Items: # every item with split 'train' or 'valid'
-    "Divide items into training and validation; a fraction keeps groups together"
+    "Divide items into training and validation; a fraction keeps groups together; a single image is cut into blocks"
+    items = enough_items(items)
     has_split = {o.split for o in items}>={'train','valid'}
     if valid is None and has_split: return items.new(o for o in items if o.split in ('train','valid'))
     if isinstance(valid, str): is_valid = _matches(valid)
@@ -99,6 +101,7 @@ def fold_items(
 )->Items: # every item with split 'train' or 'valid'
     "Split for fold k of n: each image validates in one fold and trains in the others; groups stay together"
     if {o.split for o in items}>={'train','valid'}: items = items.new(o for o in items if o.split=='train')
+    items = enough_items(items)
     if not 2<=n<=len(items): raise DataError(f'{n} folds of {len(items)} images', f'Choose 2 to {len(items)}')
     if not 0<=k<n: raise DataError(f'fold {k} of {n}', f'They are numbered 0 to {n-1}')
     order = np.random.default_rng(seed).permutation(len(items))
@@ -287,10 +290,6 @@ def part_of_samples(
     return part
 
 # %% ../nbs/16_data.ipynb #c025
-def cache_dir()->Path: # $UNET_NBDEV_CACHE, else ~/.cache/unet_nbdev
-    "Folder for samples that do not fit into memory"
-    return Path(os.environ.get('UNET_NBDEV_CACHE') or Path.home()/'.cache'/'unet_nbdev')
-
 def _digest(*values): # of anything with a repr
     return hashlib.blake2b(repr(values).encode(errors='surrogatepass'), digest_size=16).hexdigest()
 

@@ -178,7 +178,7 @@ def n_trained_on(
     "How many of these images the model was trained on, as far as its file says"
     if not same_place(where, seg.info.get('settings', {})): return 0
     held_out = validation_items(seg, items, where)
-    return 0 if held_out is None else len(items)-len(held_out)
+    return 0 if held_out is None else max(1, len(items)-len(held_out)) # of one image, some blocks
 
 # %% ../nbs/34_evaluate.ipynb #n6a561cc
 def items_by_name(
@@ -278,7 +278,8 @@ def summary(self:Evaluation,
     v = self.values
     dice,iou = score_text(v['mean_dice']),score_text(v['pooled_iou'])
     notes = [f'{k}: {s}' for k,s in self.notes().items()]
-    means = (f'{v["images"]} of {total} images; mean Dice {dice} is averaged over images and classes, '
+    scored = f'{v["images"]} of {total} images' if v['images']<=total else f'{v["images"]} blocks of one image'
+    means = (f'{scored}; mean Dice {dice} is averaged over images and classes, '
              'IoU is computed over the pixels of all images')
     return '\n'.join([self.table(), *notes, means, f'mean IoU {iou}'])
 

@@ -5,20 +5,20 @@
 # %% auto #0
 __all__ = ['SHAPE_READERS', 'NO_AREA', 'PICTURE_SUFFIXES', 'LABELME', 'is_labelme', 'find_labelme', 'shape_error', 'shape_points',
            'polygon_segm', 'rectangle_segm', 'circle_segm', 'painted_segm', 'read_shape', 'has_no_area', 'lost_region',
-           'read_shapes', 'unite_groups', 'LabelmeFile', 'load_labelme', 'labelme_images', 'picture_cache',
-           'unpack_picture', 'read_labelme_image', 'read_labelme_images', 'labels_file', 'read_labelme',
-           'no_json_error', 'labelme_shapes', 'write_labelme']
+           'read_shapes', 'unite_groups', 'LabelmeFile', 'load_labelme', 'labelme_images', 'unpack_picture',
+           'read_labelme_image', 'read_labelme_images', 'labels_file', 'read_labelme', 'no_json_error',
+           'labelme_shapes', 'write_labelme']
 
 # %% ../nbs/08g_labelme.ipynb #nde7282f
-import base64, hashlib, io, math, os
+import base64, hashlib, io, math
 from collections import Counter
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 import numpy as np
 from PIL import Image
-from .core import Codes, DataError, Item, Items, atomic, brief, is_file_name
-from .core import open_file, write_json
+from .core import Codes, DataError, Item, Items, atomic, brief, cache_dir
+from .core import is_file_name, open_file, write_json
 from .images import walk_files
 from .faults import Fault, add_faults, data_error
 from .shapes import ellipse_points, ignore_region, is_image_size, mask2keyholes, mask2rle, segm2rle
@@ -266,11 +266,6 @@ def labelme_images(
 # %% ../nbs/08g_labelme.ipynb #t8e00005
 PICTURE_SUFFIXES = dict(PNG='.png', JPEG='.jpg', BMP='.bmp', WEBP='.webp', TIFF='.tif') # of Pillow's formats
 
-def picture_cache()->Path:
-    "The folder for pictures that were inside other files"
-    home = os.environ.get('XDG_CACHE_HOME') or Path.home()/'.cache'
-    return Path(os.environ.get('UNET_CACHE') or Path(home)/'unet_nbdev')
-
 def unpack_picture(file:Path)->Path: # the picture
     "Save the picture inside a labelme file in the cache, once; the name of its folder depends on its content"
     try:
@@ -279,12 +274,12 @@ def unpack_picture(file:Path)->Path: # the picture
     except Exception:
         what = 'its image is missing and imageData cannot be decoded'
         raise data_error('labelme file', what, file, fix='Save the picture next to the file') from None
-    path = picture_cache()/hashlib.sha1(raw).hexdigest()[:16]/f'{file.stem}{suffix}'
+    path = cache_dir()/hashlib.sha1(raw).hexdigest()[:16]/f'{file.stem}{suffix}'
     try:
         if not path.is_file() or path.stat().st_size!=len(raw):
             with atomic(path) as p: p.write_bytes(raw)
     except OSError as e:
-        what = f'the picture inside it cannot be saved in {picture_cache()} ({e.strerror})'
+        what = f'the picture inside it cannot be saved in {cache_dir()} ({e.strerror})'
         raise data_error('labelme file', what, file, fix='Set UNET_CACHE to another folder') from None
     return path
 
@@ -402,7 +397,7 @@ def _labelme_notes(content, good, unpacked, declared, options): # lines for Item
     if flat: notes.append(f'shapes without an area, left aside: {flat}')
     if holes: notes.append(f'shapes labelled _background_, which are holes: {holes}')
     if ignored: notes.append(f'shapes labelled __ignore__, neither learned nor scored: {ignored}')
-    if unpacked: notes.append(f'images inside their json files, copied to {picture_cache()}: {len(unpacked)}')
+    if unpacked: notes.append(f'images inside their json files, copied to {cache_dir()}: {len(unpacked)}')
     ordered = declared and options.names is None
     if ordered: notes.append('classes are in the order of labels.txt; --names overrules it')
     return notes
