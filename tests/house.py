@@ -120,6 +120,14 @@ def unescaped_html(f):
     calls = [ast.unparse(n.func) for n in ast.walk(tree) if isinstance(n, ast.Call)]
     if 'html.escape' in calls and Path(f).stem!='pages': yield f'{Path(f).stem} uses html.escape, not html_text'
 
+def unknown_names(f):
+    "Yield the names that a module uses and does not know: cells that a notebook does not export may have defined them"
+    from pyflakes.checker import Checker
+    from pyflakes.messages import UndefinedName
+    found = Checker(ast.parse(Path(f).read_text(encoding='utf-8')), str(f)).messages
+    names = {m.message_args[0] for m in found if isinstance(m, UndefinedName)}
+    for name in sorted(names): yield f'{Path(f).stem} uses {name}, which it neither defines nor imports'
+
 def broken_rules(folder, order):
     "Yield every way in which the modules break the rules of the house"
     for f in modules(folder):
@@ -130,6 +138,7 @@ def broken_rules(folder, order):
         yield from defined_twice(f)
         yield from undrawable_text(f)
         yield from unescaped_html(f)
+        yield from unknown_names(f)
     for a,b in (('losses','metrics'),('metrics','losses')):
         if any(name=='.'+b for name,_ in imports(Path(folder)/f'{a}.py', order)): yield f'{a} imports {b}'
 

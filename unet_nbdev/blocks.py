@@ -7,7 +7,6 @@ __all__ = ['N_BLOCKS', 'MIN_BLOCK', 'MAX_BLOCK', 'block_grid', 'crop_annotations
 
 # %% ../nbs/15a_blocks.ipynb #n15a0003
 import os, json, hashlib
-from dataclasses import replace
 from pathlib import Path
 import numpy as np
 from .core import IGNORE, Codes, Item, Items, atomic, cache_dir, say

@@ -12,7 +12,7 @@ __all__ = ['COCO_PLACES', 'printable_id', 'place_in_list', 'image_ids', 'ann_ids
            'read_coco', 'coco_files', 'find_coco', 'visible_annotations', 'items2coco', 'write_coco']
 
 # %% ../nbs/06_coco.ipynb #c002
-import json, math, os, re
+import json, os, re
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from functools import partial

@@ -7,8 +7,8 @@ __all__ = ['COCO', 'find_coco_sets', 'coco_parts', 'read_coco_sets']
 
 # %% ../nbs/08h_coco_sets.ipynb #ne5d890f
 from pathlib import Path
-from .core import Codes, DataError, Items
-from .coco import COCO_PLACES, coco_files, data_folder, find_coco, read_coco, read_coco_files
+from .core import DataError, Items
+from .coco import COCO_PLACES, coco_files, data_folder, find_coco, read_coco_files
 from .layouts import Layout, Part, ReadOptions, allowed_folders
 from .labelme import find_labelme
 from .large import grep_file

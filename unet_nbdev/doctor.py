@@ -9,7 +9,6 @@ __all__ = ['open_masks', 'open_items', 'open_parts', 'check_groups', 'check_roi'
 
 # %% ../nbs/13_doctor.ipynb #c002
 import os
-from dataclasses import replace
 from pathlib import Path
 import cv2, numpy as np
 from fastcore.basics import patch

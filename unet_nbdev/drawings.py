@@ -11,7 +11,7 @@ __all__ = ['RESERVED_LABELS', 'ANNOTATION_FOLDERS', 'Shape', 'as_number', 'as_di
            'labelled_anns', 'one_polygon', 'relative_names', 'files_of_images', 'write_folder']
 
 # %% ../nbs/08f_drawings.ipynb #tdd4556b
-import json, math, os, re, shutil
+import json, math, os, re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field

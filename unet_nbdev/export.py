@@ -15,9 +15,8 @@ import cv2, numpy as np, torch
 from torch import nn
 from torch.nn import functional as F
 from . import __version__
-from .core import Codes, DataError, atomic
+from .core import DataError, atomic
 from .images import nodata_of, open_image
-from .prep import Prep
 from .model import remove_hooks, fuse_conv_bn
 from .checkpoint import Checkpoint, load_unet
 from .large_images import need_package

@@ -23,8 +23,11 @@ def place_inside(
     within:list=(),  # other folders of the data set; None: the name may lead anywhere
 )->Path|None: # None if the name leads out of all of them
     "Follow the name of an image, but not out of the data set"
-    path = Path(folder)/name.replace('\\', '/')
-    if '..' in path.parts: path = Path(os.path.normpath(path))      # before a link is followed, not after
+    parts = Path(os.path.normpath(name.replace('\\', '/'))).parts   # before a link is followed, not after
+    n_up = parts.count('..')
+    top = Path(folder)
+    for _ in range(n_up): top = top.parent if top.name not in ('','..') else top/'..'
+    path = top.joinpath(*parts[n_up:])
     if within is None: return path
     here = Path(os.path.abspath(path))
     return path if any(here.is_relative_to(os.path.abspath(o)) for o in (folder, *within)) else None

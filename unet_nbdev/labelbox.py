@@ -7,7 +7,6 @@ __all__ = ['LABELBOX', 'inside', 'labels_of', 'read_labelbox_object', 'is_labelb
            'image_name', 'read_labelbox_row', 'read_labelbox']
 
 # %% ../nbs/08o_labelbox.ipynb #n9d1a693
-import json
 from collections import Counter
 from itertools import islice
 from pathlib import Path, PurePosixPath

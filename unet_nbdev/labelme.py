@@ -10,7 +10,7 @@ __all__ = ['SHAPE_READERS', 'NO_AREA', 'PICTURE_SUFFIXES', 'LABELME', 'is_labelm
            'labelme_shapes', 'write_labelme']
 
 # %% ../nbs/08g_labelme.ipynb #nde7282f
-import base64, hashlib, io, math
+import base64, hashlib, io, math, os
 from collections import Counter
 from dataclasses import dataclass
 from itertools import islice

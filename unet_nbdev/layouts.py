@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from itertools import count, islice
 from pathlib import Path
-from .core import Codes, DataError, Item, Items, brief, check_bad
+from .core import Codes, DataError, Items, brief, check_bad
 from .images import IMAGE_SUFFIXES, folder_entries, image_info, image_size
 from .images import page_stem, walk_files
 from .faults import data_error
@@ -176,7 +176,13 @@ def folder_splits(
     root:Path,  # the folder of the data set
 )->list:        # train, valid, test, or empty for each
     "Say what each file is for, from the names of the folders between `root` and the file"
-    places = [Path(f).relative_to(root).parts[:-1] for f in files]
+    top = Path(os.path.abspath(root))
+    def below(folder): # an image may lie outside of the data set, or be named by its full path
+        full = Path(os.path.abspath(folder))
+        return full.relative_to(top).parts if full.is_relative_to(top) else ()
+    parents = [Path(f).parent for f in files]
+    by_parent = {o:below(o) for o in set(parents)}
+    places = [by_parent[o] for o in parents]
     siblings = {}
     for parts in set(places):
         for i,name in enumerate(parts): siblings.setdefault(parts[:i], set()).add(name)

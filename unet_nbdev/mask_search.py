@@ -17,7 +17,7 @@ from .core import DataError, Items
 from .images import walk_files
 from .masks import open_raw_mask
 from .layouts import IMAGE_FOLDER_NAMES, Layout, MASK_FOLDER_NAMES, MASK_TAG, Part, ReadOptions
-from .layouts import fit_size, folder_splits, holds_images, images_in, is_image, list_images
+from .layouts import fit_size, folder_splits, holds_images, images_in, is_image
 from .layouts import result_or_error, sibling_splits, split_word, subfolders
 from .mask_folders import look_like_masks, pair_files, read_parts, roughness, split_together
 

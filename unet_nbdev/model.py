@@ -13,7 +13,7 @@ from pathlib import Path
 import torch, torch.nn.functional as F
 from torch import nn, Tensor
 from fastcore.basics import patch
-from .core import DataError, any_of, check_values, int_in, is_flag, is_none, is_text, list_of, num_in
+from .core import DataError, any_of, int_in, is_flag, is_none, is_text, list_of, num_in
 from .settings import nearest
 
 # %% ../nbs/18_model.ipynb #c005

@@ -13,7 +13,7 @@ import cv2, numpy as np
 from .core import IGNORE, Codes, DataError, Item, Items
 from .images import open_image
 from .items import item2mask
-from .pages import html_body, html_table, html_text, img_tag
+from .pages import html_table, html_text, img_tag
 from .show import overlay, to_rgb, try_picture
 
 # %% ../nbs/12d_overview.ipynb #o010
