@@ -16,7 +16,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from fastcore.basics import patch
-from .core import DataError, IGNORE, palette
+from .core import DataError, IGNORE, brief, int_in, num_in, palette
 from .groups import fold_parts
 from .show import figure, figure_text, save_fig, to_rgb
 from .postprocessing import check_probs, components
@@ -123,8 +123,8 @@ class Calibrated:
 
     def __post_init__(self):
         sound = dict(
-            temperature=_is_real(self.temperature) and .01<=self.temperature<=100,
-            n=isinstance(self.n, list) and len(self.n)>1 and all(type(o) is int and o>=0 for o in self.n),
+            temperature=num_in(.01, 100)(self.temperature),
+            n=isinstance(self.n, list) and len(self.n)>1 and all(map(int_in(0, 10**12), self.n)),
             multilabel=isinstance(self.multilabel, bool),
             report=isinstance(self.report, dict))
         sound['risk'] = sound['n'] and _are_curves(self.risk, len(self.n))
@@ -132,17 +132,15 @@ class Calibrated:
             if not ok: raise _bad_value(name, getattr(self, name))
 
 # %% ../nbs/31_calibrate.ipynb #nefd29b5
-def _is_real(o): return isinstance(o, (int,float)) and not isinstance(o, bool) and math.isfinite(o)
-
 def _are_curves(o, n): # bool: `n` lists of shares that never fall
     if not isinstance(o, list) or len(o)!=n: return False
     for c in o:
-        if not isinstance(c, list) or len(c)!=len(_LAMBDAS) or not all(map(_is_real, c)): return False
-        if c[0]<0 or c[-1]>1 or any(a>b for a,b in zip(c, c[1:])): return False
+        if not isinstance(c, list) or len(c)!=len(_LAMBDAS) or not all(map(num_in(0, 1), c)): return False
+        if any(a>b for a,b in zip(c, c[1:])): return False
     return True
 
 def _bad_value(name, v): # DataError
-    what = f'a calibration says {name}={str(v)[:60]}, which cannot be right'
+    what = f'a calibration says {name}={brief(v)}, which cannot be right'
     return DataError(what, 'Calibrate the model again')
 
 # %% ../nbs/31_calibrate.ipynb #c020

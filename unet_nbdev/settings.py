@@ -241,7 +241,7 @@ def in_range(
     v:float,  # a number
 )->bool:
     "Tell whether a number lies within the bounds of an option"
-    if not math.isfinite(v): return False
+    if not -1e18<v<1e18: return False # NaN is not, either
     if o.low is not None and v<o.low or o.high is not None and v>o.high: return False
     return not (o.above is not None and v<=o.above or o.below is not None and v>=o.below)
 
