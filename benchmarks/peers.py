@@ -1,6 +1,7 @@
 """Peer networks and unet_nbdev after equal time: `python benchmarks/peers.py --data DATA`, then `python benchmarks/peers.py --table`
 
-DATA holds nuclei/ and membrane/ (images/, masks/, validation files named val_*) and coco-mini/ (COCO folders train2017, val2017).
+DATA holds folders of images/ and masks/ with validation files named val_* (nuclei, membrane, wbc, tiles, roads), coco-mini/ (COCO folders train2017, val2017) and
+facade/ (COCO in train/ and valid/); those that are missing are named. `--panel` prints how much ours leaves to be gained, as a share of what the strongest peer leaves: (1-Dice)/(1-Dice).
 Needs the extra [bench], in an environment of its own. Each run is a process, and its row in --out is written as it ends; the same
 command again does what is missing. Everything runs on the CPU. What is compared, and how:
 - Peers are built as their users build them. milesial's U-Net, which cannot be installed, is the classic U-Net of this package with its
@@ -16,8 +17,8 @@ command again does what is missing. Everything runs on the CPU. What is compared
 - Ours is `unet_train` with its defaults and `--max_minutes`, which includes trial steps, validation, pictures and saving. `secs` is again
   first to last step, with the validations between them. Its model is that of the best epoch, chosen on the images that score it; the
   last weights, which is what peers are judged by, are a row of their own.
-- One scorer: float32, validation images whole, at the network's scale (person: long side 384), padded to what the network needs and cut
-  back. Mean over images of (2|p∧t|+1e-6)/(|p|+|t|+1e-6), and IoU over all pixels. Crowd regions count as person; peers learn them so,
+- One scorer: float32, validation images whole. They are brought to the network's scale (a peer: that of `choose_prep`; ours: that of its plan), and probabilities back to that of
+  the image, where they are compared with the masks as they are stored. Mean over images of (2|p∧t|+1e-6)/(|p|+|t|+1e-6), and IoU over all pixels. Crowd regions count as person; peers learn them so,
   ours ignores them in training, as it does by default."""
 import argparse, json, os, statistics, subprocess, sys, tempfile, time
 from collections import defaultdict
@@ -27,7 +28,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent)) # the clone
 os.environ.update(MPLBACKEND='Agg', HF_HUB_OFFLINE='1')
 
-SECS = dict(nuclei=120, membrane=300, person=300)
+SECS = dict(nuclei=120, membrane=300, person=300, wbc=120, tiles=120, roads=120, facade=120)
 OURS = 'best epoch','last weights' # the two rows of a run
 KEY = 'which','network','setting','seed','seconds','max_steps','lr'
 BS = 4
@@ -97,25 +98,25 @@ NAMES = {**{k:v[1] for k,v in PEERS.items()}, 'ours':'**unet_nbdev**, `unet_trai
 def source(which, root)->dict:
     "The data, in the words of `unet_train`"
     if which=='person': return dict(coco=root/'coco-mini', classes='person')
+    if which=='facade': return dict(data=root/which)
     return dict(images=root/which/'images', masks=root/which/'masks', valid='val_*')
 
-def read_samples(which, root):
-    "Images and masks at the network's scale, in memory"
-    from unet_nbdev.data import Samples, choose_prep, split_items
+def read_data(which, root):
+    "All images, with their split"
+    from unet_nbdev.data import split_items
     from unet_nbdev.items import read_items
     where = source(which, root)
+    where['root'] = where.pop('data', None)
     valid = where.pop('valid', None)
-    items = split_items(read_items(**where, crowd='keep'), valid)
-    return Samples(items, choose_prep(items))
+    return split_items(read_items(**where, crowd='keep', quiet=True), valid)
 
-def score(predict, samples)->dict:
-    "Scores on the validation images; `predict`: (H,W,C) uint8 → (H,W) label map"
+def score(predict, items)->dict:
+    "Scores on the validation images; `predict`: an image as it is stored → (H,W) label map"
+    from unet_nbdev.images import open_image
+    from unet_nbdev.items import item2mask
     from unet_nbdev.metrics import Scores
-    scores = Scores(samples.codes.n_cls)
-    for k,item in enumerate(samples.items):
-        if item.split!='valid': continue
-        img,msk = samples[k]
-        scores.update(predict(img), msk, item.img.name)
+    scores = Scores(items.codes.n_cls)
+    for item in items.valid: scores.update(predict(open_image(item.img, item.sz)), item2mask(item, items.codes), item.img.name)
     return dict(mean_dice=round(scores.images.value, 4), pooled_iou=round(float(scores.confusion.mean('iou')), 4))
 
 # ── a peer: one loop ─────────────────────────────────────────────────────────────────────────────
@@ -168,19 +169,20 @@ def step_seconds(model, *args)->float:
     model.load_state_dict(state)
     return statistics.median(secs[2:])
 
-def predictor(model, prep): # image (H,W,C) → label map
+def predictor(model, prep): # image as it is stored → label map
     import torch
     @torch.inference_mode()
     def predict(img):
-        h,w = img.shape[:2]
-        return model(torch.from_numpy(prep.apply(img))[None])[0,:,:h,:w].argmax(0).numpy()
+        probs = model(torch.from_numpy(prep.apply(img))[None]).softmax(1)[0].numpy()
+        return prep.undo(probs, img.shape[:2]).argmax(0)
     return predict
 
 def run_peer(o, which, network, setting, seed)->list: # of rows
     "Train and score a peer"
     import torch
-    from unet_nbdev.data import seg_dls
-    samples = read_samples(which, o.data)
+    from unet_nbdev.data import Samples, choose_prep, seg_dls
+    items = read_data(which, o.data)
+    samples = Samples(items, choose_prep(items))
     fast = setting=='fast'
     build,_,package = PEERS[network]
     dls = seg_dls(samples.items, samples.prep, crop=256, bs=BS, aug='light', seed=seed, device='cpu', num_workers=0, samples=samples)
@@ -191,9 +193,9 @@ def run_peer(o, which, network, setting, seed)->list: # of rows
     n = o.steps or max(2, round(seconds(o, which)/steps(20, step_seconds)))
     secs = steps(n)
     multiple = 64 if network=='nnunet' else 32
-    prep = replace(samples.prep, fit='pad', size=None, multiple=multiple) # images are at its scale already
+    prep = replace(samples.prep, multiple=multiple)
     return [dict(setting=setting, steps=n, planned=n, images=n*BS, secs=round(sum(secs), 1), params=n_params(model),
-                 package=f'{package} {version(package)}', **score(predictor(model.eval(), prep), samples))]
+                 package=f'{package} {version(package)}', **score(predictor(model.eval(), prep), items))]
 
 # ── ours: the command ────────────────────────────────────────────────────────────────────────────
 def command(o, which, seed, out)->list:
@@ -233,12 +235,12 @@ def run_ours(o, which, network, setting, seed)->list: # of rows
         if rc := unet_train(command(o, which, seed, out)): sys.exit(rc)
         best,last = load_unet(out),load_unet(out)
         last.model.load_state_dict(load_train(Path(d)/'ours'/'last.ckpt')[0])
-    samples = read_samples(which, o.data)
+    items = read_data(which, o.data)
     row = dict(steps=clock.images//BS, planned=clock.planned, images=clock.images, secs=round(clock.last-clock.first, 1),
                params=n_params(best.model), package=f'unet_nbdev {version("unet_nbdev")}')
     def scored(ckpt):
         seg = Segmenter(ckpt, 'cpu')
-        return score(lambda img: seg(img).mask, samples)
+        return score(lambda img: seg(img).mask, items)
     return [dict(setting=setting, **row, **scored(ckpt)) for setting,ckpt in zip(OURS, (best,last))]
 
 # ── runs and rows ────────────────────────────────────────────────────────────────────────────────
@@ -267,6 +269,11 @@ def missing_runs(o)->list: # of (which, network, setting, seed)
     def settings(network): return OURS[:1] if network=='ours' else o.settings
     runs = [(which,network,setting,seed) for seed in o.seeds for which in o.which for network in o.networks for setting in settings(network)]
     return [run for run in runs if (*run, *length(o, run[0]).values()) not in done]
+
+def any_path(which, root)->bool: # is the data there?
+    path = Path(next(iter(source(which, root).values())))
+    if not path.exists(): print(f'left out: {which}, there is no {path}', file=sys.stderr)
+    return path.exists()
 
 def run_all(o)->int:
     "Start all runs that are missing → number of those that failed"
@@ -307,27 +314,47 @@ def table(o)->str:
     lines += [table_line(*key, groups[key]) for key in sorted(groups, key=place)]
     return '\n'.join(f'|{line}|' for line in lines)
 
+def panel(o)->str:
+    "What ours leaves to be gained, as a share of what the strongest peer leaves, as Markdown"
+    groups = defaultdict(list)
+    for row in read_rows(o): groups[row['which'],row['network'],row['setting']].append(row['mean_dice'])
+    scores = {key:statistics.median(values) for key,values in groups.items()}
+    lines = ['data|seeds of ours, of the peer|unet_nbdev|strongest peer|(1-ours)/(1-peer)', '---|'*4+'---']
+    ratios = []
+    for which in SECS:
+        peers = {key:v for key,v in scores.items() if key[0]==which and key[1]!='ours'}
+        ours = scores.get((which,'ours',OURS[0]))
+        if not peers or ours is None: continue
+        best = max(peers, key=peers.get)
+        ratios.append((1-ours)/(1-peers[best]))
+        n_seeds = f'{len(groups[which,"ours",OURS[0]])}, {len(groups[best])}'
+        lines.append(f'{which}|{n_seeds}|{ours:.3f}|{peers[best]:.3f} ({best[1]}, {best[2]})|{ratios[-1]:.2f}')
+    if ratios: lines.append(f'geometric mean||||{statistics.geometric_mean(ratios):.2f}')
+    return '\n'.join(f'|{line}|' for line in lines)
+
 def parser():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('--data', type=Path, help='folder with nuclei, membrane and coco-mini')
+    p.add_argument('--data', type=Path, help='folder with the data sets')
     p.add_argument('--which', nargs='+', choices=SECS, default=[*SECS], help='data sets (default: all)')
     p.add_argument('--networks', nargs='+', choices=NAMES, default=[k for k in NAMES if not k.startswith('zoo-')],
                    help='networks (default: all but zoo-…)')
     p.add_argument('--settings', nargs='+', choices=['as-is','fast'], default=['as-is','fast'], help='of the peers (default: both)')
     p.add_argument('--seeds', nargs='+', type=int, default=[0,1,2], help='default: 0 1 2')
-    p.add_argument('--seconds', type=float, help='of training (default: nuclei 120, the others 300)')
+    p.add_argument('--seconds', type=float, help='of training (default: membrane and person 300, the others 120)')
     p.add_argument('--steps', type=int, help='steps instead of seconds, to try the script')
     p.add_argument('--lr', type=float, default=3e-3, help='highest learning rate, of ours too (default: 3e-3)')
     p.add_argument('--out', type=Path, default=Path('peers.jsonl'), help='file with one row per run (default: peers.jsonl)')
     p.add_argument('--table', action='store_true', help='print the medians over seeds from --out as Markdown, run nothing')
+    p.add_argument('--panel', action='store_true', help='print from --out how ours and the strongest peer compare, run nothing')
     p.add_argument('--one', nargs=4, metavar=('WHICH','NETWORK','SETTING','SEED'), help='only this run, in this process')
     return p
 
 def main():
     p = parser()
     o = p.parse_args()
-    if o.table: return print(table(o))
-    if not o.data: p.error('--data is missing: give the folder with nuclei, membrane and coco-mini')
+    if o.table or o.panel: return print(table(o) if o.table else panel(o))
+    if not o.data: p.error('--data is missing: give the folder with the data sets')
+    o.which = [which for which in o.which if any_path(which, o.data)]
     if o.one: return run_one(o)
     return run_all(o)>0
 
