@@ -223,7 +223,7 @@ COMMANDS = dict( # what is killed → how it is started; {c} is the COCO set, {m
     folds=f'unet_train --coco {{c}} {NET} --max_steps 20 --folds 2 --grad_accum 2 --loss dice --save_minutes .01 --out {{o}}/m.pth',
     tune='unet_tune --coco {c} --crop 32 --device cpu --search lr,bs --trials 3 --max_steps 25 --out {o}/tune',
     calibrate='unet_calibrate --coco {c} --model {m} --all_images --tune --device cpu --out {o}/m.pth --plot {o}/plot.png',
-    predict='unet_predict --input {c}/images --model {m} --mask --json --objects --device cpu --output {o}/drawn',
+    predict='unet_predict --input {c}/train --model {m} --mask --json --objects --device cpu --output {o}/drawn',
     export='unet_export --model {m} --out {o}/m.onnx',
     repair='unet_doctor --coco {c} --repair {o}/repaired')
 UNTOLD = ('report.html', 'settings.json', 'study.db', 'last.ckpt') # hold times, or what is compared otherwise
@@ -262,6 +262,7 @@ def written(out): # file → what it holds, without times and places
 
 def kill_command(name, want, coco, model, path, rng): # → kills, chains, faults
     "Kill a command `want` times, as often as it can be in one chain of sessions, and compare"
+    path.mkdir(parents=True)
     log = path/f'{name}.log'
     last,status = attend(*start(run_command, log, name, coco, model, path/'whole'))
     if status: return 0,0,[f'{name} failed:\n{log.read_text()[-2000:]}']
