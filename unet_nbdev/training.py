@@ -384,6 +384,7 @@ def open_run(
 )->tuple: # folder, its settings, plan, (weights, snapshot)
     "Open the run folder of a training that was interrupted"
     src,run = Path(src),Path(run or src)
+    all_gather(None) # what the first process has just written is there
     if not (src/'last.ckpt').is_file():
         raise DataError('there is no last.ckpt in it to resume from', 'Give the run folder of a training', src)
     file = src/'settings.json'
@@ -399,7 +400,8 @@ def open_run(
     if process_rank()==0:
         if run.absolute()!=src.absolute(): copy_run(src, run)
         check_writable(run)
-    all_gather(None) # the others wait
+    if len(set(all_gather(train['n'])))>1: # the others wait, too
+        raise DataError('the processes read different states of this training', 'Give all of them one run folder', src)
     return run,settings,train['plan'],(weights, train)
 
 # %% ../nbs/28_training.ipynb #nbceac0b
