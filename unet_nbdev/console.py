@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['LIMITS', 'CommandOption', 'accepted_types', 'field_options', 'parameters', 'is_settings', 'command_options',
            'CommandParser', 'with_underscores', 'number_or_word', 'parse_settings', 'help_text', 'command_parser',
-           'call_arguments', 'open_standard_files', 'plain_streams', 'Interrupt', 'is_importing', 'error_text',
-           'run_command', 'command', 'check_folder_path', 'check_file_path', 'claim_folder', 'check_positive',
-           'name_left_out', 'in_terminal', 'bar', 'score_text', 'range_text']
+           'call_arguments', 'open_standard_files', 'plain_streams', 'Interrupt', 'ignore_interrupts', 'is_importing',
+           'error_text', 'run_command', 'command', 'check_folder_path', 'check_file_path', 'claim_folder',
+           'check_positive', 'name_left_out', 'in_terminal', 'bar', 'score_text', 'range_text']
 
 # %% ../nbs/33_console.ipynb #ne4a0a0b
-import argparse, errno, importlib, inspect, os, signal, sys, tempfile, threading, types, typing, warnings
+import argparse, atexit, errno, importlib, inspect, os, signal, sys, tempfile, threading, types, typing, warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
@@ -224,7 +224,10 @@ class Interrupt:
 
     def __exit__(self, *args):
         sys.unraisablehook = self.old_hook
-        if self.installed: signal.signal(signal.SIGINT, self.old)
+        if not self.installed: return
+        signal.signal(signal.SIGINT, self.old)
+        atexit.unregister(ignore_interrupts)
+        atexit.register(ignore_interrupts) # first of all, when the process ends
 
     def handle(self, num, frame):
         if os.getpid()!=self.pid: os._exit(130) # a worker process; the command itself says so
@@ -240,6 +243,10 @@ class Interrupt:
         "End the process at once"
         say(self.line, error=True)
         os._exit(130)
+
+def ignore_interrupts():
+    "Take no notice of Ctrl-C: everything is done, and Python only tidies up"
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 def is_importing(
     frame, # of the running code
@@ -270,6 +277,7 @@ def error_text(
     text = 'out of memory' if isinstance(e, MemoryError) else str(e).lower()
     for words,(what,fix) in LIMITS.items():
         if words in text: return f'{what}. {fix}.'
+    if e.__context__ and isinstance(e, SystemError): return error_text(e.__context__) # C code lost its way when memory was full
     if not isinstance(e, OSError): return None
     name = f'{e.filename}: ' if e.filename else ''
     return f'{name}{e.strerror or e}'

@@ -31,6 +31,10 @@ from .blocks import enough_items
 from .prep import Prep, downscale, image_kind, match_channels, missing_pixels, resize_missing, thin_out
 from .show import show_masks
 
+# %% ../nbs/16_data.ipynb #n16resrc
+try: import resource
+except ImportError: resource = None # Windows
+
 # %% ../nbs/16_data.ipynb #c00202
 with warnings.catch_warnings(): # torch has something to say about fastai's layers while they are imported
     warnings.filterwarnings('ignore', '.*torch.jit.script', FutureWarning)
@@ -807,13 +811,23 @@ def _shared_memory(): # bytes through which processes can hand over batches
     try: return shutil.disk_usage('/dev/shm').free
     except OSError: return np.inf
 
+def _largest_file(): # bytes that a file of this process may have, such as one in shared memory
+    if resource is None: return np.inf
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    return np.inf if limit==resource.RLIM_INFINITY else limit
+
 def _choose_workers(samples, cuda, n, batch): # number of processes that augment; n: as given; batch: bytes of a batch
     must_decode = samples.n_keep<len(samples.szs) and not samples.disk
     chosen = min(8, os.cpu_count()) if cuda or must_decode else 0
     need,free = 4*batch*(chosen if n is None else n),_shared_memory() # two batches wait for each process, and as much again
-    if need<=free: return chosen if n is None else n
+    largest = _largest_file()
+    is_limited = batch>largest and need>0
+    if need<=free and not is_limited: return chosen if n is None else n
     if n is None: return 0
     # a batch that finds no room is lost without an error
+    if is_limited:
+        raise DataError(f'{n} processes hand over batches of {batch} bytes, and files may have {largest}',
+                        'Give --num_workers 0, or raise the limit (ulimit -f)')
     raise DataError(f'{n} processes need {need/2**20:.1f} MB of shared memory, and {free/2**20:.1f} MB are free in /dev/shm',
                     'Give --num_workers 0, or enlarge /dev/shm')
 

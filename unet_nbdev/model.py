@@ -15,6 +15,7 @@ from torch import nn, Tensor
 from fastcore.basics import patch
 from .core import DataError, any_of, int_in, is_flag, is_none, is_text, list_of, num_in
 from .settings import nearest
+from .device import is_out_of_memory
 
 # %% ../nbs/18_model.ipynb #c005
 def _group_norm(n): # of as many groups as fit, 8 at most
@@ -136,7 +137,9 @@ class TimmEncoder(nn.Module):
         try:
             with torch.no_grad(): feats = self.net.eval()(torch.zeros(1, n_in, 64, 96))
             return [tuple(f.shape[1:]) for f in feats]==want
-        except Exception: return False
+        except Exception as e:
+            if is_out_of_memory(e): raise
+            return False
         finally: self.net.train()
 
     def forward(self, x:Tensor)->list: return self.net(x) # features, fine to coarse

@@ -21,7 +21,7 @@ from .images import split_page
 from .settings import Settings, check_option, read_settings
 from .data import SegDL, class_weights
 from .model import UNet, create_unet, input_stats, unet_groups
-from .device import pick_device, pick_precision
+from .device import is_out_of_memory, pick_device, pick_precision
 from .losses import DeepLoss, create_loss
 from .postprocessing import PostProcess
 from .plan import Plan
@@ -580,11 +580,6 @@ def free_memory():
     "Free what nothing refers to any more; takes a moment, as Python looks at every object"
     gc.collect()
     torch.cuda.empty_cache()
-
-# %% ../nbs/28_training.ipynb #n58c6892
-def is_out_of_memory(e:Exception)->bool:
-    "Does this error mean that memory is full?"
-    return isinstance(e, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(e)
 
 # %% ../nbs/28_training.ipynb #c040
 def step_back(

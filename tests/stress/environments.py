@@ -225,7 +225,8 @@ def main():
         code,text = in_fork(lambda: make_data(d))
         if code: sys.exit(f'the data cannot be made: {text}')
         import unet_nbdev.all, unet_nbdev.batch, unet_nbdev.evaluate, unet_nbdev.export, unet_nbdev.runs # before the forks
-        try: import onnx, onnxruntime # another user may not see them
+        import multiprocessing.popen_fork, timm # another user may not see them
+        try: import onnx, onnxruntime # nor these
         except ImportError: pass
         from unet_nbdev.show import figure, save_fig
         with figure(1, 1) as (fig,_): save_fig(fig, top/'a.png') # loads the fonts
