@@ -370,6 +370,7 @@ def image_entry_fault(
 # %% ../nbs/06_coco.ipynb #nf743624
 def _image_faults(images): # (kind, what was found) or None for each entry
     faults = [image_entry_fault(o) for o in images]
+    if not any(faults) and len({o['id'] for o in images})==len(images): return faults
     places = {}                                                 # id → places in the list
     for i,o in enumerate(images):
         if isinstance(o, dict) and _is_id(o.get('id')): places.setdefault(o['id'], []).append(i)
@@ -777,10 +778,10 @@ def _settle_broken(part, broken, szs, cats, want): # read what is in other words
 
 # %% ../nbs/06_coco.ipynb #nf3boxs0
 def _add_annotations(part, more, lost): # more annotations of some items; others are lost
-    for o in part.items:
+    for o in part.items if more or lost else ():
         if o.id in lost: part.bad.append(_lost_image(o, lost[o.id]))
         elif o.id in more: o.anns = [*o.anns, *more[o.id]]
-        count_crowds(more[o.id] if o.id in more else [], part.total, part.crowds)
+        if o.id in more: count_crowds(more[o.id], part.total, part.crowds)
     part.items = [o for o in part.items if o.id not in lost]
 
 def _lost_image(itm, ann): # the DataError of an image with an annotation that cannot be used
