@@ -211,7 +211,8 @@ def is_mean(v)->bool:
 
 def is_number_like(v)->bool:
     "Rule: a number, or a tensor of one"
-    return isinstance(v, torch.Tensor) and v.numel()==1 or type(v) in (int,float)
+    if isinstance(v, torch.Tensor): return v.numel()==1 and not v.is_complex()
+    return type(v) is float or int_in(-10**15, 10**15)(v)
 
 _scale = num_in(1e-30, 1e30)
 

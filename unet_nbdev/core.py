@@ -776,6 +776,7 @@ def check_values(
     fix:str='Use a file written by unet_nbdev', # what to do, for messages
 ):
     "Raise if a setting breaks its rule"
+    if not isinstance(values, dict): raise DataError(f'says {part}={_cut(values)}, not a mapping', fix, file)
     for key,value in values.items():
         rule = rules.get(key, other)
         is_group = isinstance(rule, dict)
@@ -785,7 +786,8 @@ def check_values(
             raise DataError(f'says {part}[{_cut(key)}]={said}, which cannot be right', fix, file)
 
 def _cut(v): # a value in at most 60 characters
-    s = repr(v)
+    try: s = repr(v)
+    except ValueError: s = brief(v) # an integer of many digits
     return s if len(s)<60 else s[:50]+'…'
 
 # %% ../nbs/00_core.ipynb #nbc1fd72

@@ -15,7 +15,7 @@ from itertools import count
 from pathlib import Path
 import numpy as np, cv2
 from fastcore.basics import patch
-from .core import Codes, DataError, IGNORE, any_of, check_values, list_of, num_in, write_csv
+from .core import Codes, DataError, IGNORE, any_of, brief, check_values, list_of, num_in, write_csv
 from .groups import fold_parts
 from .shapes import mask2kaggle, mask2rle, mask2segm
 
@@ -441,6 +441,7 @@ def from_dict(cls:PostProcess,
     d:dict, # from `to_dict`
 )->PostProcess:
     "Read what `to_dict` wrote; unknown names and impossible values are errors"
+    if not isinstance(d, dict): raise DataError(f'post is {brief(d)}, not a mapping', 'Use a file written by unet_nbdev')
     known = [f.name for f in fields(cls)]
     for name in d:
         if name in known: continue

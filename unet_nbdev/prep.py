@@ -10,7 +10,7 @@ __all__ = ['FITS', 'NORMS', 'Prep', 'match_channels', 'thin_out', 'is_light', 'i
 from dataclasses import dataclass, field, asdict, fields
 import numpy as np, cv2
 from fastcore.basics import patch
-from .core import IGNORE, DataError, any_of, check_picture, check_values, int_in, is_none, is_text, list_of
+from .core import DataError, IGNORE, any_of, brief, check_picture, check_values, int_in, is_none, is_text, list_of
 from .core import num_in
 
 # %% ../nbs/15_prep.ipynb #c005
@@ -71,6 +71,7 @@ def to_dict(self:Prep)->dict: # JSON-able
 @patch(cls_method=True)
 def from_dict(cls:Prep, d:dict)->Prep: # d: from to_dict
     "Rebuild a `Prep` from plain values"
+    if not isinstance(d, dict): raise DataError(f'prep is {brief(d)}, not a mapping', 'Use a file written by unet_nbdev')
     unknown = set(d)-{f.name for f in fields(cls)}
     if unknown: raise DataError(f'unknown settings {sorted(unknown)}', 'Update unet_nbdev, or write the file again')
     check_values(d, cls.RULES, 'prep')

@@ -23,7 +23,7 @@ from .settings import DataSettings, SearchSettings, Settings, SplitSettings, rea
 from .groups import group_items
 from .items import read_items
 from .data import fold_items, seg_dls, split_items
-from .device import pick_device
+from .device import check_memory, pick_device
 from .distributed import process_rank, world_size
 from .checkpoint import load_unet, save_unet
 from .plan import Plan, make_plan
@@ -93,6 +93,7 @@ def train_items(
     fold:list|None=None,     # [k, n]: fold k of n validates
 )->tuple: # (`Items` that are split, `Settings` that say how)
     "Read and split the data of a training, and name what was left out"
+    check_memory()
     if items is None:
         items = read_items(**settings.read_args())
         name_left_out(items.bad)
