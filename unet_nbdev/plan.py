@@ -24,7 +24,7 @@ from .pages import html_table
 from .prep import Prep, image_kind
 from .data import choose_prep, count_pixels
 from .device import pick_device, pick_precision
-from .direction import describe_directions, grain, has_grain, has_up, image_bands, is_chance
+from .direction import by_chance, describe_directions, grain, has_grain, has_up, image_bands
 
 # %% ../nbs/23_plan.ipynb #n23a0001
 def object_sizes(
@@ -305,12 +305,13 @@ FEW = 12 # images that cannot tell whether they have an up
 def choose_flips(f:dict, s:Settings)->tuple: # (str, reason)
     "Choose whether images are only mirrored or also turned"
     d = f['directions']
-    if has_up(d): return 'h',f'up is told from down in {d["upright"]:.0%} of the images, left from right in {d["sideways"]:.0%}'
+    seen = f'top and bottom differ by {d["upright"]} standard errors, left and right by {d["sideways"]}'
+    if has_up(d): return 'h',seen
     if has_grain(d):
         along = 'columns' if d['grain']>0 else 'rows'
         return 'hv',f'lines run along {along}: brightness changes {2**abs(d["grain"]):.1f} times as much across them'
     if d['images']<FEW: return 'all',f'{d["images"]} images do not tell an up from a down (--flips h if they have one)'
-    if is_chance(d['upright'], d['images']): return 'all',f'up is told from down in {d["upright"]:.0%} of the images: chance'
+    if by_chance(d['upright'], d['images']): return 'all',f'{seen}: chance'
     return 'all','top and bottom differ hardly more than left and right do'
 
 @rule('enc_lr')
