@@ -24,7 +24,7 @@ from .pages import html_table
 from .prep import Prep, image_kind
 from .data import choose_prep, count_pixels
 from .device import pick_device, pick_precision
-from .direction import by_chance, describe_directions, grain, has_grain, has_up, image_bands
+from .direction import brightness, by_chance, describe_directions, grain, has_grain, has_up, image_bands
 
 # %% ../nbs/23_plan.ipynb #n23a0001
 def object_sizes(
@@ -64,15 +64,16 @@ def overlap_when_scaled(
     n_cls:int,      # with the background
 )->np.ndarray: # (2,n_cls): pixels of the overlap, and of both masks
     "Compare a mask with itself after it was scaled down and up again"
-    def visited(n): # for each pixel, the one that stands for it
+    def visited(n): # some pixels, and those that stand for them
         m = max(1, round(n*min(1, side/max(msk.shape))))
-        return (np.arange(m)*2+1)*n//(2*m), np.arange(n)*m//n
+        some = np.arange(0, n, -(-n//512)) # every k-th is enough
+        return some, (some*m//n*2+1)*n//(2*m)
     (rows,row),(columns,column) = map(visited, msk.shape)
-    some = slice(None, None, -(-msk.shape[0]//512)) # every k-th row is enough
-    scaled = msk[rows[row[some]]][:,columns[column]].ravel()
-    true = msk[some].ravel()
-    counted = [np.bincount(o[o<n_cls], minlength=n_cls) for o in (true[true==scaled], true, scaled)]
-    return np.stack([2*counted[0], counted[1]+counted[2]])
+    true = msk[rows][:,columns]
+    if side>=max(msk.shape): return np.tile(2*np.bincount(true.ravel(), minlength=n_cls)[:n_cls], (2,1))
+    scaled = msk[row][:,column]
+    counts = np.bincount((true.astype(np.int32)*256+scaled).ravel(), minlength=65536).reshape(256, 256)[:n_cls,:n_cls]
+    return np.stack([2*counts.diagonal(), counts.sum(0)+counts.sum(1)])
 
 def dice_when_scaled(
     overlaps:list, # per image, (sides,2,n_cls) of overlap_when_scaled
@@ -100,7 +101,7 @@ def measure_image(
     if codes.multilabel: msk = layers2map(msk)
     overlaps = [overlap_when_scaled(msk, side, codes.n_cls) for side in SIDES]
     fg,bg = (msk>0)&(msk!=IGNORE),msk==0
-    light = px.mean(2)
+    light = brightness(px)
     contrast = float(light[fg].mean()-light[bg].mean()) if fg.any() and bg.any() else None
     return dict(sz=msk.shape, n_in=n_in, bits=8*img.dtype.itemsize, kind=image_kind(px),
                 contrast=contrast, bands=image_bands(px, msk, codes.n_cls), grain=grain(px), overlaps=np.stack(overlaps),
