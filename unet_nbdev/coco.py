@@ -421,7 +421,7 @@ def find_image_dir(
     if leading_out: raise outside_error(leading_out[0], ann_file)
     tried = ', '.join(f'{d.name}/' for d in dirs)
     what = f'found no folder with its images ({names[0]} …); looked in {tried}'
-    raise data_error('missing file', what, ann_file, fix='Give the folder, img_dir=DIR')
+    raise data_error('missing file', what, ann_file, fix='Give the folder of the images (--images DIR)')
 
 # %% ../nbs/06_coco.ipynb #c059
 def drop_root_category(

@@ -7,7 +7,7 @@ __all__ = ['COCO', 'find_coco_sets', 'coco_parts', 'read_coco_sets']
 
 # %% ../nbs/08h_coco_sets.ipynb #ne5d890f
 from pathlib import Path
-from .core import DataError, Items
+from .core import Items
 from .coco import COCO_PLACES, coco_files, data_folder, find_coco, read_coco_files
 from .layouts import Layout, Part, ReadOptions, allowed_folders
 from .labelme import find_labelme
@@ -34,13 +34,10 @@ def coco_parts(
 )->list: # of Part, one per JSON file
     "List the COCO files of a source that the user has called COCO; raise if there are none"
     source = Path(source)
-    try: found = find_coco(source, images)
-    except DataError as e: raise _name_option(e) from None
+    found = find_coco(source, images)
     top = data_folder(source) if source.is_file() else source
     return [Part('coco', file, folder, split, top=top) for file,folder,split in found]
 
-def _name_option(e): # the same error, with the options of read_items and of the commands in place of read_coco's
-    return DataError(e.what, e.fix.replace('img_dir=DIR', 'images=DIR, --images DIR'), e.file, e.ids, e.kind)
 
 # %% ../nbs/08h_coco_sets.ipynb #n49dfa3a
 def read_coco_sets(
@@ -52,7 +49,6 @@ def read_coco_sets(
     wanted = options.classes,options.crowd,options.strict,options.max_bad
     learn = options.codes is None # a model that knows its classes may be scored on less
     within = allowed_folders(parts[0], options)
-    try: return read_coco_files(files, *wanted, learn, within, options.codes)
-    except DataError as e: raise _name_option(e) from None
+    return read_coco_files(files, *wanted, learn, within, options.codes)
 
 COCO = Layout('coco', find_coco_sets, read_coco_sets, f'COCO files ({", ".join(COCO_PLACES[:4])}, …)')

@@ -294,6 +294,7 @@ def run_command(
     open_standard_files()
     with plain_streams() as out, Interrupt(name) as interrupt, warnings.catch_warnings():
         warnings.simplefilter('ignore', FutureWarning) # nobody at a terminal can act on them
+        warnings.showwarning = lambda message, *where: say(f'{name}: {message}', error=True)
         try:
             given = vars(command_parser(func, name, example, headings).parse_args(argv))
             code = func(**call_arguments(func, given)) or 0

@@ -8,7 +8,6 @@ __all__ = ['BANDS', 'MOST_CLASSES', 'brightness', 'tone_maps', 'slopes', 'class_
 
 # %% ../nbs/22a_direction.ipynb #d002
 import cv2, numpy as np
-from .core import IGNORE
 
 # %% ../nbs/22a_direction.ipynb #d011
 BANDS,MOST_CLASSES = 8,32 # bands that an image is divided into along each side; classes that are looked at

@@ -349,7 +349,16 @@ def _read_picture(f, path): # bytes of an open file
     return f.read()
 
 # %% ../nbs/02_images.ipynb #n33e42bc
+def _plain_png(raw): # without what is no part of the pixels: the decoder prints what it finds odd in there, names of strangers included
+    parts,start = [raw[:8]],8
+    while start+8<=len(raw):
+        n,code = int.from_bytes(raw[start:start+4], 'big'),raw[start+4:start+8]
+        if code[:1].isupper() and code.isalpha() or code==b'tRNS': parts.append(raw[start:start+12+n])
+        start += 12+n
+    return b''.join(parts)
+
 def _opencv_pixels(raw, info): # array in RGB order, None if OpenCV cannot decode it
+    if raw.startswith(_PNG): raw = _plain_png(raw)
     with quiet_opencv: img = cv2.imdecode(np.frombuffer(raw, np.uint8), cv2.IMREAD_UNCHANGED)
     if img is None or img.ndim==2: return img
     channels = img.shape[2]

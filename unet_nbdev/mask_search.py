@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['IMAGE_WORDS', 'MASK_WORDS', 'MASKS', 'FOUND_MASKS', 'folder_rank', 'image_rank', 'mask_rank', 'is_pair', 'first_mask',
-           'is_always_same', 'is_same_set', 'masks_of', 'choose_masks', 'usual_place', 'fits_size', 'choose_pair',
-           'usual_pair', 'any_pair', 'find_mask_folders', 'parts_by_split', 'search_folders', 'search_mask_folders',
-           'read_mask_folders']
+           'is_always_same', 'is_same_set', 'masks_of', 'choose_masks', 'view_notes', 'usual_place', 'fits_size',
+           'choose_pair', 'usual_pair', 'any_pair', 'find_mask_folders', 'parts_by_split', 'search_folders',
+           'search_mask_folders', 'read_mask_folders']
 
 # %% ../nbs/08b_mask_search.ipynb #ms002
 import os, re
@@ -103,7 +103,7 @@ def choose_masks(
     rivals:list, # folders of masks that match it
 )->tuple:        # the one to use, lines for Items.notes
     "Choose between folders of masks by what they hold, then by their names; raise if that does not decide"
-    if len(rivals)==1: return rivals[0],[]
+    if len(rivals)==1: return rivals[0],view_notes(img_dir, rivals[0])
     files = {o:masks_of(img_dir, o) for o in rivals}
     smooth = [o for o in rivals if roughness(files[o])<=.25] or rivals
     still = [o for o in smooth if is_always_same(files[o])]
@@ -120,6 +120,17 @@ def choose_masks(
         notes.append(f'masks in {still[0]} are nearly the same in all images, like those of a field of view: '
                      f'roi (--roi {still[0]}) uses them as such')
     return left[0],notes
+
+# %% ../nbs/08b_mask_search.ipynb #ms016c
+def view_notes(img_dir:Path, msk_dir:Path)->list: # of lines for Items.notes
+    "Say so if the only masks look like those of a field of view"
+    files = masks_of(img_dir, msk_dir)
+    if not is_always_same(files): return []
+    first = open_raw_mask(files[0])[0]
+    if len(np.unique(first))!=2 or (first!=0).mean()>.9: return [] # classes that fill the image are always there
+    return [f'masks in {msk_dir} are nearly the same in all images, like those of a field of view; '
+            f'they are taken for objects (beside other masks, --roi {msk_dir} uses them as a field of view)']
+
 
 # %% ../nbs/08b_mask_search.ipynb #ms016b
 def usual_place(folder:Path, usual:tuple)->int:

@@ -52,7 +52,7 @@ def check_out(
     holds_data = any(run.resolve() in (o, *o.parents) for o in [Path(o).resolve() for o in data if o])
     if holds_data or not earlier:
         raise DataError('would be the run folder, but something else is there',
-                        'Choose another name for out', run)
+                        'Choose another name (--out)', run)
     return path
 
 # %% ../nbs/37_runs.ipynb #n37a0011

@@ -415,7 +415,7 @@ def write_mask(self:Predictor,
     return path
 
 # %% ../nbs/29_runtime.ipynb #c041
-MAX_WORK = 2**25 # multiplications for each pixel of the input; a U-Net of width 64 needs 2**20
+MAX_WORK = 2**23 # multiplications for each pixel of the input; a U-Net of width 64 needs 2**20
 
 def _first_line(e): # of an error's message
     return (str(e).splitlines() or [type(e).__name__])[0][:120]

@@ -396,7 +396,8 @@ def open_run(
     weights,train = load_snapshot(src/'last.ckpt')
     check_signature(signature, train['sign'], src)
     check_snapshot(learn, weights, train, src/'last.ckpt')
-    check_name('sched', train['plan']['sched'], SCHEDULES)
+    try: check_name('sched', train['plan']['sched'], SCHEDULES)
+    except DataError as e: raise DataError(e.what, e.fix, src/'last.ckpt') from None
     if process_rank()==0:
         if run.absolute()!=src.absolute(): copy_run(src, run)
         check_writable(run)
