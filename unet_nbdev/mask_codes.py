@@ -68,6 +68,20 @@ def note_specks(self:MaskSet,
                           f'and is a class of its own; --void {v} leaves them out')
 
 
+# %% ../nbs/07b_mask_codes.ipynb #nmq8ground
+@patch
+def note_ground(self:MaskSet,
+    value:int, # of the only class
+):
+    "Say so if the only class covers most of the pixels and nearly all borders, as a background does"
+    some = [f for f in self.files if f.frame is not None and f.kind=='grey' and value in f.vals]
+    if len(some)<3 or any(f.frame is None and value not in f.vals for f in self.files): return # an image without it is no background
+    along = [f.frame[f.vals==value].sum()/f.frame.sum() for f in some]
+    covered = sum(f.counts[f.vals==value].sum() for f in some),sum(f.counts.sum() for f in some)
+    if np.mean(np.array(along)>=.95)<.9 or covered[0]<.5*covered[1]: return
+    self.notes.append(f'{value} is the object: it covers {share(*covered)} of the pixels, and the borders; if it is the background, --names object=0 says so')
+
+
 # %% ../nbs/07b_mask_codes.ipynb #nmq8idx
 @patch
 def has_indices(self:MaskSet, values:list)->bool:
@@ -94,6 +108,7 @@ def meaning(self:MaskSet,
     void = list(self.void)
     if self.in_colours: return values,self.void_colours(),'error'
     if values and values[0]<0: raise self.negative_error(values[0])
+    if len(values)==1: self.note_ground(values[0])
     if len(values)<2: return values,void,'error'
     settled = n_names==len(values)
     levels = [] if settled else self.soft_levels()

@@ -261,7 +261,7 @@ class MaskFile:
     counts:np.ndarray # pixels of each
     colours:dict     # of a palette file: index in use → colour
     solid:np.ndarray|None=None # of a grey file with several values: pixels of each that look like their neighbours
-    frame:np.ndarray|None=None # of a palette file: pixels of each value along the four borders
+    frame:np.ndarray|None=None # of a file with a palette, or with two values: pixels of each along the four borders
     alpha:bool=False # are the values those of its transparency?
     nodata:float|None=None     # value that a GeoTIFF names as that of pixels without data
 
@@ -289,7 +289,7 @@ def scan_mask(
     if kind=='palette':
         pal = stored_colours(path)
         res.colours = {int(v):tuple(pal[v].tolist()) for v in vals}
-        res.frame = _find_counts(np.concatenate([a[0], a[-1], a[:,0], a[:,-1]]), vals)
+    if kind=='palette' or len(vals)==2 and a.size: res.frame = _find_counts(np.concatenate([a[0], a[-1], a[:,0], a[:,-1]]), vals)
     if res.kind=='grey' and (vals>0).sum()>1: res.solid = _find_counts(inner_values(a), vals)
     if Path(path).suffix.lower() in ('.tif','.tiff'): res.nodata = nodata_of(path)
     return res
