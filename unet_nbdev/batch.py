@@ -8,7 +8,8 @@ __all__ = ['IMAGE_OUTPUTS', 'BATCH_OUTPUTS', 'OutputSettings', 'chosen_outputs',
            'checked_batch', 'layer_names', 'with_layers', 'write_prediction', 'small_enough', 'index_image',
            'source_values', 'write_mask', 'class_areas', 'image_row', 'Journal', 'model_content', 'model_hashes',
            'journal_key', 'labelled_items', 'write_results', 'write_index', 'stale_files', 'check_results',
-           'BatchResult', 'next_step', 'predict_single', 'predict_jobs', 'predict_batch', 'predict_folder']
+           'BatchResult', 'next_step', 'say_lost_place', 'predict_single', 'predict_jobs', 'predict_batch',
+           'predict_folder']
 
 # %% ../nbs/35_batch.ipynb #n46a89a6
 import io, json, os, tempfile, unicodedata
@@ -20,8 +21,9 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 import numpy as np
-from .core import IGNORE, Codes, DataError, Item, Items, atomic, clear_leftovers, write_csv, write_errors
+from .core import IGNORE, Codes, DataError, Item, Items, atomic, clear_leftovers, say, write_csv, write_errors
 from .core import write_json, write_text
+from .tiff import has_place
 from .images import image_files, nodata_of, page_stem, split_page, write_image
 from PIL import Image
 from .exporters import ANNOTATION_WRITERS, EXPORTS
@@ -541,6 +543,14 @@ def next_step(
     path = f'{batch.start}{export.name}'
     return export.then.format(*[path]*export.then.count('{}'))
 
+# %% ../nbs/35_batch.ipynb #n35place
+def say_lost_place(batch:Batch):
+    "Say so if images lie somewhere on the map, and what is written will not"
+    tiffs = {split_page(o.file)[0] for o in batch.jobs if split_page(o.file)[0].suffix.lower() in ('.tif','.tiff')}
+    n = sum(map(has_place, tiffs))
+    if n: say(f'{n} of {len(batch.jobs)} images are GeoTIFF files; what is written does not say where on the map it lies', error=True)
+
+
 # %% ../nbs/35_batch.ipynb #n8da6d4f
 def predict_single(
     seg,                  # from `open_segmenter`
@@ -549,6 +559,7 @@ def predict_single(
     cal:Calibrated|None,  # the model's calibration
 )->BatchResult:
     "Predict one image and write a picture file; files about all images are named after it"
+    say_lost_place(batch)
     job = batch.jobs[0]
     try:
         img = open_large(job.file)
@@ -597,6 +608,7 @@ def predict_batch(
     batch = with_layers(batch, seg.codes, what)
     if batch.picture: return predict_single(seg, batch, what, cal)
     check_results(batch, what)
+    say_lost_place(batch)
     journal = Journal(batch.folder, journal_key(seg, what), overwrite)
     for folder in {p.parent for o in batch.jobs for p in o.targets.values()}: clear_leftovers(folder)
     mine = batch.jobs[journal.rank::journal.world]
