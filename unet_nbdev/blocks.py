@@ -66,12 +66,12 @@ def crop_values(
 
 
 # %% ../nbs/15a_blocks.ipynb #n15a0011
-def _key(item): # a name that changes with the files and annotations of an item
+def _key(item, codes): # a name that changes with all that the blocks of an item depend on
     def state(path):
         if path is None: return None
         s = os.stat(split_page(path)[0])
         return str(Path(path).resolve()),s.st_size,s.st_mtime_ns
-    said = [1, state(item.img), state(item.msk), state(item.roi), item.anns]
+    said = [1, state(item.img), state(item.msk), state(item.roi), item.anns, item.sz, has_colour_ids(codes)]
     return hashlib.sha256(json.dumps(said, default=str).encode()).hexdigest()[:16]
 
 def _save(path, a): # an array, unless an earlier run wrote it
@@ -85,7 +85,7 @@ def cut_blocks(
     "Cut an image into blocks, once; they are kept in `cache_dir`"
     blocks = block_grid(item.sz)
     if len(blocks)<4: return []
-    folder = cache_dir()/'blocks'/_key(item)
+    folder = cache_dir()/'blocks'/_key(item, codes)
     stem = page_stem(item.img)
     img = open_image(item.img, tuple(item.sz))
     nodata = nodata_of(item.img) # a .npy file has no room for it; NaN stays as it is

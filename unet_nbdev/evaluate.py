@@ -178,7 +178,9 @@ def n_trained_on(
     "How many of these images the model was trained on, as far as its file says"
     if not same_place(where, seg.info.get('settings', {})): return 0
     held_out = validation_items(seg, items, where)
-    return 0 if held_out is None else max(1, len(items)-len(held_out)) # of one image, some blocks
+    if held_out is None: return 0
+    unseen = {o.img for o in held_out} # blocks, if there is only one image
+    return sum(o.img not in unseen for o in items)
 
 # %% ../nbs/34_evaluate.ipynb #n6a561cc
 def items_by_name(

@@ -119,8 +119,9 @@ def meaning(self:MaskSet,
     mixed = self.mixed_error(values) if len(values)==2 and values[-1]==255 else None
     doubt = mixed or self.stray_error(values)
     if doubt and not settled: raise doubt
-    if not settled: self.note_specks(values)
-    if doubt or values[-1]!=255 or not self.has_indices(values[:-1]): return values,void,'error'
+    ignored = not doubt and values[-1]==255 and self.has_indices(values[:-1])
+    if not settled: self.note_specks(values[:-1] if ignored else values)
+    if not ignored: return values,void,'error'
     n = sum(255 in f.vals for f in self.files)
     self.notes.append(f'255 stands beside class indices in {n} of {len(self.files)} masks: it is not scored ({OVERRULE})')
     return values[:-1],[*void, 255],'error'
