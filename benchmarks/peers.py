@@ -270,7 +270,7 @@ def missing_runs(o)->list: # of (which, network, setting, seed)
     runs = [(which,network,setting,seed) for seed in o.seeds for which in o.which for network in o.networks for setting in settings(network)]
     return [run for run in runs if (*run, *length(o, run[0]).values()) not in done]
 
-def any_path(which, root)->bool: # is the data there?
+def is_there(which, root)->bool: # is the data there?
     path = Path(next(iter(source(which, root).values())))
     if not path.exists(): print(f'left out: {which}, there is no {path}', file=sys.stderr)
     return path.exists()
@@ -354,7 +354,7 @@ def main():
     o = p.parse_args()
     if o.table or o.panel: return print(table(o) if o.table else panel(o))
     if not o.data: p.error('--data is missing: give the folder with the data sets')
-    o.which = [which for which in o.which if any_path(which, o.data)]
+    o.which = [which for which in o.which if is_there(which, o.data)]
     if o.one: return run_one(o)
     return run_all(o)>0
 

@@ -546,9 +546,8 @@ def next_step(
 # %% ../nbs/35_batch.ipynb #n35place
 def say_lost_place(batch:Batch):
     "Say so if images lie somewhere on the map, and what is written will not"
-    tiffs = {split_page(o.file)[0] for o in batch.jobs if split_page(o.file)[0].suffix.lower() in ('.tif','.tiff')}
-    n = sum(map(has_place, tiffs))
-    if n: say(f'{n} of {len(batch.jobs)} images are GeoTIFF files; what is written does not say where on the map it lies', error=True)
+    n = sum(map(has_place, {split_page(o.file)[0] for o in batch.jobs}))
+    if n: say(f'GeoTIFF files: {n}; what is written does not say where on the map it lies', error=True)
 
 
 # %% ../nbs/35_batch.ipynb #n8da6d4f

@@ -350,11 +350,10 @@ def _read_picture(f, path): # bytes of an open file
 
 # %% ../nbs/02_images.ipynb #n33e42bc
 def _plain_png(raw): # without what is no part of the pixels: the decoder prints what it finds odd in there, names of strangers included
-    parts,start = [raw[:8]],8
-    while start+8<=len(raw):
-        n,code = int.from_bytes(raw[start:start+4], 'big'),raw[start+4:start+8]
-        if code[:1].isupper() and code.isalpha() or code==b'tRNS': parts.append(raw[start:start+12+n])
-        start += 12+n
+    f,parts = io.BytesIO(raw),[raw[:33]]
+    for name,n in _png_chunks(f):
+        start = f.tell()-8
+        if name[:1].isupper() or name==b'tRNS': parts.append(raw[start:start+12+n])
     return b''.join(parts)
 
 def _opencv_pixels(raw, info): # array in RGB order, None if OpenCV cannot decode it

@@ -196,7 +196,7 @@ def infer_set_codes(
     lost = []
     table = None if name_values(names) or instances else find_name_table([f.path for f in files], lost)
     for o in lost if table is None else ():
-        notes.append(f'{o.name} is not used: it is no list of names with their values, or gives one twice ({OVERRULE})')
+        notes.append(f'{o.name} is not used: it does not say which value each name has, or says one twice ({OVERRULE})')
     if table is None: return infer(names, void)
     masks = MaskSet(files, list(void), notes)
     chosen = table.choose_names(masks, names)

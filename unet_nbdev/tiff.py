@@ -390,10 +390,11 @@ def tiff_nodata(
 PLACE_TAGS = 33550,33922,34264,34735 # of a GeoTIFF: scale, tie points, matrix, coordinate system
 
 def has_place(
-    path, # TIFF file
+    path, # image file
 )->bool:
-    "Does a TIFF say where on the map it lies?"
+    "Is this a TIFF that says where on the map it lies?"
     try:
+        if not is_tiff(path): return False
         with open_tiff(path) as tif: return any(code in main_series(tif).keyframe.tags for code in PLACE_TAGS)
     except DataError: return False # opening it will say what is wrong
 
