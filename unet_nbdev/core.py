@@ -6,9 +6,9 @@
 __all__ = ['IGNORE', 'INFO', 'printable', 'PlainStream', 'say', 'DataError', 'brief', 'is_file_name', 'palette', 'Codes',
            'layers2map', 'Item', 'Items', 'gc_paused', 'check_bad', 'part_of', 'clear_leftovers', 'temporary',
            'WriteError', 'write_error', 'write_errors', 'atomic', 'write_text', 'write_json', 'csv_cell', 'cell_text',
-           'write_csv', 'read_csv', 'short_reason', 'open_file', 'read_file', 'cache_dir', 'open_part', 'data_errors',
-           'check_picture', 'int_in', 'num_in', 'list_of', 'any_of', 'is_none', 'is_flag', 'is_text', 'is_name',
-           'is_small', 'is_plain', 'check_values', 'is_fold', 'check_config']
+           'write_csv', 'read_csv', 'short_reason', 'open_file', 'read_file', 'cache_dir', 'process_limit', 'open_part',
+           'data_errors', 'check_picture', 'int_in', 'num_in', 'list_of', 'any_of', 'is_none', 'is_flag', 'is_text',
+           'is_name', 'is_small', 'is_plain', 'check_values', 'is_fold', 'check_config']
 
 # %% ../nbs/00_core.ipynb #c002
 import os, re, gc, csv, sys, json, stat, time, zlib, errno, codecs, shutil, difflib, colorsys, platform, reprlib
@@ -20,6 +20,11 @@ from itertools import count
 from pathlib import Path
 import numpy as np
 from fastcore.basics import patch
+
+# %% ../nbs/00_core.ipynb #n0resrc1
+try: import resource
+except ImportError: resource = None # Windows
+
 
 # %% ../nbs/00_core.ipynb #n0c7a001
 # control characters, what turns the direction of writing, and halves of surrogate pairs
@@ -660,6 +665,16 @@ def cache_dir()->Path:
     "The folder for what can be made again: `$UNET_CACHE`, else `unet_nbdev` in `$XDG_CACHE_HOME` or `~/.cache`"
     home = os.environ.get('XDG_CACHE_HOME') or Path.home()/'.cache'
     return Path(os.environ.get('UNET_CACHE') or Path(home)/'unet_nbdev')
+
+
+# %% ../nbs/00_core.ipynb #n0limit1
+def process_limit(
+    kind:str, # AS (memory) or FSIZE (size of a file), as in `resource`
+)->float: # bytes; infinite if nothing limits them
+    "What the system allows this process (`ulimit`)"
+    if resource is None: return float('inf')
+    limit = resource.getrlimit(getattr(resource, f'RLIMIT_{kind}'))[0]
+    return float('inf') if limit==resource.RLIM_INFINITY else limit
 
 
 # %% ../nbs/00_core.ipynb #n0pen012

@@ -22,7 +22,7 @@ import numpy as np, torch, albumentations as A, cv2
 from fastcore.basics import patch
 from fastprogress import progress_bar
 from torch.utils.data import get_worker_info
-from .core import IGNORE, Codes, DataError, Item, Items, atomic, cache_dir, check_bad, gc_paused, layers2map
+from .core import IGNORE, Codes, DataError, Item, Items, atomic, cache_dir, check_bad, gc_paused, layers2map, process_limit
 from .images import name_matches, nodata_of, open_image, split_page
 from .groups import group_folds, group_members
 from .items import item2mask
@@ -30,10 +30,6 @@ from .image_checks import has_alpha
 from .blocks import enough_items
 from .prep import Prep, downscale, image_kind, match_channels, missing_pixels, resize_missing, thin_out
 from .show import show_masks
-
-# %% ../nbs/16_data.ipynb #n16resrc
-try: import resource
-except ImportError: resource = None # Windows
 
 # %% ../nbs/16_data.ipynb #c00202
 with warnings.catch_warnings(): # torch has something to say about fastai's layers while they are imported
@@ -811,16 +807,11 @@ def _shared_memory(): # bytes through which processes can hand over batches
     try: return shutil.disk_usage('/dev/shm').free
     except OSError: return np.inf
 
-def _largest_file(): # bytes that a file of this process may have, such as one in shared memory
-    if resource is None: return np.inf
-    limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
-    return np.inf if limit==resource.RLIM_INFINITY else limit
-
 def _choose_workers(samples, cuda, n, batch): # number of processes that augment; n: as given; batch: bytes of a batch
     must_decode = samples.n_keep<len(samples.szs) and not samples.disk
     chosen = min(8, os.cpu_count()) if cuda or must_decode else 0
     need,free = 4*batch*(chosen if n is None else n),_shared_memory() # two batches wait for each process, and as much again
-    largest = _largest_file()
+    largest = process_limit('FSIZE') # shared memory is made of files
     is_limited = batch>largest and need>0
     if need<=free and not is_limited: return chosen if n is None else n
     if n is None: return 0

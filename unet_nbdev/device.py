@@ -11,11 +11,7 @@ import os, warnings
 from pathlib import Path
 import torch
 from torch import nn
-from .core import DataError
-
-# %% ../nbs/17_device.ipynb #n17resrc
-try: import resource
-except ImportError: resource = None # Windows
+from .core import DataError, process_limit
 
 # %% ../nbs/17_device.ipynb #neb6c646
 def can_compute(
@@ -80,11 +76,10 @@ TRAINING_NEEDS = 2**29 # bytes of address space, at the least
 
 def memory_left()->float: # bytes; infinite if nothing limits them
     "Measure how much memory a limit of this process leaves (RLIMIT_AS)"
-    limit = resource.getrlimit(resource.RLIMIT_AS)[0] if resource else -1
-    if limit<0 or resource and limit==resource.RLIM_INFINITY: return float('inf')
+    limit = process_limit('AS')
     try: pages = int(Path('/proc/self/statm').read_text().split()[0])
     except OSError: return float('inf') # no Linux
-    return limit-pages*resource.getpagesize()
+    return limit-pages*os.sysconf('SC_PAGE_SIZE')
 
 def check_memory():
     "Raise if a limit leaves too little memory for a training"

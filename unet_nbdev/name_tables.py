@@ -33,7 +33,8 @@ def read_class_csv(text:str)->list|None: # of (name, value or colour)
     "Read a table with a column of names and one of values, or three of colours; without a head, names come first"
     lines = text.splitlines()
     between = max(',;\t', key=lines[0].count) if lines else ','
-    rows = list(csv.reader(lines, skipinitialspace=True, delimiter=between))
+    try: rows = list(csv.reader(lines, skipinitialspace=True, delimiter=between))
+    except csv.Error: return None # a field of 128 kB
     if rows and len(rows[0]) in (2,4) and _read_numbers(rows[0][1:]) is not None:
         rows.insert(0, ['name','value'] if len(rows[0])==2 else ['name','r','g','b'])
     head = [o.strip().lower() for o in rows[0]] if rows else []
