@@ -26,7 +26,7 @@ from .losses import DeepLoss, create_loss
 from .postprocessing import PostProcess
 from .plan import Plan
 from .distributed import (all_gather, as_one_of_all, distributed_callback, process_rank, tell, unwrap_model,
-                                    world_size)
+                                    wait_for_all, world_size)
 from .report import RecordRun, RunFolder, ScoreValid, score_metrics
 from .budget import SESSION_START, WRITING, Budget, n_validations
 from .callbacks import (EMA, LOGGERS, CheckpointCallback, Freeze, NonFiniteError, Replan, StepSchedule, StopOnNaN,
@@ -627,6 +627,7 @@ def finish(state:TrainState)->RunFolder:
     if not folder.stopped and written: folder.note(finished=True) # otherwise it can be resumed, and saved
     if state.time_up and folder.steps<steps: tell(f'the time is up after {folder.steps} of {steps} steps')
     folder.write_report()
+    wait_for_all() # the run folder is complete, in every process
     if folder.path and folder.unsaved:
         tell(f'{folder.path}/best.pth could not be written; make room, then resume, or use save_unet on the learner')
     if folder.stopped=='SIGINT': raise KeyboardInterrupt
