@@ -62,7 +62,7 @@ def fit_steps(self:Budget,
 )->tuple: # steps with those that are done, validations
     "How many steps and validations there is time for"
     left = self.end-self.clock()-.03*(self.end-self.began)
-    most = int(min(max(.15*left/tail, 1), 8))
+    most = int(min(max(.1*left/tail, 1), 8))
     steps = done+max(2, int((left-most*tail)/step))
     return steps,n_validations(steps, most)
 

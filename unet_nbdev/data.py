@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['EAGER_PIXELS', 'PREFETCH', 'AUG_STRENGTHS', 'FLIPS', 'FEW_LEVELS', 'choose_groups', 'split_items', 'fold_items',
            'load_sample', 'physical_memory', 'Samples', 'part_of_samples', 'DiskCache', 'aug_tfms', 'pick_object_pixel',
-           'count_pixels', 'classes_of_images', 'TrainSet', 'ValidSet', 'paste_objects', 'pad_batch', 'SegDL',
-           'choose_values', 'count_channels', 'choose_prep', 'seg_dls', 'class_balance', 'class_weights',
+           'count_pixels', 'classes_of_images', 'images_by_class', 'TrainSet', 'ValidSet', 'paste_objects', 'pad_batch',
+           'SegDL', 'choose_values', 'count_channels', 'choose_prep', 'seg_dls', 'class_balance', 'class_weights',
            'rare_weights']
 
 # %% ../nbs/16_data.ipynb #c00201
@@ -399,13 +399,14 @@ def _to_tensors(img, msk): # (H,W,C) and (H,W) → (C,H,W) and (H,W), uint8; in 
 def pick_object_pixel(
     msk:np.ndarray, # (H,W) label map, or layers (C,H,W)
     rng,            # NumPy generator that chooses
+    c:int|None=None, # class, counted from 1; None, or one that is not there: any
 )->tuple|None: # (row, column); None if there is no object
-    "Choose a class at random, one of its objects, and a pixel of that"
+    "Choose an object of a class, and one of its pixels"
     present = (msk==1).any((1,2)) if msk.ndim==3 else np.bincount(msk.ravel(), minlength=256)[1:IGNORE]
-    classes = np.flatnonzero(present)
+    classes = np.flatnonzero(present)+1
     if not len(classes): return None
-    c = int(rng.choice(classes))
-    layer = msk[c]==1 if msk.ndim==3 else msk==c+1
+    if c not in classes: c = int(rng.choice(classes))
+    layer = msk[c-1]==1 if msk.ndim==3 else msk==c
     n,ids,stats,_ = cv2.connectedComponentsWithStats(layer.astype(np.uint8), connectivity=4)
     k = int(rng.integers(1, n))
     l,t,w,h = stats[k,:4]
@@ -434,6 +435,13 @@ def classes_of_images(
             else: yield set(np.flatnonzero(count_pixels(samples[k][1], samples.codes)))-{0}
         except DataError: yield set() # named, and left out, when training meets it
 
+def images_by_class(
+    samples:Samples,
+)->dict: # class index → numbers of the images that show it
+    "Find the images that show each class; a class that none shows is not listed"
+    shown = list(classes_of_images(samples))
+    return {c:np.flatnonzero([c in o for o in shown]) for c in sorted(set().union(*shown))}
+
 # %% ../nbs/16_data.ipynb #c034
 class TrainSet:
     "Augmented samples; number k of an epoch depends on the seed and the epoch, and on nothing else"
@@ -445,7 +453,7 @@ class TrainSet:
         win:int|None=None,   # cut larger images to a random window of this side first, so that augmenting always costs the same
         weights=None,        # one number per image: how often it is shown, relative to the others; None: each once per pass
         paste:float=0.,      # probability of pasting objects from another sample, see paste_objects
-        foreground:float=0., # fraction of the samples that are cut around an object; needs win, twice the side of a crop
+        foreground:float=0., # fraction of the samples that are cut around an object, of each class as often; needs win, twice the side of a crop
     ):
         self.samples = samples
         self.tfm = tfm
@@ -457,8 +465,7 @@ class TrainSet:
         self.foreground = foreground
         self.epoch = 0
         self.orders = {} # number of a pass → its order
-        shows_object = [bool(o) for o in classes_of_images(samples)] if foreground else []
-        self.rich = np.flatnonzero(shows_object) # images that show an object
+        self.by_class = images_by_class(samples) if foreground else {}
 
     def __len__(self): return self.n
 
@@ -471,11 +478,12 @@ class TrainSet:
 
 # %% ../nbs/16_data.ipynb #n0f16a05
 @patch
-def place(self:TrainSet, k)->tuple: # (item, seed of its augmentation)
+def place(self:TrainSet, k)->tuple: # (item, seed of its augmentation, class of the object it is cut around or None)
     "Which item sample k of this epoch shows"
     p,i = divmod(self.epoch*self.n + k, len(self.samples))
     s = int(np.random.SeedSequence([self.seed, p, i]).generate_state(1)[0])
-    return self._item_with_object(s) if self._is_around_object(s) else self.item_of_pass(p, i),s
+    c = self._class_around(s)
+    return self._item_with_class(s, c) if c else self.item_of_pass(p, i),s,c
 
 @patch
 def item_of_pass(self:TrainSet, p, i)->int:
@@ -494,22 +502,24 @@ def _shuffled(self:TrainSet, rng): # with weights, each image is shown as often 
     return rng.permutation(chosen.clip(max=n-1))
 
 @patch
-def _is_around_object(self:TrainSet, s): # is the sample with this seed cut around an object?
-    return len(self.rich)>0 and np.random.default_rng([s, 2]).random()<self.foreground
+def _class_around(self:TrainSet, s): # class of the object that the sample with this seed is cut around, or None
+    rng = np.random.default_rng([s, 2])
+    is_around = rng.random()<self.foreground and self.by_class
+    return int(rng.choice(list(self.by_class))) if is_around else None
 
 @patch
-def _item_with_object(self:TrainSet, s): # an image that shows one
-    p = None
+def _item_with_class(self:TrainSet, s, c): # an image that shows it
+    p,some = None,self.by_class[c]
     if self.weights is not None:
-        p = np.asarray(self.weights)[self.rich]
+        p = np.asarray(self.weights)[some]
         p = p/p.sum()
-    return int(np.random.default_rng([s, 3]).choice(self.rich, p=p))
+    return int(np.random.default_rng([s, 3]).choice(some, p=p))
 
 # %% ../nbs/16_data.ipynb #n8081
 @patch
 def _sample(self:TrainSet, k):
-    i,s = self.place(k)
-    img,msk = self._augmented(i, s, self._is_around_object(s))
+    i,s,c = self.place(k)
+    img,msk = self._augmented(i, s, c)
     rng = np.random.default_rng([s, 1])
     if self.paste and rng.random()<self.paste:
         i = int(rng.integers(len(self.samples)))
@@ -518,7 +528,7 @@ def _sample(self:TrainSet, k):
     return _to_tensors(img, msk)
 
 @patch
-def _augmented(self:TrainSet, i, s, around=False): # image i, augmented with seed s
+def _augmented(self:TrainSet, i, s, around=None): # image i, augmented with seed s, cut around a class
     self.tfm.set_random_seed(s)
     img,msk = self._window(*self.samples[i], np.random.default_rng(s), around)
     if msk.ndim==2:
@@ -529,9 +539,9 @@ def _augmented(self:TrainSet, i, s, around=False): # image i, augmented with see
     return o['image'],o['mask'].reshape(h, w, -1).transpose(2,0,1)
 
 @patch
-def _window(self:TrainSet, img, msk, rng, around=False):
+def _window(self:TrainSet, img, msk, rng, around=None):
     if not self.win: return img,msk
-    at = pick_object_pixel(msk, rng) if around else None
+    at = pick_object_pixel(msk, rng, around) if around else None
     if at: # in the middle: every crop of half the side holds it, also at the image's edge
         t,l = (max(0, n+1-self.win//2) for n in at)
         b,r = (n+self.win//2 for n in at)

@@ -116,7 +116,7 @@ class RunFolder:
     "The log of a training, its best weights, and the folder where both are written"
     def __init__(self,
         path:str|Path|None=None, # None writes nothing
-        monitor:str|None=None,   # score of the best epoch; None: mean_dice, or pooled_iou with more than ten classes
+        monitor:str|None=None,   # score of the best epoch; None: mean_dice, or pooled_iou with several classes
         live:bool|None=None,     # show figures during training; None: in notebooks
         settings:dict|None=None, # noted in the folder and in the models
         pictures:bool=True,      # False: only log, settings and models, without curves, predictions and report
@@ -337,8 +337,8 @@ class RecordRun(Callback):
     def __init__(self, folder:RunFolder): self.folder = folder
 
     def before_fit(self):
-        many = len(self.dls.train.codes.names)>10
-        self.folder.monitor = self.folder.monitor or ('pooled_iou' if many else 'mean_dice')
+        several = len(self.dls.train.codes.names)>1 # most are missing in an image, and finding none of them scores 1
+        self.folder.monitor = self.folder.monitor or ('pooled_iou' if several else 'mean_dice')
         self.folder.note()
 
     def before_train(self): self.folder.epoch_began = time.perf_counter()
