@@ -14,8 +14,10 @@ from reference import Reference, is_public
 
 EXPORTS = {'export','exports'}
 FOLDED = 'Tests' # heading of the part of a notebook that is folded
-BUTTONS = [('Get started', 'tutorials/train.ipynb', 'primary'), ('Your own data', 'tutorials/your_own_data.ipynb', 'outline-primary'),
-           ('Command line', 'commands.ipynb', 'outline-primary'), ('All names', '40_all.ipynb', 'outline-primary')]
+# of the front page; those whose pages do not exist are left out
+BUTTONS = [('Install', 'install.ipynb', 'primary'), ('Train on your data', 'tutorials/your_own_data.ipynb', 'outline-primary'),
+           ('How to …', 'howto/faq.ipynb', 'outline-primary'), ('Command line', 'commands.ipynb', 'outline-primary'),
+           ('Reference', '40_all.ipynb', 'outline-primary')]
 
 def page_of(nb):
     "The page of a notebook, such as `plan.html` of `23_plan.ipynb`"
@@ -59,7 +61,15 @@ def reference():
     numbered = [o for o in notebooks() if re.match(r'\d+[a-z]*_', o)]
     pages = {Path(o).stem.split('_', 1)[1]:page_of(o) for o in numbered}
     places = {Path(o).stem.split('_', 1)[1]:documented(o) for o in numbered}
-    return Reference(cfg.lib_path, pages, places, f'{cfg.git_url}/blob/{cfg.branch}/{cfg.lib_path.name}')
+    source = f'{cfg.git_url}/blob/{cfg.branch}/{cfg.lib_path.name}'
+    commands = [o.split('=')[0] for o in cfg.console_scripts.split()] if (cfg.nbs_path/'commands.ipynb').exists() else []
+    return Reference(cfg.lib_path, pages, places, source, commands, public_names())
+
+@lru_cache
+def public_names():
+    "The names that come with `from unet_nbdev.all import *`, read from the module"
+    tree = ast.parse((get_config().lib_path/'all.py').read_text(encoding='utf-8'))
+    return {a.asname or a.name for o in tree.body if isinstance(o, ast.ImportFrom) for a in o.names}
 
 def default_exp(nb):
     "The module that a notebook exports, or None"
@@ -91,39 +101,27 @@ class AddReference(Processor):
         for i,c in enumerate(cells): c.idx_ = i
 
 # ── links ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
-def may_link(name, called, defn, module):
-    "Is this word in prose the name of that definition, and not just the same word? A single word of another module is only if it is in `all`"
-    if defn.module==module or called or re.search(r'[A-Z_.\d]', name): return True
-    return name in public_names()
-
-@lru_cache
-def public_names():
-    "The names that come with `from unet_nbdev.all import *`, read from the module"
-    tree = ast.parse((get_config().lib_path/'all.py').read_text(encoding='utf-8'))
-    return {a.asname or a.name for o in tree.body if isinstance(o, ast.ImportFrom) for a in o.names}
-
 class AddLinks(Processor):
     "Names in back-ticks become links to where they are explained; to notebooks, which both builders turn into pages"
-    def begin(self):
-        self.module,self.ref = self.nb.module_,reference()
-        self.here = own_page(self.nb)
+    def begin(self): self.ref,self.here = reference(),own_page(self.nb)
 
     def link(self, m):
-        name,called = m[1],m[2] or ''
-        defn = self.ref.shown.get(name)
-        if not defn or not may_link(name, called, defn, self.module): return m[0]
-        page = self.ref.pages[defn.module]
+        page,anchor = self.ref.place(m[1], self.here, bool(m[2]))
+        if not page: return m[0]
         to = '' if page==self.here else '../'*self.here.count('/')+notebook_of(page)
-        return f'[`{name}{called}`]({to}#{defn.anchor})'
+        return f'[{m[0]}]({to}#{anchor})'
 
     def linkify(self, text):
         "Outside of code, raw HTML, and links that are there"
         parts = re.split(r'(^```.*?^```[ \t]*$|^(?: {4}|\t).*$|\[[^\]]*\]\([^)]*\))', text, flags=re.M|re.S)
-        code = re.compile(r'(?<!`)`([^`\s()]+)(\(\))?`(?!`)')
+        code = re.compile(r'(?<!`)`([^`\s()]+)(\(\))?`(?![`{])')
         return ''.join(p if i%2 else code.sub(self.link, p) for i,p in enumerate(parts))
 
     def cell(self, cell):
         if cell.cell_type=='markdown' and cell.source: cell.source = self.linkify(cell.source)
+        for o in cell.get('outputs', []):
+            shown = o.get('data', {}).get('text/markdown')
+            if shown: o['data']['text/markdown'] = [self.linkify(''.join(shown))]
 
 # ── formulas ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 def mathml(tex, block):

@@ -3,11 +3,13 @@
 nbdev's `show_doc` runs every notebook again, and prints signatures as code with comments in it. Here the text of the modules is read:
 types and defaults stand as they were written, and a comment after a parameter is its meaning."""
 import ast, html, io, re, textwrap, tokenize
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from nbdev.doclinks import patch_name
 
+COMMANDS = 'commands.html' # page on which all commands stand
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 DEFINITIONS = (*FUNCTIONS, ast.ClassDef)
 # what fields of a dataclass of settings say about their values, as in `Option.range_text`
@@ -30,12 +32,10 @@ class Definition:
     comments:dict    # line → comment
     ends:dict        # line of `def` → line on which the header ends
     methods:list=field(default_factory=list) # definitions in the body of a class
+    anchor:str=''    # where it is on its page; `Option` and `option` have the same name there, but for a number
 
     @property
     def is_class(self): return isinstance(self.node, ast.ClassDef)
-
-    @property
-    def anchor(self): return self.name.lower()
 
     @property
     def doc(self): return ast.get_docstring(self.node) or ''
@@ -226,14 +226,24 @@ class Reference:
         pages,        # module → page, such as `core.html`
         places,       # module → names that have a place on its page, in order
         source_url,   # address of the folder in the repository
+        commands=(),  # names of commands, which have a page of their own
+        public=(),    # names that readers know: a single word stands for them on any page
     ):
+        self.commands,self.public = dict.fromkeys(commands, COMMANDS),public
         self.modules = read_package(str(folder))
         self.pages,self.places,self.source_url = pages,places,source_url
         self.shown = {} # name → definition, of what has a place of its own on a page
+        self.on_page = {} # (page, name) → definition
         for module,names in places.items():
+            taken = Counter()
             for defn in (self.modules[module][o] for o in names):
                 methods = [m for m in defn.methods if is_public(m.name) and m.summary]
-                for o in (defn, *methods): self.shown.setdefault(o.name, o)
+                for o in (defn, *methods):
+                    name = o.name.lower()
+                    o.anchor = f'{name}-{taken[name]}' if taken[name] else name
+                    taken[name] += 1
+                    self.shown.setdefault(o.name, o)
+                    self.on_page[pages[module],o.name] = o
 
     def find(self, module):
         "A function that gives the definition of a name as a module sees it"
@@ -244,11 +254,18 @@ class Reference:
 
     def address(self, name, page):
         "Where a name is explained, as a link from this page; None if it has no place"
-        defn = self.shown.get(name)
-        if not defn: return None
-        to = self.pages[defn.module]
-        up = '../'*page.count('/')
-        return f'#{defn.anchor}' if to==page else f'{up}{to}#{defn.anchor}'
+        to,anchor = self.place(name.removesuffix('()'), page, name.endswith('()'))
+        if to==page: return f'#{anchor}'
+        return f'{"../"*page.count("/")}{to}#{anchor}' if to else None
+
+    def place(self, name, here, called=False):
+        "The page and the anchor of a name, if that is what is meant: a single word may be just a word, unless it is public or explained here"
+        if name in self.commands: return self.commands[name],name
+        defn = self.on_page.get((here,name)) or self.shown.get(name)
+        if not defn: return None,None
+        page = self.pages[defn.module]
+        meant = page==here or called or re.search(r'[A-Z_.\d]', name) or name in self.public
+        return (page,defn.anchor) if meant else (None,None)
 
     def code(self, text, page):
         "Code as HTML, with links for names of the package; long unions may break after a bar"
@@ -262,7 +279,7 @@ class Reference:
     def text(self, text, page):
         "A docstring or a comment as HTML: back-ticks become code, with a link if the name has a place"
         def code(m):
-            to = self.address(m[1].removesuffix('()'), page)
+            to = self.address(m[1], page)
             return f'<a href="{to}"><code>{m[1]}</code></a>' if to else f'<code>{m[1]}</code>'
         return re.sub(r'`([^`]+)`', code, html.escape(text, quote=False))
 
@@ -300,7 +317,7 @@ class Reference:
         source = f'<a class="source" href="{self.source_url}/{defn.module}.py#L{defn.node.lineno}">source</a>'
         doc = '\n'.join(f'<p>{self.text(o, page)}</p>' for o in re.split(r'\n\s*\n', defn.doc) if o.strip())
         params = parameters(defn, self.find(defn.module))
-        parts = [f'### {defn.name}',
+        parts = [f'### {defn.name} {{#{defn.anchor}}}',
                  f'::: {{.signature}}\n```python\n{signature(defn, params)}\n```\n:::',
                  '\n'.join(['```{=html}', f'<div class="described">{source}{doc}</div>', *tables, '```'])]
         return '\n\n'.join(parts)

@@ -2,6 +2,7 @@
 
     python .ci/site.py [--quarto] [FOLDER]
     python .ci/site.py --check FOLDER        only check what is there
+    python .ci/site.py --no_check FOLDER     only build
 
 The work is done in a copy, so that the tree stays as it is. Checked are: every page made, every internal link and picture found, nothing fetched
 from another host, none of the faults in `FAULTS`, search, and, where a Chromium is found, the console and the contrast of every page."""
@@ -182,13 +183,14 @@ def main():
     args.add_argument('folder', nargs='?', default=str(top/'_docs'))
     args.add_argument('--quarto', action='store_true', help='render with Quarto')
     args.add_argument('--check', action='store_true', help='only check the folder')
+    args.add_argument('--no_check', action='store_true', help='only build')
     args.add_argument('--no_browser', action='store_true', help='leave out what needs Chromium')
     args = args.parse_args()
     out = Path(args.folder).resolve()
     bad = [] if args.check else make(out, args.quarto)
     sys.path[:0] = [str(top), str(top/'.ci')]
     os.chdir(top)
-    bad += check(out, address(), not args.no_browser)
+    if not args.no_check: bad += check(out, address(), not args.no_browser)
     print('\n'.join(bad + [f'site: {len(list(out.rglob("*.html")))} pages, {len(bad)} problems']))
     return bool(bad)
 
