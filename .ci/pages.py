@@ -153,9 +153,8 @@ def only_tests(source):
 class FoldTests(Processor):
     "Cells that only assert are folded, and so is all that comes after the heading Tests"
     def begin(self):
-        if not self.nb.module_: return
         cells = self.nb.cells
-        for c in cells:
+        for c in cells if self.nb.module_ else []:
             if c.cell_type=='code' and not c.outputs and only_tests(c.source) and 'code-fold' not in c.source:
                 c.source = f'#| code-fold: true\n#| code-summary: "Checks"\n{c.source}'
         k = next((k for k,c in enumerate(cells) if c.cell_type=='markdown' and re.match(rf'##\s+{FOLDED}\b', c.source.strip())), None)
