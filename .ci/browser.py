@@ -1,5 +1,5 @@
-"""Look at every page of the site in Chromium: errors in the console, files that are missing, contrast in light and dark, pages that scroll
-sideways at 1,280 and 390 pixels, and what the search finds. No package is needed: a page of ours loads the others in a frame, and reports."""
+"""Look at every page of the site in Chromium: errors in the console, files that are missing, contrast in light and dark, pages that
+scroll sideways at 1,280 and 390 pixels, and what the search finds. No package is needed: a page of ours loads the others in a frame."""
 import functools, http.server, json, os, shutil, subprocess, tempfile, threading
 from pathlib import Path
 
@@ -134,7 +134,8 @@ def check(site, words, pages=None):
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         args = ['--headless=new','--no-sandbox','--disable-gpu','--no-first-run','--disable-background-networking','--disable-dev-shm-usage',
                 '--window-size=1400,1000', f'--user-data-dir={profile}']
-        process = subprocess.Popen([browser, *args, f'http://127.0.0.1:{server.server_port}/runner'], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        runner = f'http://127.0.0.1:{server.server_port}/runner'
+        process = subprocess.Popen([browser, *args, runner], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         done = server.done.wait(60*MINUTES)
         process.terminate()
         process.wait()

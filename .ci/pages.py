@@ -1,5 +1,5 @@
-"""How notebooks become pages, with Quarto and with smalldocs alike: nbdev's steps, with a reference that is read from the modules, links that
-mean what they say, formulas that need no script, and tests folded below usage."""
+"""How notebooks become pages, with Quarto and with smalldocs alike: nbdev's steps, with a reference that is read from the modules,
+links that mean what they say, formulas that need no script, and tests folded below usage."""
 import ast, json, re
 from functools import lru_cache
 from nbdev.config import get_config
@@ -157,7 +157,8 @@ class FoldTests(Processor):
         for c in cells if self.nb.module_ else []:
             if c.cell_type=='code' and not c.outputs and only_tests(c.source) and 'code-fold' not in c.source:
                 c.source = f'#| code-fold: true\n#| code-summary: "Checks"\n{c.source}'
-        k = next((k for k,c in enumerate(cells) if c.cell_type=='markdown' and re.match(rf'##\s+{FOLDED}\b', c.source.strip())), None)
+        headings = (k for k,c in enumerate(cells) if c.cell_type=='markdown' and re.match(rf'##\s+{FOLDED}\b', c.source.strip()))
+        k = next(headings, None)
         if k is None: return
         rest = cells[k+1:]
         intro = cells[k].source.strip().partition('\n')[2].strip()

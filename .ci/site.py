@@ -4,8 +4,9 @@
     python .ci/site.py --check FOLDER        only check what is there
     python .ci/site.py --no_check FOLDER     only build
 
-The work is done in a copy, so that the tree stays as it is. Checked are: every page made, every internal link and picture found, nothing fetched
-from another host, none of the faults in `FAULTS`, search, and, where a Chromium is found, the console and the contrast of every page."""
+The work is done in a copy, so that the tree stays as it is. Checked are: every page made, every internal link and picture found,
+nothing fetched from another host, none of the faults in `FAULTS`, each definition in its place with its parameters, the search, and,
+where a Chromium is found, the console, the contrast and the width of every page."""
 import argparse, ast, html, json, os, re, shutil, subprocess, sys, tempfile
 from html.parser import HTMLParser
 from pathlib import Path
@@ -14,7 +15,8 @@ from urllib.parse import unquote, urlsplit
 top = Path(__file__).resolve().parent.parent
 SEARCHED = 'install resume cpu'.split() # words that strangers look for
 # what signatures were full of, and must not be again: fault → pattern in the text of a page
-FAULTS = {'raw links': r'\]\(https?://', 'NoneType=None': r'NoneType\s*=\s*None', '__main__.': r'\b__main__\.(?!py)', 'Call self': r'Call self as a function'}
+FAULTS = {'raw links': r'\]\(https?://', 'NoneType=None': r'NoneType\s*=\s*None', '__main__.': r'\b__main__\.(?!py)',
+          'Call self': r'Call self as a function'}
 
 # ── build ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 def copy_tree(dest):
@@ -132,8 +134,9 @@ def misplaced(site, pages):
         shown = [o for o in page.headings if o in {d.anchor for d in wanted}]
         yield from (f'{module}.html: a heading for {o}' for o in page.headings if re.search(r'(^|\.)__\w+__$', o))
         yield from (f'{module}.html: no heading for {o.name}' for o in wanted if o.anchor not in shown)
-        yield from (f'{module}.html: no table of the parameters of {o.name}' for o in wanted if parameters(o, ref.find(module)) and o.anchor not in page.tables)
-        if shown!=[o.anchor for o in wanted if o.anchor in shown]: yield f'{module}.html: definitions are in another order than in the module'
+        bare = [o.name for o in wanted if parameters(o, ref.find(module)) and o.anchor not in page.tables]
+        yield from (f'{module}.html: no table of the parameters of {name}' for name in bare)
+        if shown!=[o.anchor for o in wanted if o.anchor in shown]: yield f'{module}.html: definitions are not in their order'
 
 def not_searchable(site):
     "Words that the index of the search lacks"
