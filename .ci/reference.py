@@ -116,16 +116,23 @@ def comment_above(comments, line, taken):
         lines.insert(0, comments[line])
     return ' '.join(lines)
 
+def named_meanings(defn):
+    "What the comment after the header says about parameters, as in `def f(b, n): # b: a batch; n: how many`; empty if it is about the result"
+    names = {name.strip('*') for name,_,_ in arguments(defn.node)}
+    said = [re.match(r'`?(\w+)`?: (.+)', o) for o in defn.comments.get(defn.header_end, '').split('; ')]
+    return {m[1]:m[2] for m in said} if all(m and m[1] in names for m in said) else {}
+
 def function_parameters(defn):
     "The parameters of a function, without self"
-    node,comments = defn.node,defn.comments
+    node,comments,named = defn.node,defn.comments,named_meanings(defn)
     found = list(arguments(node))
     lines = [(d or o).end_lineno for _,o,d in found]
     last = defn.header_end
     one_line = last==node.lineno or node.lineno in lines and last in lines and len(set(lines))==1
     for (name,o,default),line in zip(found, lines):
         if name in ('self','cls'): continue
-        own = '' if one_line or line==last and node.returns else comments.get(line, '')
+        own = '' if named or one_line or line==last and node.returns else comments.get(line, '')
+        own = own or named.get(name.strip('*'), '')
         if not own and o.lineno>node.lineno: own = comment_above(comments, o.lineno, {*lines, node.lineno})
         yield Parameter(name, written(o.annotation), written(default), own)
 
@@ -134,6 +141,7 @@ def returned(defn):
     node = defn.node
     if not isinstance(node, FUNCTIONS): return None
     kind,comment = written(node.returns),defn.comments.get(defn.header_end, '')
+    if named_meanings(defn): comment = ''
     if kind in ('','None') and not comment: return None
     return Parameter('', '' if kind=='None' else kind, '', comment)
 

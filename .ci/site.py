@@ -123,7 +123,7 @@ def count_faults(pages):
     return {name:{path.name:n for path,page in pages.items() if (n := len(re.findall(p, page.text)))} for name,p in FAULTS.items()}
 
 def misplaced(site, pages):
-    "Definitions without a place on the page of their module, in another order than there, without their parameters, or with underscores"
+    "Definitions without a place on the page of their module, in another order than there, or without their parameters and what these mean"
     from pages import reference
     from reference import parameters
     ref = reference()
@@ -136,6 +136,8 @@ def misplaced(site, pages):
         yield from (f'{module}.html: no heading for {o.name}' for o in wanted if o.anchor not in shown)
         bare = [o.name for o in wanted if parameters(o, ref.find(module)) and o.anchor not in page.tables]
         yield from (f'{module}.html: no table of the parameters of {name}' for name in bare)
+        silent = [f'{o.name}({p.name})' for o in wanted if o.name in ref.public for p in parameters(o, ref.find(module)) if not p.meaning]
+        yield from (f'{module}.html: no comment says what {name} means' for name in silent)
         if shown!=[o.anchor for o in wanted if o.anchor in shown]: yield f'{module}.html: definitions are not in their order'
 
 def not_searchable(site):
