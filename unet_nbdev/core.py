@@ -318,7 +318,9 @@ def to_dict(self:Codes)->dict:
 
 # %% ../nbs/00_core.ipynb #nba6f25d
 @patch(cls_method=True)
-def from_dict(cls:Codes, d:dict)->Codes:
+def from_dict(cls:Codes,
+    d:dict, # from to_dict
+)->Codes:
     "Make the `Codes` that `to_dict` described"
     return cls(**d)
 

@@ -886,7 +886,7 @@ def _pixels_per_image(samples, most=1000): # (n, 1+classes) pixels of each class
     return np.stack([count_pixels(samples[int(k)][1], samples.codes) for k in ks])
 
 def class_balance(
-    samples:Samples,
+    samples:Samples, # images and their masks
 )->list: # one dict per class: name, pixels (fraction), images (fraction)
     "Measure the fraction of the pixels and of the images that show each class, background first; `IGNORE` is not counted"
     counts = _pixels_per_image(samples)

@@ -448,7 +448,9 @@ def to_dict(self:Plan)->dict:
     return dict(settings=self.settings.to_dict(), why=self.why, seen=self.seen)
 
 @patch(cls_method=True)
-def from_dict(cls:Plan, d:dict)->Plan:
+def from_dict(cls:Plan,
+    d:dict, # from to_dict
+)->Plan:
     "The plan that `to_dict` wrote"
     parts = [d.get(k) if isinstance(d, dict) else None for k in ('settings','why','seen')]
     known = {'n_in','group','hardly_seen',*Settings.options()}
