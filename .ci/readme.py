@@ -33,7 +33,8 @@ def trim(cell):
     return cell
 
 def relink(md):
-    "Paths are relative to nbs/: pictures are found there in the repository, notebooks on the site"
+    "Paths are relative to nbs/: pictures are found there in the repository, notebooks on the site; buttons become links"
+    md = re.sub(r'\{\.btn[^}]*\}', '', md)
     md = re.sub(r'(!\[[^\]]*\]\()(?!\w+:|/|#)([^)\s]+)', rf'\1{raw}/nbs/\2', md)
     md = re.sub(r'(<img[^>]*\ssrc=")(?!\w+:|/)([^"]+)', rf'\1{raw}/nbs/\2', md)
     def page(m): return f"]({site}/{m[1] or ''}{re.sub(r'^[0-9]+[a-z]*_', '', m[2])}.html{m[3] or ''}"
