@@ -35,6 +35,7 @@ def trim(cell):
 def relink(md):
     "Paths are relative to nbs/: pictures are found there in the repository, notebooks on the site; buttons become links"
     md = re.sub(r'\{\.btn[^}]*\}', '', md)
+    md = re.sub(r'!\[([^\]]*)\]\(([^)\s]+)\)\{width=(\d+)\}', r'<img src="\2" width="\3" alt="\1">', md)
     md = re.sub(r'(!\[[^\]]*\]\()(?!\w+:|/|#)([^)\s]+)', rf'\1{raw}/nbs/\2', md)
     md = re.sub(r'(<img[^>]*\ssrc=")(?!\w+:|/)([^"]+)', rf'\1{raw}/nbs/\2', md)
     def page(m): return f"]({site}/{m[1] or ''}{re.sub(r'^[0-9]+[a-z]*_', '', m[2])}.html{m[3] or ''}"
