@@ -15,6 +15,6 @@ setup(
     license='MIT', packages=find_packages(include=['unet_nbdev*']), include_package_data=True,
     python_requires='>='+cfg['min_python'], install_requires=cfg['requirements'].split(), extras_require=extras,
     entry_points=dict(console_scripts=cfg['console_scripts'].split(), nbdev=[f"{cfg['lib_name']}={cfg['lib_name']}._modidx:d"]),
-    classifiers=['Programming Language :: Python :: 3', 'License :: OSI Approved :: MIT License',
-                 'Topic :: Scientific/Engineering :: Image Recognition'],
+    project_urls=dict(line.split(' = ') for line in cfg['project_urls'].splitlines()),
+    classifiers=cfg['classifiers'].splitlines(),
 )

@@ -1,4 +1,4 @@
-# purpose: draw nbs/images/strengths.jpg, the README's second picture, again
+# purpose: draw nbs/images/strengths.jpg, the picture of nbs/howto/touching_objects.ipynb, again
 # minutes: 6
 # ci: no, it proves nothing
 """`python tests/stress/pictures.py [--minutes 2]`
