@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from fastcore.docments import docments
+from . import __version__
 from .core import DataError, PlainStream, say, write_text
 from .settings import Options, check_option, nearest, unknown_name, value_types
 
@@ -162,6 +163,7 @@ def command_parser(
         name, usage=f'{name}{must} [options]', description=inspect.getdoc(func), epilog=f'example: {example}',
         allow_abbrev=False, argument_default=argparse.SUPPRESS)
     parser.color = False # escape sequences are not for our streams
+    parser.add_argument('--version', action='version', version=f'{name} {__version__}', help='show the version and exit')
     group = parser
     for o in options:
         if o.heading: group = parser.add_argument_group(o.heading)

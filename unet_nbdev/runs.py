@@ -200,10 +200,11 @@ def save(self:Run,
         safe = f'Make room, then: {self.again}' if log.unsaved else f'The model is in {self.folder/"best.pth"}'
         raise DataError(f'cannot be written ({e.strerror or e})', safe, self.path) from None
     best = log.best_info['scores']
-    dice,iou = score_text(best['mean_dice']),score_text(best['pooled_iou'])
-    self.tell(f'{log.steps} steps in {log.secs:.0f} s. Best epoch {log.best_info["epoch"]}: mean Dice {dice}, '
-              f'pooled IoU {iou} on validation images at the network\'s scale\n'
+    n,dice,iou = best['images'],score_text(best['mean_dice']),score_text(best['pooled_iou'])
+    self.tell(f'mean Dice {dice}, pooled IoU {iou} on {n} validation image{"s"*(n!=1)} at the network\'s scale; '
+              f'best epoch {log.best_info["epoch"]}, {log.steps} steps in {log.secs:.0f} s\n'
               f'wrote {self.path}; the whole run: {self.folder/"report.html"}')
+    if not self.fold: self.tell(f'predict with it: unet_predict --model {quote(str(self.path))} --input … --output …')
 
 @patch
 def train(self:Run,
