@@ -178,9 +178,10 @@ def local_badges(cell):
     cell.source = re.sub(badge, r'[\1](\2){.btn .btn-sm .btn-outline-primary role="button"}', cell.source)
 
 class HomeButtons(Processor):
-    "Buttons below the first lines of the front page"
+    "Buttons below the first lines of the front page, unless it brings its own"
     def begin(self):
-        if own_page(self.nb)!='index.html': return
+        own = any('.btn' in (c.source or '') or 'class="btn' in (c.source or '') for c in self.nb.cells)
+        if own or own_page(self.nb)!='index.html': return
         known = set(notebooks())
         buttons = ' '.join(f'[{text}]({to}){{.btn .btn-{kind} role="button"}}' for text,to,kind in BUTTONS if to in known)
         self.nb.cells.insert(1, mk_cell(f'::: {{.home-buttons}}\n{buttons}\n:::', 'markdown'))
