@@ -171,10 +171,17 @@ class FoldTests(Processor):
         opening = mk_cell(f':::: {{.callout-note appearance="minimal" collapse="true" title="{FOLDED}"}}\n\n{intro}', 'markdown')
         cells[k:] = [opening, *rest, mk_cell('::::', 'markdown')]
 
+def local_badges(cell):
+    "A badge that another host draws becomes a button: the pages fetch nothing from elsewhere"
+    if cell.cell_type!='markdown' or not cell.source: return
+    badge = r'\[!\[([^\]]+)\]\(https?://[^)\s]+\)\]\(([^)\s]+)\)'
+    cell.source = re.sub(badge, r'[\1](\2){.btn .btn-sm .btn-outline-primary role="button"}', cell.source)
+
 class HomeButtons(Processor):
-    "Buttons below the first lines of the front page"
+    "Buttons below the first lines of the front page, unless it brings its own"
     def begin(self):
-        if own_page(self.nb)!='index.html': return
+        own = any('.btn' in (c.source or '') or 'class="btn' in (c.source or '') for c in self.nb.cells)
+        if own or own_page(self.nb)!='index.html': return
         known = set(notebooks())
         buttons = ' '.join(f'[{text}]({to}){{.btn .btn-{kind} role="button"}}' for text,to,kind in BUTTONS if to in known)
         self.nb.cells.insert(1, mk_cell(f'::: {{.home-buttons}}\n{buttons}\n:::', 'markdown'))
@@ -183,4 +190,5 @@ class Pages(FilterDefaults):
     "nbdev's steps, without running code, and with those above"
     def base_procs(self):
         return [FrontmatterProc, populate_language, AddReference, insert_warning, strip_ansi, hide_line, filter_stream_, rm_header_dash, rm_export,
-                ai_magics, clean_magics, hide_, AddLinks, add_fold, mv_exports, strip_hidden_metadata, FoldTests, HomeButtons, add_formulas]
+                ai_magics, clean_magics, hide_, AddLinks, add_fold, mv_exports, strip_hidden_metadata, FoldTests, HomeButtons, local_badges,
+                add_formulas]

@@ -110,6 +110,11 @@ def broken(site, host, pages):
             lost = not to.is_file() or to in pages and url.fragment and unquote(url.fragment) not in pages[to].ids
             if lost and not url.fragment.startswith('/'): yield f'{path.relative_to(site)}: broken link {link}'
 
+def unused_pictures(site, pages):
+    "Pictures that no page shows"
+    shown = {Path(urlsplit(link).path).name for page in pages.values() for link in page.links}
+    yield from (f'images/{o.name}: no page shows it' for o in sorted((site/'images').glob('*')) if o.name not in shown)
+
 def fetched_elsewhere(site, pages):
     "What a page would fetch from another host"
     for path,page in pages.items():
@@ -155,7 +160,7 @@ def check(site, host, in_browser=True):
     print('; '.join(f'{name}: {sum(found.values())}' for name,found in faults.items()), flush=True)
     bad = list(broken(site, host, pages))
     bad += [f'{page}: {n} × {name}' for name,found in faults.items() for page,n in found.items()]
-    bad += [*fetched_elsewhere(site, pages), *misplaced(site, pages), *not_searchable(site)]
+    bad += [*unused_pictures(site, pages), *fetched_elsewhere(site, pages), *misplaced(site, pages), *not_searchable(site)]
     return bad + (browser.check(site, SEARCHED) if in_browser else [])
 
 def address():
@@ -175,7 +180,6 @@ def make(out, quarto):
         for o in bad: print(o, flush=True) # said now, as it may be why the build fails
         site,made = build(quarto)
         bad += [f'{nb}: page {page} was not made' for nb,page in made.items() if not (site/page).is_file()]
-        bad += [f'{o.relative_to(tmp)}: not on the site, no page shows it' for o in (tmp/'nbs'/'images').glob('*') if not list(site.rglob(o.name))]
         shutil.rmtree(out, ignore_errors=True)
         shutil.copytree(site, out)
     finally:
