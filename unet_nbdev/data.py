@@ -10,10 +10,13 @@ __all__ = ['EAGER_PIXELS', 'PREFETCH', 'AUG_STRENGTHS', 'FLIPS', 'FEW_LEVELS', '
            'rare_weights']
 
 # %% ../nbs/16_data.ipynb #c00201
-import warnings
+import os, warnings
+
+# %% ../nbs/16_data.ipynb #c00203
+os.environ.setdefault('NO_ALBUMENTATIONS_UPDATE', '1') # it would ask PyPI for its newest version
 
 # %% ../nbs/16_data.ipynb #c002
-import os, math, mmap, time, zlib, shutil, hashlib
+import math, mmap, time, zlib, shutil, hashlib
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace

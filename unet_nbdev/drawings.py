@@ -15,7 +15,7 @@ import json, math, os, re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 import numpy as np
 from .core import Codes, DataError, IGNORE, Item, Items, brief, check_bad, data_errors, is_file_name
@@ -368,16 +368,22 @@ def label_ids(
     "Number the labels"
     if options.names is not None: names = class_names(options.names)
     else:
-        of_model = options.codes.names if options.codes is not None else ()
-        names = list(dict.fromkeys([*declared, *sorted(used-set(declared)), *of_model]))
+        names = list(dict.fromkeys([*declared, *sorted(used-set(declared))]))
+        known = {n.casefold() for n in names}
+        if options.codes is not None: names += [n for n in options.codes.names if n.casefold() not in known]
         names = [n for n in names if n not in RESERVED_LABELS]
     if not names: raise DataError('no shape has a label', 'Annotate at least one object')
     missing = sorted(used-set(names)-set(RESERVED_LABELS))
-    if not missing: return {n:i+1 for i,n in enumerate(_names_asked_for(names, options))}
+    if not missing: return _numbered(_names_asked_for(names, options), options.codes)
     what = f'label {brief(missing[0])} is not among the names'
     raise DataError(what, 'Name all labels, and choose with classes= or --classes')
 
 # %% ../nbs/08f_drawings.ipynb #tdc9bddc
+def _numbered(names, model): # name → id: that of the model's class, so that its Codes read these annotations, too
+    known = {n.casefold():i for n,i in zip(model.names, model.ids) if isinstance(i, int)} if model else {}
+    free = (i for i in count(1) if i not in known.values())
+    return {n:known[n.casefold()] if n.casefold() in known else next(free) for n in names}
+
 def _names_asked_for(names, options): # all of them, or those asked for if a mask has no room for all
     if len(names)<IGNORE or options.classes is None: return names
     asked = options.classes.split(',') if isinstance(options.classes, str) else options.classes

@@ -74,7 +74,7 @@ def html_table(
     return f'<div class="wide"><table><tr>{head}</tr>{body}</table></div>'
 
 # %% ../nbs/10_pages.ipynb #nb022b42
-CSS = '''<style>.doc{font:15px/1.5 system-ui,sans-serif;color:#222;max-width:70em;margin:auto;padding:1em;overflow-wrap:break-word}
+CSS = '''<style>.doc{font:15px/1.5 system-ui,sans-serif;max-width:70em;margin:auto;padding:1em;overflow-wrap:break-word}
 .doc table{border-collapse:collapse;margin:1em 0}.doc td,.doc th{padding:.15em .8em .15em 0;text-align:left;vertical-align:top}
 .doc td.n,.doc th.n{text-align:right;font-variant-numeric:tabular-nums}
 .doc .card{display:flex;flex-wrap:wrap;gap:1em;border-top:1px solid #8884;padding:.8em 0}.doc .card p{flex:1 1 20em;margin:0}
@@ -82,6 +82,7 @@ CSS = '''<style>.doc{font:15px/1.5 system-ui,sans-serif;color:#222;max-width:70e
 .doc figure.full img{max-width:100%;height:auto;background:#fff}.doc .error{color:#b64500}.doc .warning{color:#8a6d00}
 .doc .info{color:#0072b2}.doc h1{font-size:1.5em;margin:.2em 0}.doc h2{margin:1.6em 0 .2em;font-size:1.15em}
 .doc code{overflow-wrap:anywhere}.doc summary{cursor:pointer}.doc .best td{font-weight:600}
+.doc-page .doc{color:#222}
 @media(prefers-color-scheme:dark){.doc-page{background:#181a1b}.doc-page .doc{color:#ddd}.doc-page .error{color:#ff8c42}
 .doc-page .warning{color:#e6c229}.doc-page .info{color:#56b4e9}}</style>'''
 
