@@ -333,6 +333,9 @@ def __repr__(self:Report):
     return f'{self.n} images: {shown or "nothing to report"}'
 
 # %% ../nbs/03_faults.ipynb #n08eb817
+def _note(f): # an info, with the name of the JSON file it is about
+    return f'{Path(f.file).name}: {f.what}' if f.file and f.at is None else f.what
+
 @patch
 def table(self:Report,
     n:int=2, # examples of each kind
@@ -344,7 +347,7 @@ def table(self:Report,
         safe = sum(f.safe for f in found)
         note = f'{safe} can be repaired' if safe else ''
         lines.append(f'{severity:8} {kind:24} {len(found):6}  {note}'.rstrip())
-        lines += [f'         {f.what if severity=="info" else f}' for f in found[:n]]
+        lines += [f'         {o}' for o in map(_note if severity=='info' else str, found[:n])]
     lines += [f'note     {o}' for o in self.notes]
     return '\n'.join(map(printable, [*lines, repr(self)]))
 
