@@ -380,9 +380,14 @@ def label_ids(
 
 # %% ../nbs/08f_drawings.ipynb #tdc9bddc
 def _numbered(names, model): # name → id: that of the model's class, so that its Codes read these annotations, too
-    known = {n.casefold():i for n,i in zip(model.names, model.ids) if isinstance(i, int)} if model else {}
+    known = {n:i for n,i in zip(model.names, model.ids) if isinstance(i, int)} if model else {}
+    in_any_case = {n.casefold():i for n,i in known.items()}
+    ids = {n:known[n] for n in names if n in known}
+    for n in names:
+        i = in_any_case.get(n.casefold())
+        if n not in ids and i is not None and i not in ids.values(): ids[n] = i
     free = (i for i in count(1) if i not in known.values())
-    return {n:known[n.casefold()] if n.casefold() in known else next(free) for n in names}
+    return {n:ids[n] if n in ids else next(free) for n in names}
 
 def _names_asked_for(names, options): # all of them, or those asked for if a mask has no room for all
     if len(names)<IGNORE or options.classes is None: return names

@@ -324,12 +324,15 @@ HARDLY = 5,.001 # images, share of the pixels
 def hardly_seen(f:dict)->tuple: # (names of classes, reason), both empty if there are none; f: from `fingerprint`
     "Name the classes of several that training will hardly see"
     few,small = HARDLY
-    def is_rare(c): return c['pixels']<small or c['images']*f['images']<few and c['images']<.5
+    def is_rare(c):
+        in_few_images = c['images']*f['images']<few and c['images']<.5
+        return in_few_images or c['pixels']<small
     classes = f['classes'][1:]
     names = [c['name'] for c in classes if is_rare(c)]
     if len(classes)<2 or not names: return '',''
     more = f' and {len(names)-4} more' if len(names)>5 else ''
-    return ', '.join(names[:4] if more else names)+more,f'in less than {few} images or {small:.1%} of the pixels: their scores say little'
+    shown = ', '.join(names[:4] if more else names)+more
+    return shown,f'in fewer than {few} images, or less than {small:.1%} of the pixels: their scores say little'
 
 
 # %% ../nbs/23_plan.ipynb #n23a0012
@@ -412,7 +415,7 @@ def make_plan(
             v,why[k] = choose(f, s)
             s = s.filled(**{k:v})
     if grouped := leak_text(items) or group_text(items): why['group'] = grouped
-    if is_rare := hardly_seen(f)[1]: why['hardly_seen'] = is_rare
+    if reason := hardly_seen(f)[1]: why['hardly_seen'] = reason
     usual = Settings()
     for k,o in Settings.options().items():
         if o.planned and k not in why: why[k] = 'usual' if getattr(s, k)==getattr(usual, k) else 'given'

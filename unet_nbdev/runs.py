@@ -17,14 +17,13 @@ from pathlib import Path
 from shlex import quote
 from statistics import mean, pstdev
 from fastcore.basics import patch
-from torch import distributed
 from .core import INFO, DataError, Items, check_values, is_plain, say
 from .settings import DataSettings, SearchSettings, Settings, SplitSettings, read_settings
 from .groups import group_items
 from .items import read_items
 from .data import fold_items, seg_dls, split_items
 from .device import check_memory, pick_device
-from .distributed import process_rank, world_size
+from .distributed import leave_processes, process_rank, wait_for_all, world_size
 from .checkpoint import load_unet, save_unet
 from .plan import Plan, make_plan
 from .report import RunFolder, learn2ckpt
@@ -215,7 +214,8 @@ def train(self:Run,
         learn = self.learner(items)
         log = self.fit(learn)
         if process_rank()==0: self.save(learn, log)
-    if world_size()>1: distributed.destroy_process_group()
+    wait_for_all() # a process that ends could end the first, which may still be writing
+    leave_processes()
     return None if log.stopped else self.path
 
 # %% ../nbs/37_runs.ipynb #n37a0026
