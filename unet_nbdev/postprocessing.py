@@ -436,6 +436,12 @@ def to_dict(self:PostProcess)->dict:
     "Convert to plain values, for JSON"
     return asdict(self)
 
+@patch
+def changed(self:PostProcess)->dict: # setting → value
+    "Tell which settings are not the usual ones, which do nothing"
+    usual = asdict(PostProcess())
+    return {k:v for k,v in asdict(self).items() if v!=usual[k]}
+
 @patch(cls_method=True)
 def from_dict(cls:PostProcess,
     d:dict, # from `to_dict`

@@ -518,6 +518,9 @@ class SampleSettings(Options):
         None,
         'show rare classes, rare kinds of images, or both more often (default: chosen from the data)',
         choices=('none','classes','kinds','both'), part='data', planned=True)
+    min_size:float|None = option(
+        None, 'leave predicted objects of less area out, in square pixels of the image; it is kept in the model file; '
+        '0: keep all (default: chosen from the data)', low=0, planned=True)
 
 # %% ../nbs/01_settings.ipynb #nba10020
 @dataclass(repr=False)

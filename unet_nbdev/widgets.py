@@ -213,9 +213,7 @@ def _draw(self:Explorer):
 @patch(as_prop=True)
 def code(self:Explorer)->str:
     "The settings as Python code"
-    usual = asdict(PostProcess())
-    changed = {k:v for k,v in asdict(self.post).items() if v!=usual[k]}
-    return f"PostProcess({', '.join(f'{k}={v!r}' for k,v in changed.items())})"
+    return f"PostProcess({', '.join(f'{k}={v!r}' for k,v in self.post.changed().items())})"
 
 @patch
 def save(self:Explorer)->Path: # the model file
