@@ -6,7 +6,7 @@
 __all__ = ['DIM', 'GREY', 'DARK', 'FONT', 'FALLBACK_FONTS', 'FONTS', 'STRETCHED', 'ERROR_COLOURS', 'STYLE', 'MAX_SIDE',
            'MAX_ASPECT', 'DPI', 'NO_SCORE', 'SCORES', 'LINE_COLOURS', 'NAME_EMS', 'is_stretched', 'to_rgb', 'drawable',
            'figure_text', 'legend_strip', 'overlay', 'error_view', 'figure', 'small_png', 'reduce_colours',
-           'show_masks', 'save_fig', 'try_picture', 'plot_curves', 'plot_confusion']
+           'show_masks', 'save_fig', 'pick_examples', 'try_picture', 'plot_curves', 'plot_confusion']
 
 # %% ../nbs/11_show.ipynb #c002
 import io, re, sys
@@ -470,6 +470,19 @@ def save_fig(
         if small and kind=='png': p.write_bytes(small_png(fig, dpi))
         else: fig.savefig(p, dpi=_fitting_dpi(fig, dpi))
     if 'matplotlib.pyplot' in sys.modules: sys.modules['matplotlib.pyplot'].close(fig)
+
+# %% ../nbs/11_show.ipynb #n11e0006
+def pick_examples(
+    ranked:list, # worst first
+    n:int=2,     # of each kind at most; fewer if there are not enough, so that none is shown twice
+)->dict: # best, middle and worst → some of `ranked`
+    "Choose the best, the middle and the worst of a ranked list"
+    n = min(n, max(1, len(ranked)//3))
+    best = ranked[::-1][:n]
+    rest = ranked[:len(ranked)-len(best)]
+    worst,rest = rest[:n],rest[n:]
+    first = max(0, len(rest)-n)//2
+    return dict(best=best, middle=rest[first:first+n][::-1], worst=worst)
 
 # %% ../nbs/11_show.ipynb #nf1c0b09
 def try_picture(
