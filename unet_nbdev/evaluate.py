@@ -365,7 +365,7 @@ def write_html(self:Evaluation,
     images = f'{v["images"]} image{"s"*(v["images"]!=1)}'
     folder = Path(os.path.commonpath([o.img.parent for o in self.items]))
     files = [str(f) for f in getattr(self.seg, 'files', [])]
-    facts = dict(data=folder, images=images, classes=', '.join(self.seg.codes.names), **self.notes(),
+    facts = dict(data=folder.name, images=images, classes=', '.join(self.seg.codes.names), **self.notes(),
                  **{'model file':', '.join(files)})
     device = str(getattr(self.seg, 'device', 'cpu'))
     body = page_head(f'Evaluation: {folder.name}', f'mean Dice {dice}, pooled IoU {iou} on {images}', facts, device)
