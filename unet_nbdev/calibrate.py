@@ -323,19 +323,19 @@ def plot_reliability(
     cal:Calibrated,         # from `calibrate`
     path:str|Path|None=None,# write the picture here, too
 )->Figure:
-    "Plot the share of right pixels against their probability, before and after"
+    "Plot a reliability diagram: how often pixels are right against the confidence in them, before and after"
     r = cal.report
     if not r.get('bins_before'): raise DataError('this calibration has no report', 'Give one from `calibrate`')
     before,after = ([o for o in r[k] if o['pixels']] for k in ('bins_before','bins_after'))
-    with figure(4.6, 3.8) as (fig, ax):
-        ax.plot([0,1], [0,1], color='.6', lw=1, ls=(0, (4,3)), zorder=1)
-        _plot_bins(ax, before, f'uncorrected, off by {r["ece_before"]:.3f}', _ORANGE)
-        _plot_bins(ax, after, f'temperature {cal.temperature:.2f}, off by {r["ece_after"]:.3f}', _BLUE)
-        x,y = (min(o[k] for o in before+after) for k in ('confidence','accuracy'))
-        ax.set(xlim=(max(0, x-.05), 1.02), ylim=(max(0, min(x, y)-.05), 1.03))
-        ax.set(xlabel='probability that the network gives', ylabel='share of pixels that are right')
-        ax.set(title=f'{r["images"]:d} images')
-        ax.legend(loc='upper left')
+    with figure(4.4, 5) as (fig, ax):
+        ax.plot([0,1], [0,1], color='.6', lw=1, ls=(0, (4,3)), zorder=1, label='perfect calibration')
+        _plot_bins(ax, before, f'uncorrected, ECE {r["ece_before"]:.3f}', _ORANGE)
+        _plot_bins(ax, after, f'temperature {cal.temperature:.2f}, ECE {r["ece_after"]:.3f}', _BLUE)
+        low = max(0, min(o[k] for o in before+after for k in ('confidence','accuracy'))-.05)
+        ax.set(xlim=(low, 1.03), ylim=(low, 1.03), aspect='equal')
+        ax.set(xlabel='Confidence', ylabel='Observed accuracy')
+        ax.set(title=f'ECE {r["ece_before"]:.3f} → {r["ece_after"]:.3f}, {r["images"]:d} images')
+        ax.legend(loc='upper left', bbox_to_anchor=(0, -.15)) # below, where no line is
     if path: save_fig(fig, path)
     return fig
 

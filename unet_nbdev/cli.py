@@ -350,11 +350,15 @@ def plot_demo(
     path:Path,                               # file to write
 ):
     "Draw the best image, the one in the middle and the worst"
+    from unet_nbdev.evaluate import items_by_name
     from unet_nbdev.images import open_image
     from unet_nbdev.items import item2mask
     from unet_nbdev.show import save_fig, show_masks
     imgs = [open_image(o.img) for o in some]
     masks = [item2mask(o, result.items.codes) for o in some]
     preds = [result.seg(o).mask for o in imgs]
-    titles = [f'the best of {len(result.items)} validation images', 'the one in the middle', 'the worst one']
-    save_fig(show_masks(imgs, masks, result.items.codes, preds=preds, titles=titles, errors=True), path)
+    named = items_by_name(result.items)
+    dice = {named[name].img:d for name,d in result.scores.images.worst(len(named))}
+    places = f'the best of {len(named)} validation images','the one in the middle','the worst one'
+    titles = [f'{place}, Dice {dice[o.img]:.3f}' for place,o in zip(places, some)]
+    save_fig(show_masks(imgs, masks, result.items.codes, preds=preds, titles=titles, errors=True), path, small=True)

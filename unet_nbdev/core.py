@@ -835,7 +835,7 @@ INFO = dict( # what the part `info` of a model file may say, as far as it is rea
     scores=dict(mean_dice=_score, pooled_iou=_score, images=int_in(0, 10**9), classes=list_of(is_small, 255)),
     settings=dict(fold=is_fold, seed=int_in(0, 2**63), group=_text, valid=_text, flips=_text,
                   valid_pct=any_of(is_none, num_in(1e-9, 1-1e-9))),
-    extremes=dict(worst=list_of(is_small, 100), best=list_of(is_small, 100)),
+    extremes=dict(worst=list_of(is_small, 100), middle=list_of(is_small, 100), best=list_of(is_small, 100)),
     calibration=lambda v: isinstance(v, dict) and is_plain(v))
 
 # %% ../nbs/00_core.ipynb #c063

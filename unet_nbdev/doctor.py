@@ -10,6 +10,7 @@ __all__ = ['open_masks', 'open_items', 'open_parts', 'check_groups', 'check_roi'
 # %% ../nbs/13_doctor.ipynb #c002
 import os
 from pathlib import Path
+from shlex import quote
 import cv2, numpy as np
 from fastcore.basics import patch
 from .core import Codes, DataError, Item, Items
@@ -22,7 +23,7 @@ from .layouts import Part, ReadOptions, allowed_folders, group_lone_files, split
 from .mask_folders import page_pairs, pair_part
 from .groups import leak_text
 from .items import add_roi, read_layout, scan
-from .pages import html_body, html_text, img_tag, write_page
+from .pages import html_body, html_text, img_tag, page_foot, page_head, write_page
 from .show import overlay, to_rgb, try_picture
 from .image_checks import CheckedPart, check_copies, check_files, check_near_copies
 from .coco_checks import CocoPart, box_corners, check_annotations, check_categories
@@ -144,6 +145,8 @@ def check_items(
     report = Report()
     options = ReadOptions(names=names, void=void, max_bad=1, scans={}, **options)
     source = root or masks or coco or images
+    given = dict(data=root, coco=coco, images=images, masks=masks)
+    report.given = {k:str(v) for k,v in given.items() if v is not None}
     report.roots = given_folders(*(o for o in (root, coco, images, masks) if o is not None))
     parts = scan(root, coco, images, masks)
     report.parts = open_parts(report, parts, source, options)
@@ -387,9 +390,21 @@ def to_html(self:Report,
 def _repr_html_(self:Report): return html_body(self.to_html(2, 5))
 
 @patch
+def next_steps(self:Report)->dict: # what for → command
+    "What to do with this data set"
+    if not self.given: return {}
+    flags = ' '.join(f'--{k} {quote(v)}' for k,v in self.given.items())
+    if not self.count('error'): return {'train on it':f'unet_train {flags} --out models/unet.pth'}
+    if not any(f.safe for f in self.findings): return {'correct the data, and check it again':f'unet_doctor {flags}'}
+    copy = quote(f'{self.roots[0].name or "data"}_repaired')
+    return {'write a repaired copy':f'unet_doctor {flags} --repair {copy}'}
+
+@patch
 def write_html(self:Report,
     path:str|Path, # .html file to write
 ):
     "Write the report as a page that opens in any browser"
-    title = 'What the doctor found'
-    write_page(path, title, f'<h1>{title}</h1>{self.to_html(data=True)}')
+    names = ', '.join(o.name or str(o) for o in self.roots)
+    title = f'Data check: {names}' if names else 'Data check'
+    head = page_head(title, facts=dict(data=', '.join(self.given.values()), images=f'{self.n} files'))
+    write_page(path, title, head+self.to_html(data=True)+page_foot(self.next_steps()))

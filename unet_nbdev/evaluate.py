@@ -13,6 +13,7 @@ import os, tempfile
 from dataclasses import dataclass, field
 from glob import glob
 from pathlib import Path
+from shlex import join
 import numpy as np
 from fastcore.basics import patch
 from .core import IGNORE, Codes, DataError, Item, Items, check_bad
@@ -21,8 +22,8 @@ from .settings import DataSettings
 from .coco import anns2objects
 from .groups import group_items
 from .items import item2mask, read_items, with_objects
-from .pages import html_table, html_text, img_tag, write_page
-from .show import plot_confusion, save_fig, show_masks, try_picture
+from .pages import html_table, img_tag, page_foot, page_head, write_page
+from .show import STRETCHED, is_stretched, pick_examples, plot_confusion, save_fig, show_masks, try_picture
 from .postprocessing import PostProcess, to_coco, tune_postprocess
 from .runtime import OnnxSegmenter
 from .calibrate import Calibrated, calibrate
@@ -315,43 +316,66 @@ def evaluate(
 
 # %% ../nbs/34_evaluate.ipynb #nc2c2c79
 @patch
+def plot_images(self:Evaluation,
+    names:list,  # of images, as `items_by_name` has them
+    titles:list, # one line above each image
+): # Figure
+    "Truth, prediction and errors of some images"
+    named = items_by_name(self.items)
+    some = [named[name] for name in names]
+    seen = [image_and_truth(self.seg, o, self.items.codes) for o in some]
+    preds = [self.seg(img, self.clean, nodata).mask for img,nodata,_ in seen]
+    imgs = [self.seg.prep.as_picture(img, nodata) for img,nodata,_ in seen]
+    return show_masks(imgs, [true for *_,true in seen], self.seg.codes, preds=preds, errors=True,
+                      titles=titles, note=STRETCHED if any(is_stretched(img) for img,*_ in seen) else '')
+
+@patch
 def plot_worst(self:Evaluation,
     n:int=6, # number of images
 ): # Figure
     "The images with the lowest Dice: truth, prediction and errors"
     worst = self.scores.images.worst(n)
-    named = items_by_name(self.items)
-    some = [named[name] for name,_ in worst]
-    seen = [image_and_truth(self.seg, o, self.items.codes) for o in some]
-    preds = [self.seg(img, self.clean, nodata).mask for img,nodata,_ in seen]
-    imgs = [self.seg.prep.as_picture(img, nodata) for img,nodata,_ in seen]
-    return show_masks(imgs, [true for *_,true in seen], self.seg.codes, preds=preds, errors=True,
-                      titles=[f'{name}, Dice {d:.3f}' for name,d in worst])
+    return self.plot_images([name for name,_ in worst], [f'{name}, Dice {d:.3f}' for name,d in worst])
+
+@patch
+def plot_examples(self:Evaluation,
+    n:int=2, # of each kind at most
+): # Figure
+    "The best, the middle and the worst images, with their Dice"
+    ranked = self.scores.images.worst(len(self.scores.images.ids))
+    some = [(kind, *o) for kind,found in pick_examples(ranked, n).items() for o in found]
+    return self.plot_images([name for _,name,_ in some], [f'{kind}: {name}, Dice {d:.3f}' for kind,name,d in some])
 
 # %% ../nbs/34_evaluate.ipynb #nd3ee1dd
 def _picture_html(name, draw): # → HTML, a sentence if the picture cannot be drawn
     def write():
         with tempfile.TemporaryDirectory() as d:
-            save_fig(draw(), f'{d}/{name}.png', 110, small=True)
-            return img_tag(f'{d}/{name}.png', name, True)
+            save_fig(draw(), f'{d}/picture.png', 110, small=True)
+            return img_tag(f'{d}/picture.png', name, True)
     return try_picture(f'the picture {name!r}', write) or '<p>This picture could not be drawn.</p>'
 
 @patch
 def write_html(self:Evaluation,
     path:str|Path, # .html file
-    n:int=6,       # number of images to show
+    n:int=2,       # number of images to show: so many of the best, the middle and the worst
 ):
-    "Write a page with the scores, the classes that are confused, and the worst images"
+    "Write a page with the scores, the classes that are confused, and the best, middle and worst images"
     v = self.values
     dice,iou = score_text(v['mean_dice']),score_text(v['pooled_iou'])
-    notes = ''.join(f'<p>{html_text(k)}: {html_text(s)}</p>' for k,s in self.notes().items())
-    body = f'<h1>{v["images"]} images</h1><p>mean Dice {dice} (per image), pooled IoU {iou}</p>{notes}'
-    body += html_table(v['classes'])
+    images = f'{v["images"]} image{"s"*(v["images"]!=1)}'
+    folder = Path(os.path.commonpath([o.img.parent for o in self.items]))
+    files = [str(f) for f in getattr(self.seg, 'files', [])]
+    facts = dict(data=folder.name, images=images, classes=', '.join(self.seg.codes.names), **self.notes(),
+                 **{'model file':', '.join(files)})
+    device = str(getattr(self.seg, 'device', 'cpu'))
+    body = page_head(f'Evaluation: {folder.name}', f'mean Dice {dice}, pooled IoU {iou} on {images}', facts, device)
+    body += f'<h2>Scores per class</h2>{html_table(v["classes"])}'
     if not self.seg.codes.multilabel:
         def confusion(): return plot_confusion(self.scores.confusion.matrix, self.seg.codes.vocab)
         body += f'<h2>Which class is mistaken for which</h2>{_picture_html("confusion", confusion)}'
-    body += f'<h2>The worst images</h2>{_picture_html("worst", lambda: self.plot_worst(n))}'
-    write_page(path, 'Evaluation', body)
+    body += f'<h2>Best, middle and worst images</h2>{_picture_html("best, middle and worst", lambda: self.plot_examples(n))}'
+    predict = join(['unet_predict', '--model', *(files or ['model.pth']), '--input', 'new_images', '--output', 'predicted'])
+    write_page(path, f'Evaluation: {folder.name}', body+page_foot({'predict new images':predict}))
 
 # %% ../nbs/34_evaluate.ipynb #n3bf8e72
 def probs_and_masks(

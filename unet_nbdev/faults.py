@@ -262,6 +262,7 @@ class Report:
         self.items = None  # the data set as `read_items` gives it; None if it cannot be read
         self.notes = []    # lines on what was concluded from the data, from `Items.notes`
         self.roots = []    # folders that the data set was said to be in
+        self.given = {}    # where the data is, as it was asked for: option → path
 
     def add(self,
         kind:str,            # key of FAULTS

@@ -13,8 +13,8 @@ import cv2, numpy as np
 from .core import IGNORE, Codes, DataError, Item, Items
 from .images import open_image
 from .items import item2mask
-from .pages import html_table, html_text, img_tag
-from .show import overlay, to_rgb, try_picture
+from .pages import fact_table, html_table, img_tag
+from .show import STRETCHED, is_stretched, overlay, to_rgb, try_picture
 
 # %% ../nbs/12d_overview.ipynb #o010
 SIDE = 320 # longer side, in pixels, at which images are looked at
@@ -40,7 +40,7 @@ def look_at(
     counts = np.bincount(msk.ravel(), minlength=256)
     areas = [cv2.connectedComponents((msk==k).astype(np.uint8))[0]-1 for k in range(1, len(codes.vocab))]
     kind = f'{bands} × {8*img.dtype.itemsize} bit'
-    return dict(item=item, img=small, msk=msk, kind=kind, counts=counts, areas=areas)
+    return dict(item=item, img=small, msk=msk, kind=kind, counts=counts, areas=areas, stretched=is_stretched(img))
 
 def look_at_some(
     items:Items,
@@ -119,10 +119,6 @@ def choose_samples(
 
 
 # %% ../nbs/12d_overview.ipynb #o016
-def _fact_table(facts): # HTML
-    rows = ''.join(f'<tr><th>{html_text(k)}</th><td>{html_text(v)}</td></tr>' for k,v in facts.items())
-    return f'<table>{rows}</table>'
-
 def overview_html(
     items:Items,
     n:int=8, # pictures
@@ -130,12 +126,12 @@ def overview_html(
     "Show what a data set holds"
     if not items or items.codes is None: return ''
     seen = look_at_some(items)
-    facts = _fact_table(describe_data(items, seen))
+    facts = fact_table(describe_data(items, seen))
     if not seen: return facts
     classes = html_table(describe_labels(items, seen), colors=items.codes.colors)
     part = f'<p>Measured on {len(seen)} of {len(items)} images, scaled to {SIDE} pixels.</p>'
     def picture(o):
         drawn = overlay(o['img'], o['msk'], items.codes, alpha=.3, legend=False)
-        return img_tag(drawn, o['item'].img.name)
+        return img_tag(drawn, o['item'].img.name+f' ({STRETCHED})'*o['stretched'])
     pics = ''.join(try_picture(o['item'].img, lambda: picture(o)) or '' for o in choose_samples(seen, n))
     return f'{facts}<div class="card">{pics}</div>{classes}{part}'

@@ -12,13 +12,15 @@ from collections.abc import Callable
 from functools import reduce
 from operator import add
 from pathlib import Path
+from shlex import quote
 import numpy as np, torch
 from matplotlib.figure import Figure
 from fastcore.basics import patch
 from .core import (INFO, Codes, DataError, any_of, check_values, int_in, is_none, list_of, num_in, write_csv,
                              write_json)
-from .pages import html_table, html_text, img_tag, plain_text, write_page
-from .show import plot_curves, save_fig, show_masks
+from .settings import DataSettings
+from .pages import html_table, img_tag, page_foot, page_head, plain_text, write_page
+from .show import pick_examples, plot_curves, save_fig, show_masks, small_png
 from .metrics import Scores, scores_for
 from .checkpoint import Checkpoint, load_unet, save_unet
 from .plan import Plan
@@ -89,23 +91,23 @@ def predictions(
         imgs.append(x.permute(1,2,0).numpy())
         msks.append(y.numpy().astype(np.uint8))
         preds.append(logits2mask(logits, dl.codes)[0].cpu().numpy().astype(np.uint8))
-    return show_masks(imgs, msks, dl.codes, preds=preds, **kwargs)
+    note = '' if dl.prep.norm=='fixed' else 'brightness as the network sees it'
+    return show_masks(imgs, msks, dl.codes, preds=preds, note=note, **kwargs)
 
 # %% ../nbs/25_report.ipynb #c011
 def extremes(
     scores:Scores, # of a validation with ScoreValid
-    n:int=3,       # images at either end
-)->dict: # worst and best, each a list of (place in the validation set, Dice)
-    "Find the validation images with the lowest and the highest Dice, worst and best first"
-    ranked = scores.images.worst(len(scores.images.ids))
-    return dict(worst=ranked[:n], best=ranked[::-1][:n])
+    n:int=2,       # images of each kind at most
+)->dict: # best, middle and worst, each a list of (place in the validation set, Dice)
+    "Find the validation images with the highest, a middle and the lowest Dice"
+    return pick_examples(scores.images.worst(len(scores.images.ids)), n)
 
 # %% ../nbs/25_report.ipynb #n4da61a7
 def draw_extremes(
     learn:Learner, # from seg_learner
     some:list,     # (place in the validation set, Dice), from extremes
 )->Figure: # image, truth, prediction and errors, with names and Dice
-    "Draw the best or the worst images"
+    "Draw the best, the middle or the worst images"
     ds = learn.dls.valid.dataset
     names = [ds.samples.items[ds.order[k]].img.name for k,_ in some]
     titles = [f'{name}, Dice {dice:.3f}' for name,(_,dice) in zip(names, some)]
@@ -138,6 +140,8 @@ class RunFolder:
         self.epoch_began = None # when the steps of the running epoch began
         self.drawn = -math.inf  # when the best and worst images were drawn
         self.shown = None       # live figures
+        self.facts = {}         # what a report says about the data: what → text
+        self.device = 'cpu'     # where the network is computed
 
     def __repr__(self):
         text = f'RunFolder: {self.steps} steps, {len(self.rows)} epochs'
@@ -252,10 +256,10 @@ def learn2ckpt(
 # %% ../nbs/25_report.ipynb #n8eec70b
 @patch
 def save_extremes(self:RunFolder, learn:Learner):
-    "Draw the worst and the best images of the best epoch, whose weights the network must have"
+    "Draw the best, middle and worst images of the best epoch, whose weights the network must have"
     if not self.path or not self.pictures or process_rank(): return
     for name,some in self.best_info['extremes'].items():
-        self.put_figure(f'predictions/{name}.jpg', lambda: draw_extremes(learn, some), 120)
+        if some: self.put_figure(f'predictions/{name}.png', lambda: draw_extremes(learn, some))
     self.drawn = time.perf_counter()
 
 # %% ../nbs/25_report.ipynb #c018
@@ -290,7 +294,7 @@ def is_epoch_info(v)->bool:
     try: check_values(v, INFO, 'info', other=lambda o: True)
     except DataError: return False
     scores,ends = v['scores'],v['extremes']
-    if not {'mean_dice','pooled_iou','images','classes'}<=set(scores) or set(ends)!={'worst','best'}: return False
+    if not {'mean_dice','pooled_iou','images','classes'}<=set(scores) or not {'worst','best'}<=set(ends)<={'worst','middle','best'}: return False
     return _is_table(scores['classes']) and all(map(_are_extremes, ends.values()))
 
 def _is_table(v): # a list of dicts with the same keys
@@ -340,6 +344,8 @@ class RecordRun(Callback):
         several = len(self.dls.train.codes.names)>1 # most are missing in an image, and finding none of them scores 1
         self.folder.monitor = self.folder.monitor or ('pooled_iou' if several else 'mean_dice')
         self.folder.note()
+        self.folder.device = str(self.dls.device)
+        self.folder.facts = describe_loaders(self.dls)
 
     def before_train(self): self.folder.epoch_began = time.perf_counter()
     def after_train(self):
@@ -351,6 +357,14 @@ class RecordRun(Callback):
         if not self.folder.best_info: return
         unwrap_model(self.learn).load_state_dict(self.folder.best_state)
         self.folder.save_extremes(self.learn)
+
+# %% ../nbs/25_report.ipynb #n25e0001
+def describe_loaders(
+    dls, # from seg_dls
+)->dict: # what → text
+    "Say what a network is trained on, for the head of the report"
+    n_train,n_valid = len(dls.train.dataset.samples),len(dls.valid.dataset)
+    return dict(images=f'{n_train} for training, {n_valid} for validation', classes=', '.join(dls.train.codes.names))
 
 # %% ../nbs/25_report.ipynb #c021
 def duration_text(s:float)->str:
@@ -371,27 +385,64 @@ def summary(self:RunFolder)->str:
             f'mean Dice per image {num(scores["mean_dice"])}, pooled IoU {num(scores["pooled_iou"])}, '
             f'on {scores["images"]} validation images at the network\'s scale.')
 
+# %% ../nbs/25_report.ipynb #n25e0002
+@patch
+def model_file(self:RunFolder)->Path:
+    "Where the trained model is: the file that the command writes at the end, or the best epoch so far"
+    out = self.settings.get('out')
+    at_end = out and self.settings.get('finished') and Path(out).with_suffix('')==self.path
+    return Path(out) if at_end else self.path/'best.pth'
+
+@patch
+def page_top(self:RunFolder)->str: # HTML
+    "The head of the report: the scores first"
+    def num(v): return '–' if v is None else f'{v:.3f}'
+    scores = self.best_info['scores']
+    n = scores['images']
+    result = (f'mean Dice {num(scores["mean_dice"])}, pooled IoU {num(scores["pooled_iou"])} '
+              f'on {n} validation image{"s"*(n!=1)}')
+    data = ', '.join(str(self.settings[k]) for k in ('data','coco','images','masks') if self.settings.get(k))
+    facts = dict(data=data, **self.facts, training=self.summary(), **{'model file':self.model_file()})
+    return page_head(f'Training: {self.path.name}', result, facts, self.device)
+
+# %% ../nbs/25_report.ipynb #n25e0003
+@patch
+def next_steps(self:RunFolder)->dict: # what for → command
+    "What to do with this run"
+    if not self.settings.get('finished'): return {'resume it, if it has stopped':f'unet_train --resume {quote(str(self.path))}'}
+    where = {k:self.settings[k] for k in DataSettings.options() if self.settings.get(k)}
+    data = DataSettings.from_given(where)
+    flags = ''.join(f' --{k}' if v is True else f' --{k} {quote(str(v))}' for k,v in where.items() if k in data.given)
+    model = quote(str(self.model_file()))
+    score = f'unet_eval --model {model}{flags} --html {quote(f"{self.path}_eval.html")}'
+    return {**({"score it at the images' own size":score} if flags else {}),
+            'predict new images':f'unet_predict --model {model} --input new_images --output predicted'}
+
+@patch
+def curves_html(self:RunFolder)->str: # empty if there is no picture of them
+    "The curves, and for phones the same with one panel below the other"
+    path = self.path/'curves.png'
+    if not path.exists(): return ''
+    narrow = small_png(plot_curves(self.rows, best=self.monitor or '', n_cols=1), 100)
+    return img_tag(path, 'loss, scores and learning rate over the epochs', narrow=narrow)
+
 # %% ../nbs/25_report.ipynb #n17945b0
 @patch
 def page_body(self:RunFolder)->str: # HTML
-    "The run as a page: how it stands, scores, pictures, epochs, settings"
-    def picture(name, caption):
-        path = self.path/name
-        return img_tag(path, caption, True) if path.exists() else ''
+    "The run as a page: scores, how it stands, pictures, epochs, settings, and what to do next"
+    def examples(name):
+        path = self.path/'predictions'/f'{name}.png'
+        return img_tag(path, f'{name} validation images of the best epoch, with their Dice', True) if path.exists() else ''
     def without_classes(row): return {k:v for k,v in row.items() if not k.startswith(('dice_','iou_'))}
-    def text(v): return '' if v is None else str(v)
-    curves = picture('curves.png', 'loss, scores and learning rate over the epochs')
-    settings = [dict(setting=k, value=text(v)) for k,v in sorted(self.settings.items()) if k!='plan']
-    sections = {'Curves': curves,
+    settings = [dict(setting=k, value=str(v)) for k,v in sorted(self.settings.items()) if k!='plan' and v is not None]
+    sections = {'Curves': self.curves_html(),
                 'Scores per class, best epoch': html_table(self.best_info['scores']['classes']),
-                'Worst images': picture('predictions/worst.jpg', 'worst validation images of the best epoch'),
-                'Best images': picture('predictions/best.jpg', 'best validation images of the best epoch'),
+                'Best, middle and worst images': ''.join(map(examples, ('best','middle','worst'))),
                 'Epochs': html_table(list(map(without_classes, self.rows)), self.best_info['epoch'])}
-    if not curves: del sections['Curves']
     if plan := self.settings.get('plan'): sections['Why these settings'] = html_table(Plan.from_dict(plan).rows())
-    sections['Settings'] = html_table(settings)
-    body = ''.join(f'<h2>{title}</h2>{part}' for title,part in sections.items())
-    return f'<h1>{html_text(self.path.name)}</h1><p>{html_text(self.summary())}</p>{body}'
+    sections['Settings'] = f'<details><summary>all settings</summary>{html_table(settings)}</details>'
+    body = ''.join(f'<h2>{title}</h2>{part}' for title,part in sections.items() if part)
+    return self.page_top()+body+page_foot(self.next_steps())
 
 # %% ../nbs/25_report.ipynb #nf1c0d02
 @patch
