@@ -14,6 +14,7 @@ from pathlib import Path
 import cv2, numpy as np, torch
 from torch import nn
 from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 from . import __version__
 from .core import DataError, atomic
 from .images import nodata_of, open_image
@@ -77,12 +78,22 @@ def _silence(): # warnings and log messages of torch and onnxruntime
             yield
     finally: logging.disable(level)
 
+class _ResizeByFactor(TorchFunctionMode):
+    "Enlarge by a constant factor, where a network enlarges to the size of another layer"
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        size = kwargs.get('size') if func is F.interpolate else None
+        if isinstance(size, (tuple,list)):
+            factors = {int(n)/int(m) for n,m in zip(size, args[0].shape[2:])}
+            if len(factors)==1: kwargs = {**kwargs, 'size':None, 'scale_factor':factors.pop()}
+        return func(*args, **kwargs)
+
 def _trace(ckpt, grid): # → ONNX model, from an image whose sides are multiples of grid
     onnx = need_package('onnx')
     net = _Probabilities(_with_fixed_padding(fuse_conv_bn(ckpt.model)), ckpt.codes.multilabel).eval()
     x = torch.rand(1, ckpt.prep.n_in, 2*grid, 3*grid)
     free = {0:'batch', 2:'height', 3:'width'}
-    with _silence(), torch.no_grad(), tempfile.TemporaryDirectory() as d:
+    with _silence(), torch.no_grad(), _ResizeByFactor(), tempfile.TemporaryDirectory() as d:
         torch.onnx.export(net, (x,), f'{d}/m.onnx', dynamo=False, opset_version=OPSET, input_names=['pixels'], output_names=['probs'],
                           dynamic_axes=dict(pixels=free, probs=free))
         m = onnx.load(f'{d}/m.onnx')
