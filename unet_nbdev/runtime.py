@@ -588,7 +588,6 @@ class OnnxSegmenter(Predictor):
         for o in codes[1:]:
             if o!=codes[0]: raise DataError(f'models of {codes[0]} and of {o}', 'Average only models of the same classes')
         super().__init__(nets, codes[0], preps, posts[0], infos[0], win, overlap, tta, max_values)
+        self.engine = ' + '.join(sorted({o.engine for o in nets})) # that computes them
 
-    def __repr__(self):
-        engines = sorted({net.engine for net,_ in self.members})
-        return f"{super().__repr__()[:-1]}, {' + '.join(engines)})"
+    def __repr__(self): return f'{super().__repr__()[:-1]}, {self.engine})'
