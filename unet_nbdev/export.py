@@ -234,7 +234,7 @@ def _to_int8(graph, inputs):
         onnx.save(graph, f'{d}/a.onnx')
         quantize_static(f'{d}/a.onnx', f'{d}/b.onnx', reader, quant_format=QuantFormat.QDQ, per_channel=True,
                         op_types_to_quantize=INT8_OPERATORS, nodes_to_exclude=[convs[0], convs[-1]],
-                        activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8)
+                        activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, reduce_range=True)
         return onnx.load(f'{d}/b.onnx')
 
 # %% ../nbs/32_export.ipynb #nw32a01

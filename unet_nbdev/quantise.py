@@ -94,7 +94,8 @@ def export_int8(
     ckpt = model if isinstance(model, Checkpoint) else load_unet(model)
     with tempfile.TemporaryDirectory() as d:
         file = Path(d)/path.name
-        export_onnx(ckpt, file, quantise='int8', images=[o.img for o in spread(train, CALIBRATION_IMAGES)], check=False)
+        images = [o.img for o in spread(train, CALIBRATION_IMAGES)]
+        export_onnx(ckpt, file, quantise='int8', images=images, check=False)
         found = compare_models(Segmenter(ckpt, 'cpu', precision='fp32'), OnnxSegmenter(file), valid)
         check_rounding(found, path)
         notes = dict(same=found.same, dice=found.dice, dice_fp32=found.dice_fp32, images=found.images)
