@@ -310,7 +310,10 @@ def _windowed(self:Predictor, net, prep, see, sz, grid): # see(t, b, l, r): pixe
             p = self._forward(net, prep, img)
             total[:,:,l:l+w] += np.concatenate([weight*p, weight[None]])
         yield total[:-1,:n,:W]/total[-1,:n,:W]
-        total = np.concatenate([total[:,n:], np.zeros_like(total[:,:n])], 1)
+        rest = total[:,n:].copy()
+        total[:,:rest.shape[1]] = rest
+        total[:,rest.shape[1]:] = 0
+        del rest
 
 @patch
 def _own_scale(self:Predictor, net, prep, arr, nodata, grid): # the same for a large image at its own scale
@@ -352,23 +355,27 @@ def _bands(self:Predictor, arr, nodata): # yields (top row, (n_cls,h,W) probabil
         if prep.fit=='pad': return self._own_scale(net, prep, arr, nodata, grid)
         return self._enlarged(net, prep, arr, nodata, rows, grid)
     parts = [parts_of(net, prep) for net,prep in self.members]
-    for (t,b),*ps in zip(rows, *parts):
+    for t,b in rows:
         lost = self.missing(arr[t:b], nodata)
-        yield t,_as_background(running_mean(ps), lost, self.codes),0 if lost is None else int(lost.sum())
+        band = _as_background(running_mean(next(o) for o in parts), lost, self.codes)
+        yield t,band,0 if lost is None else int(lost.sum())
+        del band # before the next one is computed
 
 @patch
 def _predict_mask_only(self:Predictor, arr, nodata, clean): # a `Prediction` without probabilities
     post = self.post if clean else PostProcess()
     cut = PostProcess(post.threshold)
-    masks = []
+    h,w = arr.shape[:2]
+    mask = np.empty((len(self.codes.names),h,w) if self.codes.multilabel else (h,w), np.uint8)
     confidence = missing = 0
-    for _,p,lost in self._bands(arr, nodata):
-        masks.append(_decide(cut, p, self.codes))
+    for t,p,lost in self._bands(arr, nodata):
+        for i in range(0, p.shape[1], 64): # a few rows, because a decision takes many times the memory of its mask
+            part = _decide(cut, p[:,i:i+64], self.codes)
+            mask[...,t+i:t+i+part.shape[-2],:] = part
         confidence += mean_confidence(p, self.codes)*p.shape[1]
         missing += lost
-    mask = np.concatenate(masks, -2)
+        del p # before the next one is computed
     if post!=cut: mask = _decide(post, mask.astype(np.float32) if mask.ndim==3 else mask, self.codes)
-    h,w = arr.shape[:2]
     return Prediction(mask, None, self.codes, _confidence_of_seen(confidence/h, missing, h*w), missing)
 
 # %% ../nbs/29_runtime.ipynb #n6896318
