@@ -44,6 +44,7 @@ from .inference import Segmenter
 from .calibrate import calibrate, Calibrated, cover_view, plot_confidence, plot_reliability
 from .export import export_onnx
 from .evaluate import evaluate
+from .quantise import export_int8
 from .batch import predict_folder
 from .tune import tune, search_space, plot_history, plot_importance
 from .runs import train_unet, resume_run, cross_validate, search_settings

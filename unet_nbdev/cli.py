@@ -225,12 +225,14 @@ def unet_predict(
     overwrite:bool=False,  # predict all images, even those that are done
     device:str|None=None,  # cpu, cuda or mps (default: the fastest that works)
     precision:Literal['auto','fp32','bf16','fp16']='auto', # auto: the fastest that the device has
+    engine:Literal['auto','openvino','onnxruntime']='auto', # for .onnx files; auto: the fastest that is installed and agrees
 ):
     "Draw what a model sees in images"
     from unet_nbdev.batch import plan_batch, predict_batch
     from unet_nbdev.evaluate import open_segmenter
     batch = plan_batch(input, output, what)
-    seg = open_segmenter(model, device, tta, precision)
+    seg = open_segmenter(model, device, tta, precision, engine)
+    if engine=='auto' and hasattr(seg, 'engine'): print(f'computed by {seg.engine}; --engine chooses another')
     if what.clean: cleaning_note(seg.post)
     result = predict_batch(seg, batch, what, overwrite)
     stale = ', '.join(result.stale)
@@ -243,19 +245,31 @@ def unet_predict(
 @command('unet_export --model models/unet.pth --out models/unet.onnx')
 def unet_export(
     model:str,             # model file
+    where:DataSettings,
     out:str|None=None,     # .onnx file to write (default: next to the model)
     precision:Literal['fp32','fp16']='fp32', # fp16 halves the size of the file
-    int8:str|None=None,    # folder of a dozen typical images; stores weights as 8-bit integers
+    int8:bool=False,       # 8-bit integers, faster on CPUs; needs the data, to compare masks of validation images
+    valid:str|None=None,   # for int8: validation images, by file name: 'val_*' (default: as in training)
+    valid_pct:float|None=None, # or the fraction that was held out in training
 ):
     "Write a model as ONNX, for images of any size"
     out = out or str(Path(model).with_suffix('.onnx'))
     check_file_path(out)
-    from unet_nbdev.export import export_onnx
-    from unet_nbdev.images import image_files
+    if int8 and precision!='fp32': raise DataError('both --precision fp16 and --int8', 'Choose one of them')
+    if int8: where.read_args() # raises if no data is given
+    elif where!=DataSettings() or valid or valid_pct: raise DataError('data is given, but no --int8', 'Add --int8')
     from unet_nbdev.locks import use_alone
     with use_alone(out):
-        if int8: print(export_onnx(model, out, precision, 'int8', image_files(int8)[:32]))
-        else: print(export_onnx(model, out, precision))
+        if int8:
+            from unet_nbdev.evaluate import open_segmenter
+            from unet_nbdev.quantise import export_int8, training_and_validation
+            seg = open_segmenter(model, 'cpu', precision='fp32')
+            done = export_int8(model, out, *training_and_validation(seg, where, valid, valid_pct))
+            name_left_out(done.rounding.bad)
+        else:
+            from unet_nbdev.export import export_onnx
+            done = export_onnx(model, out, precision)
+        print(done)
 
 # %% ../nbs/39_cli.ipynb #c101
 def load_benchmark(

@@ -46,6 +46,7 @@ def open_segmenter(
     device:str|None=None, # cpu, cuda or mps; None: the fastest that works
     tta:bool=False,       # average over mirrored views
     precision:str='auto', # fp32, bf16, fp16, or auto: the fastest that the device has
+    engine:str='auto',    # for exported models: onnxruntime or openvino; auto: the fastest that is installed and agrees
 ): # `Segmenter`, or `OnnxSegmenter` for exported models
     "Open trained or exported models for prediction; `files` says which"
     files = model_files(model)
@@ -56,8 +57,9 @@ def open_segmenter(
         if device not in (None,'cpu') or precision!='auto':
             raise DataError('--device and --precision are for models with torch',
                             'Leave them out: an exported model has a fixed precision and runs on the CPU')
-        seg = OnnxSegmenter(files, tta=tta)
+        seg = OnnxSegmenter(files, tta=tta, engine=engine)
     else:
+        if engine!='auto': raise DataError('--engine is for exported models', 'Leave it out, or run unet_export first')
         from unet_nbdev.inference import Segmenter
         seg = Segmenter(files, device, tta=tta, precision=precision)
     seg.files = files
