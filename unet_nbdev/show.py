@@ -573,7 +573,7 @@ def _write_values(ax, x, values): # next to the points of a single epoch, one ab
     at = -np.inf
     for y in sorted(values):
         at = max(y, at+.08*(high-low))
-        ax.annotate(f'{y:.3f}' if y>=.001 or y<1e-8 else f'{y:.1e}', (x,at), (9,0), textcoords='offset points', va='center')
+        ax.annotate(figure_text(f'{y:.3f}' if y>=.001 or y<1e-8 else f'{y:.1e}'), (x,at), (9,0), textcoords='offset points', va='center')
 
 def _add_legend(ax, names): # below the axes, where no line is
     below = offset_copy(ax.transAxes, ax.figure, 0, -30, units='points')
