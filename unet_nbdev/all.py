@@ -22,6 +22,7 @@ from .mask_folders import read_masks
 from .items import read_items, item2mask, scan, LAYOUTS
 from .show import overlay, show_masks, plot_curves, error_view, plot_confusion
 from .synth import synth_coco, synth_image, synth_masks
+from .samples import sample_data
 from .doctor import check_items
 from .repair import repair_items
 from .prep import Prep, windows
