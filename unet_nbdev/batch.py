@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 import numpy as np
-from .core import IGNORE, Codes, DataError, Item, Items, atomic, clear_leftovers, say, write_csv, write_errors
+from .core import IGNORE, Codes, DataError, Item, Items, atomic, clear_leftovers, counted, say, write_csv, write_errors
 from .core import write_json, write_text
 from .tiff import has_place
 from .images import image_files, nodata_of, page_stem, split_page, write_image
@@ -530,7 +530,7 @@ class BatchResult:
         holed = [o['missing']/(o['height']*o['width']) for o in self.rows if 'missing' in o]
         lost = f'; pixels without a value (up to {max(holed):.1%}) in {len(holed)} of them are background' if holed else ''
         then = f'\n{self.then}' if self.then else ''
-        return f'{self.total-len(self.bad)} of {self.total} images{share}, written to {self.output}{kept}{lost}{then}'
+        return f'{self.total-len(self.bad)} of {counted(self.total, "image")}{share}, written to {self.output}{kept}{lost}{then}'
 
 # %% ../nbs/35_batch.ipynb #nt2next
 def next_step(

@@ -13,7 +13,7 @@ from pathlib import Path
 from shlex import quote
 import cv2, numpy as np
 from fastcore.basics import patch
-from .core import Codes, DataError, Item, Items
+from .core import Codes, DataError, Item, Items, counted
 from .images import open_image, open_picture, split_page
 from .faults import Finding, Report
 from .shapes import mask2polys
@@ -346,11 +346,11 @@ def checked(self:Report)->list: # of lines
     "Say what was looked at"
     n_anns = sum(len(p.d['annotations']) for p in self.parts if isinstance(p, CocoPart))
     n_masks = sum(len(p.pairs) for p in self.parts if isinstance(p, MaskPart))
-    lines = [f'{self.n} image files: decoded; checksum, suffix, orientation, channels, bits, blank pictures',
+    lines = [f'{counted(self.n, "image file")}: decoded; checksum, suffix, orientation, channels, bits, blank pictures',
              'Pictures that occur twice, also smaller, brighter or compressed again',
              'Groups such as patients, slides and videos, by fields, names and looks: does a split part them?']
-    if n_anns: lines.append(f'{n_anns} annotations: image, class, outline, area, box, run lengths, repetition')
-    if n_masks: lines.append(f'{n_masks} masks: size, values, soft edges, palettes, empty and full masks')
+    if n_anns: lines.append(f'{counted(n_anns, "annotation")}: image, class, outline, area, box, run lengths, repetition')
+    if n_masks: lines.append(f'{counted(n_masks, "mask")}: size, values, soft edges, palettes, empty and full masks')
     return lines
 
 def _list(lines): # → HTML

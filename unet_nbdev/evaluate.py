@@ -16,7 +16,7 @@ from pathlib import Path
 from shlex import join
 import numpy as np
 from fastcore.basics import patch
-from .core import IGNORE, Codes, DataError, Item, Items, check_bad
+from .core import IGNORE, Codes, DataError, Item, Items, check_bad, counted
 from .images import name_matches, nodata_of, open_image
 from .settings import DataSettings
 from .coco import anns2objects
@@ -257,7 +257,7 @@ class Evaluation:
     def __repr__(self):
         v = self.values
         dice,iou = score_text(v['mean_dice']),score_text(v['pooled_iou'])
-        return f'Evaluation({v["images"]} images, mean Dice {dice}, mean IoU {iou})'
+        return f'Evaluation({counted(v["images"], "image")}, mean Dice {dice}, mean IoU {iou})'
 
 # %% ../nbs/34_evaluate.ipynb #n2ae89f9
 @patch
@@ -271,7 +271,7 @@ def notes(self:Evaluation)->dict: # what → text
         res['calibration error'] = f'{error}, mean difference between a probability and the fraction that is correct'
     if 'objects' in v:
         ap = ', '.join(f'{k.upper()} {score_text(v["objects"][k])}' for k in ('ap','ap50','ap75'))
-        res['objects'] = f'{ap}, on {v["objects"]["objects"]} objects'
+        res['objects'] = f'{ap}, on {counted(v["objects"]["objects"], "object")}'
     return res
 
 # %% ../nbs/34_evaluate.ipynb #n386878f
@@ -279,14 +279,14 @@ def notes(self:Evaluation)->dict: # what → text
 def summary(self:Evaluation,
     total:int, # number of images in the data set
 )->str:
-    "What `unet_eval` prints; the last line is the mean IoU"
+    "What `unet_eval` prints: the means, a table, what to know about them, and the mean IoU again as the last line"
     v = self.values
     dice,iou = score_text(v['mean_dice']),score_text(v['pooled_iou'])
     notes = [f'{k}: {s}' for k,s in self.notes().items()]
-    scored = f'{v["images"]} of {total} images' if v['images']<=total else f'{v["images"]} blocks of one image'
-    means = (f'{scored}; mean Dice {dice} is averaged over images and classes, '
-             'IoU is computed over the pixels of all images')
-    return '\n'.join([self.table(), *notes, means, f'mean IoU {iou}'])
+    scored = f'{v["images"]} of {counted(total, "image")}' if v['images']<=total else f'{counted(v["images"], "block")} of one image'
+    head = f'mean Dice {dice}  mean IoU {iou} ({scored})'
+    means = 'mean Dice is averaged over images and classes, IoU is computed over the pixels of all images'
+    return '\n'.join([head, self.table(), *notes, means, f'mean IoU {iou}'])
 
 # %% ../nbs/34_evaluate.ipynb #n1e4bd35
 def evaluate(
@@ -364,7 +364,7 @@ def write_html(self:Evaluation,
     "Write a page with the scores, the classes that are confused, and the best, middle and worst images"
     v = self.values
     dice,iou = score_text(v['mean_dice']),score_text(v['pooled_iou'])
-    images = f'{v["images"]} image{"s"*(v["images"]!=1)}'
+    images = counted(v['images'], 'image')
     folder = Path(os.path.commonpath([o.img.parent for o in self.items]))
     files = [str(f) for f in getattr(self.seg, 'files', [])]
     facts = dict(data=folder.name, images=images, classes=', '.join(self.seg.codes.names), **self.notes(),
@@ -407,7 +407,7 @@ class FittedModel:
         r = cal.report
         known = [o for o in r['cover'] if o['coverage'] is not None]
         cover = ', '.join(f'{o["level"]:.0%} asked, {o["coverage"]:.1%} found' for o in known)
-        lines = [f'{r["images"]} images: temperature {cal.temperature:.2f}, calibration error '
+        lines = [f'{counted(r["images"], "image")}: temperature {cal.temperature:.2f}, calibration error '
                  f'{r["ece_before"]:.3f} → {r["ece_after"]:.3f} on images that were not fitted to',
                  'fraction of each object covered, on images that were not fitted to: '
                  f'{cover or "too few images to promise any"}']
@@ -415,7 +415,7 @@ class FittedModel:
         objects = f', in objects {gains["objects"]["gain"]:+.4f}' if 'objects' in gains else ''
         outcome = 'kept as it was' if gains['kept'] else self.post
         gain = f'honest gain {gains["gain"]:+.4f}{objects}'
-        return [*lines, f'post-processing on {gains["images"]} images, {gain}: {outcome}']
+        return [*lines, f'post-processing on {counted(gains["images"], "image")}, {gain}: {outcome}']
 
 # %% ../nbs/34_evaluate.ipynb #n626032a
 def calibrate_segmenter(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 from fastcore.basics import patch
-from .core import DataError, printable
+from .core import DataError, counted, printable
 
 # %% ../nbs/03_faults.ipynb #nb9381d0
 SEVERITIES = ('error', 'warning', 'info') # the worst first
@@ -331,7 +331,7 @@ def __repr__(self:Report):
     counts = {s:self.count(s) for s in SEVERITIES}
     plural = dict(error='errors', warning='warnings', info='info')
     shown = ', '.join(f'{n} {s if n==1 else plural[s]}' for s,n in counts.items() if n)
-    return f'{self.n} images: {shown or "nothing to report"}'
+    return f'{counted(self.n, "image")}: {shown or "nothing to report"}'
 
 # %% ../nbs/03_faults.ipynb #n08eb817
 def _note(f): # an info, with the name of the JSON file it is about

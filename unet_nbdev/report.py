@@ -16,7 +16,7 @@ from shlex import quote
 import numpy as np, torch
 from matplotlib.figure import Figure
 from fastcore.basics import patch
-from .core import (INFO, Codes, DataError, any_of, check_values, int_in, is_none, list_of, num_in, write_csv,
+from .core import (INFO, Codes, DataError, any_of, check_values, counted, int_in, is_none, list_of, num_in, write_csv,
                              write_json)
 from .settings import DataSettings
 from .pages import html_table, img_tag, page_foot, page_head, plain_text, write_page
@@ -144,7 +144,7 @@ class RunFolder:
         self.device = 'cpu'     # where the network is computed
 
     def __repr__(self):
-        text = f'RunFolder: {self.steps} steps, {len(self.rows)} epochs'
+        text = f'RunFolder: {counted(self.steps, "step")}, {counted(len(self.rows), "epoch")}'
         if self.best_info: text += f', best {self.monitor} {self.best_info["scores"][self.monitor] or 0:.3f}'
         return text+(f' in {self.path}' if self.path else '')
 
@@ -400,7 +400,7 @@ def page_top(self:RunFolder)->str: # HTML
     scores = self.best_info['scores']
     n = scores['images']
     result = (f'mean Dice {num(scores["mean_dice"])}, pooled IoU {num(scores["pooled_iou"])} '
-              f'on {n} validation image{"s"*(n!=1)}')
+              f'on {counted(n, "validation image")}')
     data = ', '.join(str(self.settings[k]) for k in ('data','coco','images','masks') if self.settings.get(k))
     facts = dict(data=data, **self.facts, training=self.summary(), **{'model file':self.model_file()})
     return page_head(f'Training: {self.path.name}', result, facts, self.device)

@@ -17,7 +17,7 @@ from pathlib import Path
 from shlex import quote
 from statistics import mean, pstdev
 from fastcore.basics import patch
-from .core import INFO, DataError, Items, check_values, is_plain, say
+from .core import INFO, DataError, Items, check_values, counted, is_plain, say
 from .settings import DataSettings, SearchSettings, Settings, SplitSettings, read_settings
 from .groups import group_items
 from .items import read_items
@@ -171,7 +171,7 @@ def fit(self:Run,
     prep,dls = learn.dls.train.prep,learn.dls
     scale = ' '.join(str(o) for o in (prep.fit, prep.size) if o)
     n_train,n_valid = len(dls.train.dataset.samples),len(dls.valid.dataset)
-    self.tell(f'{n_train} images train, {n_valid} validate; {dls.train.codes}\n'
+    self.tell(f'{counted(n_train, "image trains", "images train")}, {counted(n_valid, "validates", "validate")}; {dls.train.codes}\n'
               f'{self.settings.encoder} at {scale} on {dls.device} in {learn.precision}; run folder {self.folder}')
     learn.logger = lambda row: self.tell(epoch_text(learn.recorder.metric_names, row))
     keep = self.settings.overwrite or self.resume
@@ -191,7 +191,7 @@ def save(self:Run,
 ):
     "Write the model file if the training is complete, and say where it is"
     if log.stopped:
-        self.tell(f'stopped after {log.steps} of {log.settings["steps"]} steps, {log.stopped}; '
+        self.tell(f'stopped after {log.steps} of {counted(log.settings["steps"], "step")}, {log.stopped}; '
                   f'continue with: {self.again}')
         return
     try: save_unet(self.path, learn2ckpt(learn, **log.best_info))
@@ -200,8 +200,8 @@ def save(self:Run,
         raise DataError(f'cannot be written ({e.strerror or e})', safe, self.path) from None
     best = log.best_info['scores']
     n,dice,iou = best['images'],score_text(best['mean_dice']),score_text(best['pooled_iou'])
-    self.tell(f'mean Dice {dice}, pooled IoU {iou} on {n} validation image{"s"*(n!=1)} at the network\'s scale; '
-              f'best epoch {log.best_info["epoch"]}, {log.steps} steps in {log.secs:.0f} s\n'
+    self.tell(f'mean Dice {dice}, pooled IoU {iou} on {counted(n, "validation image")} at the network\'s scale; '
+              f'best epoch {log.best_info["epoch"]}, {counted(log.steps, "step")} in {log.secs:.0f} s\n'
               f'wrote {self.path}; the whole run: {self.folder/"report.html"}')
     if not self.fold: self.tell(f'predict with it: unet_predict --model {quote(str(self.path))} --input … --output …')
 
@@ -385,7 +385,7 @@ def folds_text(
     "The scores of a cross-validation as lines"
     dice,iou = ([o['scores'][k] or 0. for o in done] for k in ('mean_dice','pooled_iou'))
     models,n = [str(o['model']) for o in done],[o['scores']['images'] for o in done]
-    lines = [f'{m}  mean Dice {d:.3f}  pooled IoU {i:.3f}  on its {k} images' for m,d,i,
+    lines = [f'{m}  mean Dice {d:.3f}  pooled IoU {i:.3f}  on its {counted(k, "image")}' for m,d,i,
              k in zip(models, dice, iou, n)]
     lines.append(f'cross-validation: mean Dice {mean(dice):.3f} ± {pstdev(dice):.3f}, '
                  f'pooled IoU {mean(iou):.3f} ± {pstdev(iou):.3f}')

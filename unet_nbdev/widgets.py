@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 import numpy as np, cv2, ipywidgets as W
 from fastcore.basics import patch
-from .core import DataError, Items
+from .core import DataError, Items, counted
 from .images import image_files, nodata_of, open_image
 from .items import item2mask
 from .pages import html_text, plain_text
@@ -131,7 +131,7 @@ def look(self:Explorer,
     msk = _clean_mask(self.seg, self.post, probs)
     n = len(object_table(msk, codes, split=self.post.split))
     dice = _mean_dice(msk, targ, codes)
-    text = f'{n} objects, {np.mean(msk>0):.1%} of the pixels'
+    text = f'{counted(n, "object")}, {np.mean(msk>0):.1%} of the pixels'
     if dice is not None: text += f', mean Dice {dice:.3f}'
     rgb,small = _fit_view(img, msk, self.side)
     if view=='image': return rgb,text
