@@ -103,9 +103,11 @@ def unet_train(
     if settings and not resume:
         options = Settings.from_given(read_settings(settings), settings).updated(**given)
     if not resume: options.read_args() # raises if no data is given
-    from unet_nbdev.runs import cross_validate, plan_training, resume_run, train_unet
+    from unet_nbdev.runs import cross_validate, data_text, plan_training, resume_run, train_unet
     if resume: resume_run(resume, **given)
-    elif plan_only: print(plan_training(options)[1].table())
+    elif plan_only:
+        items,plan = plan_training(options)
+        print(f'{data_text(items, plan)}\n\n{plan.table()}')
     elif options.folds: cross_validate(options)
     else: train_unet(options)
 
