@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['end_at_once', 'CheckSettings', 'repair_note', 'unet_doctor', 'given_values', 'unet_train', 'unet_tune',
-           'held_out_items', 'cleaning_note', 'unet_eval', 'unet_calibrate', 'unet_predict', 'unet_export',
-           'load_benchmark', 'unet_bench', 'unet_demo', 'plot_demo']
+           'held_out_items', 'unet_eval', 'unet_calibrate', 'unet_predict', 'unet_export', 'load_benchmark',
+           'unet_bench', 'unet_demo', 'plot_demo']
 
 # %% ../nbs/39_cli.ipynb #n0c7d001
 import os, signal, sys
@@ -137,15 +137,6 @@ def held_out_items(
           file=sys.stderr)
     return items
 
-# %% ../nbs/39_cli.ipynb #ncleann1
-def cleaning_note(
-    post, # `PostProcess` of a model
-):
-    "Say on stderr what a model's post-processing changes in its masks, if anything"
-    values = ', '.join(f'{k} {v:g}' if isinstance(v, float) else f'{k} {v}' for k,v in post.changed().items())
-    if values: say(f"masks are cleaned as the model file says: {values} (--no_clean leaves them as they are)", error=True)
-
-
 # %% ../nbs/39_cli.ipynb #c054
 @command('unet_eval --model models/unet.pth --images photos --masks masks',
          valid='images to score', clean='how to predict', boundary='scores and files')
@@ -170,7 +161,6 @@ def unet_eval(
     seg = open_segmenter(model, device, tta)
     found = read_data(seg, where)
     items = found if all_images else held_out_items(seg, found, where, valid, valid_pct)
-    if clean: cleaning_note(seg.post)
     result = evaluate(seg, items, clean, boundary, objects)
     name_left_out(items.bad+result.bad)
     if json: write_json(json, dict(model=model, **result.to_dict()))
@@ -235,12 +225,12 @@ def unet_predict(
     batch = plan_batch(input, output, what)
     seg = open_segmenter(model, device, tta, precision, engine)
     if engine=='auto' and hasattr(seg, 'engine'): print(f'computed by {seg.engine}; --engine chooses another')
-    if what.clean: cleaning_note(seg.post)
     result = predict_batch(seg, batch, what, overwrite)
     stale = ', '.join(result.stale)
     if stale: print(f'left from an earlier run, not renewed: {stale}', file=sys.stderr)
     name_left_out(result.bad, '')
     print(result)
+    if what.clean and seg.post.changed(): print(f'masks are cleaned as the model file says: {seg.post.text()} (--no_clean leaves them as they are)')
     return 1 if result.bad else 0
 
 # %% ../nbs/39_cli.ipynb #c098

@@ -269,6 +269,8 @@ def notes(self:Evaluation)->dict: # what → text
     if 'calibration_error' in v:
         error = score_text(v['calibration_error'])
         res['calibration error'] = f'{error}, mean difference between a probability and the fraction that is correct'
+    if self.clean and self.seg.post.changed():
+        res['post-processing'] = f'{self.seg.post.text()}, as the model file says (--no_clean scores masks as they are)'
     if 'objects' in v:
         ap = ', '.join(f'{k.upper()} {score_text(v["objects"][k])}' for k in ('ap','ap50','ap75'))
         res['objects'] = f'{ap}, on {counted(v["objects"]["objects"], "object")}'

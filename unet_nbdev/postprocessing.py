@@ -442,6 +442,11 @@ def changed(self:PostProcess)->dict: # setting → value
     usual = asdict(PostProcess())
     return {k:v for k,v in asdict(self).items() if v!=usual[k]}
 
+@patch
+def text(self:PostProcess)->str:
+    "The settings that do something, in words"
+    return ', '.join(f'{k} {v:g}' if isinstance(v, float) else f'{k} {v}' for k,v in self.changed().items())
+
 @patch(cls_method=True)
 def from_dict(cls:PostProcess,
     d:dict, # from `to_dict`
