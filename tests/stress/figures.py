@@ -62,7 +62,7 @@ class Elements(HTMLParser):
         self.feed(text)
     def handle_starttag(self, tag, attrs): self.tags[tag] += 1
 
-OURS = set('html meta title body style div h1 h2 p b i br table tr th td span a figure img figcaption code'.split())
+OURS = set('html meta title body style div h1 h2 p b i br table tr th td span a figure img figcaption code ul li details summary picture source'.split())
 
 def check_html(text, most_b=0):
     "Raise unless text is HTML of ours, in UTF-8, without control characters"
