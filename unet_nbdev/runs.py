@@ -124,7 +124,7 @@ def split_text(
 )->str:
     "Say how many images train and validate, and who decided that"
     if settings.folds: return f'{settings.folds} folds at random, seed {settings.seed}'
-    if settings.valid: how = f'{settings.valid!r} validate'
+    if settings.valid: how = f'those named {settings.valid}'
     elif settings.valid_pct: how = f'{settings.valid_pct:.0%} at random, seed {settings.seed}'
     else: how = 'as the data says'
     return f'{len(items.train)} train, {len(items.valid)} validate: {how}'
