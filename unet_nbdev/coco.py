@@ -6,10 +6,10 @@
 __all__ = ['COCO_PLACES', 'printable_id', 'place_in_list', 'image_ids', 'ann_ids', 'ann2rle', 'ann2mask', 'category_ids',
            'anns2mask', 'anns2objects', 'drawing_order', 'masks2anns', 'whole_number', 'readable_categories',
            'category_fault', 'image_entry_fault', 'split_of_file', 'data_folder', 'find_image_dir',
-           'drop_root_category', 'join_categories', 'with_model_classes', 'only_class_note', 'absent_notes',
-           'size_as_seen', 'readable_entry', 'annotation_fault', 'known_id', 'plain_segmentation',
-           'readable_annotation', 'region_left_out', 'is_normalised', 'scale_normalised', 'crowds_that_are_objects',
-           'read_coco_files', 'read_coco', 'coco_files', 'find_coco', 'visible_annotations', 'items2coco', 'write_coco']
+           'drop_root_category', 'join_categories', 'with_model_classes', 'absent_notes', 'size_as_seen',
+           'readable_entry', 'annotation_fault', 'known_id', 'plain_segmentation', 'readable_annotation',
+           'region_left_out', 'is_normalised', 'scale_normalised', 'crowds_that_are_objects', 'read_coco_files',
+           'read_coco', 'coco_files', 'find_coco', 'visible_annotations', 'items2coco', 'write_coco']
 
 # %% ../nbs/06_coco.ipynb #c002
 import json, os, re
@@ -465,26 +465,12 @@ def with_model_classes(
     names:list,  # of the classes of a data set
     ids:list,    # category id of each
     model:Codes, # classes of a trained model
-    classes=None, # names or ids that were asked for; None: those of the model
 )->tuple: # names and ids, with those of the model that the data set lacks
     "Add the missing classes of a model; if all are missing, it is another data set, and nothing is added"
-    if only_class_note(names, ids, model, classes): return list(model.names),ids
-    lacks = [name for name in model.names if not _has_class(names, ids, name)]
+    known = {name.casefold() for name in names}|set(map(str, ids))
+    lacks = [name for name in model.names if name.casefold() not in known]
     if len(lacks)==len(model.names): return names,ids
     return [*names, *lacks],[*ids, *range(max(ids)+1, max(ids)+1+len(lacks))]
-
-def _has_class(names, ids, name): return name.casefold() in {o.casefold() for o in names}|set(map(str, ids))
-
-def only_class_note(
-    names:list,  # as in `with_model_classes`
-    ids:list,
-    model:Codes,
-    classes=None,
-)->str: # a line for Items.notes; empty if that is not so
-    "Say that the only class of a data set is taken for that of a model, which has only one, too"
-    chosen = classes is not None and list(classes)!=model.names
-    if chosen or len(names)!=1 or len(model.names)!=1 or _has_class(names, ids, model.names[0]): return ''
-    return f"the only class here, {names[0]!r}, is taken for the only one of the model, {model.names[0]!r}; classes={names[0]!r} reads it as what it is"
 
 def absent_notes(
     names:list, # classes of a model without any object in a data set
@@ -504,7 +490,7 @@ def _read_codes(cats, classes, crowd, file, model=None): # Codes of the chosen c
     ids = [c['id'] for c in cats]
     fault = _repeated_fault('name', names)
     if fault: raise data_error(*fault, file, fix=_FIX_CATEGORIES)
-    if model is not None: names,ids = with_model_classes(names, ids, model, classes)
+    if model is not None: names,ids = with_model_classes(names, ids, model)
     background = min(ids)-1 if 0 in ids else 0
     try: return Codes(names, ids, bg=background, crowd=crowd).subset(classes)
     except DataError as e: raise DataError(e.what, e.fix, file) from None
@@ -978,9 +964,6 @@ def read_coco_files(
         shown = brief([Path(f).name for f,*_ in files])
         notes.append(f'{len(files)} COCO files are read as one set: {shown}; coco=FILE, --coco FILE reads one')
     total = _sum_up(parts, 'total')
-    if model is not None and len(codes.names)==1:
-        all_names = {c['id']:c['name'] for d in ds for c in d['categories']}
-        notes += [o for o in [only_class_note([all_names[codes.ids[0]]], codes.ids, model, classes)] if o]
     if model is not None: notes += absent_notes([name for i,name in zip(codes.ids, codes.names) if not total[i]])
     bad = [e for p in parts for e in p.bad+p.boxed+p.wrong]
     return Items(items, codes, bad, _rest_of_files(ds, codes, classes), notes+_reading_notes(parts))

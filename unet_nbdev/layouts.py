@@ -23,7 +23,7 @@ from .core import Codes, DataError, Items, brief, check_bad
 from .images import IMAGE_SUFFIXES, folder_entries, image_info, image_size
 from .images import page_stem, walk_files
 from .faults import data_error
-from .coco import absent_notes, only_class_note, with_model_classes
+from .coco import absent_notes, with_model_classes
 from .mask_codes import class_names
 
 # %% ../nbs/08_layouts.ipynb #n8954cb0
@@ -360,10 +360,7 @@ def collect_items(
     **meta                # lists for Items.meta; empty ones are dropped
 )->Items:
     "Finish reading annotated items: number the annotations and keep the classes that were asked for"
-    if options.codes is not None:
-        note = only_class_note(names, ids, options.codes, options.classes)
-        notes = [*notes, note] if note else notes
-        names,ids = with_model_classes(names, ids, options.codes, options.classes)
+    if options.codes is not None: names,ids = with_model_classes(names, ids, options.codes)
     bg = min(ids)-1 if 0 in ids else 0
     crowd = 'ignore' if options.crowd=='auto' else options.crowd
     codes = Codes(names, ids, bg=bg, crowd=crowd).subset(options.classes)
