@@ -139,10 +139,11 @@ def held_out_items(
 
 # %% ../nbs/39_cli.ipynb #c054
 @command('unet_eval --model models/unet.pth --images photos --masks masks',
-         valid='images to score', clean='how to predict', boundary='scores and files')
+         classes='images and classes to score', clean='how to predict', boundary='scores and files')
 def unet_eval(
     model:list,                # model file, or several, whose probabilities are averaged
     where:DataSettings,
+    classes:str|None=None,     # classes of the data that stand for the model's, in its order (default: of the same names)
     valid:str|None=None,       # images to score, by file name: 'val_*' (default: as in training)
     valid_pct:float|None=None, # or the fraction that was held out in training
     all_images:bool=False,     # score all images
@@ -159,7 +160,7 @@ def unet_eval(
     where.read_args() # raises if no data is given
     from unet_nbdev.evaluate import evaluate, open_segmenter, read_data
     seg = open_segmenter(model, device, tta)
-    found = read_data(seg, where)
+    found = read_data(seg, where, classes)
     items = found if all_images else held_out_items(seg, found, where, valid, valid_pct)
     result = evaluate(seg, items, clean, boundary, objects)
     name_left_out(items.bad+result.bad)
@@ -169,10 +170,11 @@ def unet_eval(
 
 # %% ../nbs/39_cli.ipynb #c068
 @command('unet_calibrate --model models/unet.pth --images new/images --masks new/masks --all_images --tune',
-         valid='images to calibrate on', tune='what to do')
+         classes='images and classes to calibrate on', tune='what to do')
 def unet_calibrate(
     model:str,                 # model file
     where:DataSettings,
+    classes:str|None=None,     # classes of the data that stand for the model's, in its order (default: of the same names)
     valid:str|None=None,       # images to use, by file name: 'val_*' (default: those held out in training)
     valid_pct:float|None=None, # or the fraction that was held out in training
     all_images:bool=False,     # calibrate on all images: right for images that training never saw
@@ -193,7 +195,7 @@ def unet_calibrate(
     with use_alone(Path(out or model).with_suffix('')):
         checkpoint = load_unet(model)
         seg = open_segmenter(model, device)
-        items = read_data(seg, where)
+        items = read_data(seg, where, classes)
         if not all_images: items = held_out_items(seg, items, where, valid, valid_pct)
         elif n := n_trained_on(seg, items, where):
             print(f'the model was trained on {n} of these {len(items)} images and is more confident about them than '

@@ -6,10 +6,11 @@
 __all__ = ['COCO_PLACES', 'printable_id', 'place_in_list', 'image_ids', 'ann_ids', 'ann2rle', 'ann2mask', 'category_ids',
            'anns2mask', 'anns2objects', 'drawing_order', 'masks2anns', 'whole_number', 'readable_categories',
            'category_fault', 'image_entry_fault', 'split_of_file', 'data_folder', 'find_image_dir',
-           'drop_root_category', 'join_categories', 'with_model_classes', 'absent_notes', 'size_as_seen',
-           'readable_entry', 'annotation_fault', 'known_id', 'plain_segmentation', 'readable_annotation',
-           'region_left_out', 'is_normalised', 'scale_normalised', 'crowds_that_are_objects', 'read_coco_files',
-           'read_coco', 'coco_files', 'find_coco', 'visible_annotations', 'items2coco', 'write_coco']
+           'drop_root_category', 'join_categories', 'with_model_classes', 'is_model_class', 'wanted_classes',
+           'in_model_terms', 'absent_notes', 'size_as_seen', 'readable_entry', 'annotation_fault', 'known_id',
+           'plain_segmentation', 'readable_annotation', 'region_left_out', 'is_normalised', 'scale_normalised',
+           'crowds_that_are_objects', 'read_coco_files', 'read_coco', 'coco_files', 'find_coco', 'visible_annotations',
+           'items2coco', 'write_coco']
 
 # %% ../nbs/06_coco.ipynb #c002
 import json, os, re
@@ -472,6 +473,35 @@ def with_model_classes(
     if len(lacks)==len(model.names): return names,ids
     return [*names, *lacks],[*ids, *range(max(ids)+1, max(ids)+1+len(lacks))]
 
+def is_model_class(
+    names:list,       # of the classes of a data set
+    model:Codes|None, # classes of a trained model, if there is one
+)->bool:
+    "Does a data set have one class, and the model one of another name?"
+    if model is None or not len(names)==len(model.names)==1: return False
+    return names[0].casefold()!=model.names[0].casefold()
+
+def wanted_classes(
+    names:list,       # of the classes of a data set
+    classes,          # names or ids that the user wants; None: nothing was said
+    model:Codes|None, # classes of a trained model, if there is one
+): # names or ids; None: all
+    "Choose what the user wants, otherwise the classes of the model"
+    if classes is not None or model is None: return classes
+    return None if is_model_class(names, model) else model.names
+
+def in_model_terms(
+    codes:Codes,      # classes of a data set
+    classes,          # as in `wanted_classes`
+    model:Codes|None, # classes of a trained model, if there is one
+)->tuple: # (Codes, lines for Items.notes)
+    "Give the one class of a data set the name that the model has for its one class"
+    if classes is not None or not is_model_class(codes.names, model): return codes,[]
+    name,known = codes.names[0],model.names[0]
+    said = (f'class {name!r} of the data is read as {known!r}: model and data have one class each; '
+            'classes=, --classes chooses by name')
+    return codes.changed(names=model.names),[said]
+
 def absent_notes(
     names:list, # classes of a model without any object in a data set
 )->list: # of lines for Items.notes
@@ -482,6 +512,7 @@ def absent_notes(
 
 # %% ../nbs/06_coco.ipynb #nbb0b643
 def _read_codes(cats, classes, crowd, file, model=None): # Codes of the chosen classes
+    classes = wanted_classes([c['name'] for c in cats], classes, model)
     if isinstance(classes, (str,int)): classes = str(classes).split(',')
     if len(cats)>=IGNORE and classes is not None:              # a mask has no room for all: keep those asked for
         asked = {str(o).strip().casefold() for o in classes}
@@ -956,6 +987,8 @@ def read_coco_files(
     with gc_paused():
         try: ds,parts,codes = _read_all(files, classes, crowd, within, model, lazy=True)
         except UnlikeCOCO: ds,parts,codes = _read_all(files, classes, crowd, within, model, lazy=False)
+        chosen = classes if model is None else codes.names
+        codes,said = in_model_terms(codes, classes, model)
         objects,notes = _settle_crowds(parts, codes, crowd)
     if learn: _check_learnable(parts, codes, objects)
     for p in parts: _check_part(p, strict, max_bad)
@@ -963,10 +996,11 @@ def read_coco_files(
     if len(files)>len({split for _,_,split in files}):
         shown = brief([Path(f).name for f,*_ in files])
         notes.append(f'{len(files)} COCO files are read as one set: {shown}; coco=FILE, --coco FILE reads one')
+    notes += said
     total = _sum_up(parts, 'total')
     if model is not None: notes += absent_notes([name for i,name in zip(codes.ids, codes.names) if not total[i]])
     bad = [e for p in parts for e in p.bad+p.boxed+p.wrong]
-    return Items(items, codes, bad, _rest_of_files(ds, codes, classes), notes+_reading_notes(parts))
+    return Items(items, codes, bad, _rest_of_files(ds, codes, chosen), notes+_reading_notes(parts))
 
 # %% ../nbs/06_coco.ipynb #nh7one
 def read_coco(

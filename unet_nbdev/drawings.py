@@ -369,9 +369,10 @@ def label_ids(
     if options.names is not None: names = class_names(options.names)
     else:
         names = list(dict.fromkeys([*declared, *sorted(used-set(declared))]))
-        known = {n.casefold() for n in names}
-        if options.codes is not None: names += [n for n in options.codes.names if n.casefold() not in known]
         names = [n for n in names if n not in RESERVED_LABELS]
+        known = {n.casefold() for n in names}
+        if options.codes is not None and options.wanted(names) is not None:
+            names += [n for n in options.codes.names if n.casefold() not in known]
     if not names: raise DataError('no shape has a label', 'Annotate at least one object')
     missing = sorted(used-set(names)-set(RESERVED_LABELS))
     if not missing: return _numbered(_names_asked_for(names, options), options.codes)
@@ -390,8 +391,9 @@ def _numbered(names, model): # name → id: that of the model's class, so that i
     return {n:ids[n] if n in ids else next(free) for n in names}
 
 def _names_asked_for(names, options): # all of them, or those asked for if a mask has no room for all
-    if len(names)<IGNORE or options.classes is None: return names
-    asked = options.classes.split(',') if isinstance(options.classes, str) else options.classes
+    asked = options.wanted(names)
+    if len(names)<IGNORE or asked is None: return names
+    if isinstance(asked, str): asked = asked.split(',')
     asked = {str(o).strip().casefold() for o in asked}
     return [n for n in names if n.casefold() in asked] or names
 
@@ -457,12 +459,13 @@ def class_anns(
     options:ReadOptions,
 )->list: # of annotations
     "Give annotations their categories; ignored regions of classes that nobody asked for are dropped"
-    codes = Codes(list(ids), list(ids.values())).subset(options.classes)
+    wanted = options.wanted(list(ids))
+    codes = Codes(list(ids), list(ids.values())).subset(wanted)
     chosen = {*codes.names, *RESERVED_LABELS}
     anns = []
     for label,ann in drawn:
         if 'unet_role' not in ann: anns += [ann | dict(category_id=ids[label])] if label in ids else []
-        elif options.classes is None or label in chosen or label is None: anns.append(ann)
+        elif wanted is None or label in chosen or label is None: anns.append(ann)
     return anns
 
 def _splits(good): # what each image is for: as the data set says, otherwise by the folders between the images

@@ -222,7 +222,7 @@ def read_items(
 )->Items:                         # the whole data set
     "Read a data set in any layout of LAYOUTS: COCO, folders of masks, Pascal VOC, files of annotation tools, …"
     if codes is not None:
-        if classes is None: classes,crowd = codes.names,_crowd_of(codes)
+        if classes is None: crowd = _crowd_of(codes)
         multilabel = codes.multilabel
         codes = codes.as_multilabel(False)
     options = ReadOptions(classes, names, void, crowd, codes, instances, roi, mask_name, pages, group,

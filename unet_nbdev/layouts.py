@@ -23,7 +23,7 @@ from .core import Codes, DataError, Items, brief, check_bad
 from .images import IMAGE_SUFFIXES, folder_entries, image_info, image_size
 from .images import page_stem, walk_files
 from .faults import data_error
-from .coco import absent_notes, with_model_classes
+from .coco import absent_notes, in_model_terms, wanted_classes, with_model_classes
 from .mask_codes import class_names
 
 # %% ../nbs/08_layouts.ipynb #n8954cb0
@@ -56,6 +56,12 @@ class ReadOptions:
     strict:bool=False             # stop at the first thing that cannot be used
     max_bad:float=0.05            # stop if a larger share cannot be used
     scans:dict|None=None          # mask file → what reading found in it, for checks that come later
+
+    def wanted(self,
+        names:list, # of the classes of the data
+    ): # names or ids; None: all
+        "The classes that were asked for, otherwise those of the model"
+        return wanted_classes(names, self.classes, self.codes)
 
 # %% ../nbs/08_layouts.ipynb #nwithin2
 def allowed_folders(
@@ -360,15 +366,18 @@ def collect_items(
     **meta                # lists for Items.meta; empty ones are dropped
 )->Items:
     "Finish reading annotated items: number the annotations and keep the classes that were asked for"
+    wanted = options.wanted(names)
     if options.codes is not None: names,ids = with_model_classes(names, ids, options.codes)
     bg = min(ids)-1 if 0 in ids else 0
     crowd = 'ignore' if options.crowd=='auto' else options.crowd
-    codes = Codes(names, ids, bg=bg, crowd=crowd).subset(options.classes)
+    codes = Codes(names, ids, bg=bg, crowd=crowd).subset(wanted)
+    codes,said = in_model_terms(codes, options.classes, options.codes)
+    notes = [*notes, *said]
     if options.codes is not None: notes = [*notes, *absent_notes(_absent_names(items, codes))]
     numbers = count(1)
-    wanted = set(codes.ids)
+    chosen = set(codes.ids)
     def full(item):
-        anns = [a for a in item.anns if a.get('unet_role') or a['category_id'] in wanted]
+        anns = [a for a in item.anns if a.get('unet_role') or a['category_id'] in chosen]
         return [dict(id=next(numbers), image_id=item.id, iscrowd=0) | a for a in anns]
     items = without_test(Items(items, codes, bad, {k:v for k,v in meta.items() if v}, notes))
     return items.new([replace(o, anns=full(o)) for o in items])
