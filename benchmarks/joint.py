@@ -8,7 +8,6 @@ images (--folds) is scored, the validation images stay unseen. Both runs have th
 written to --out; the same command again does what is missing. The weights go to --weights, as safetensors."""
 import argparse, json, os, sys, tempfile
 from dataclasses import replace
-from itertools import cycle
 from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent)) # the clone
 os.environ.update(MPLBACKEND='Agg', HF_HUB_OFFLINE='1')
@@ -34,6 +33,9 @@ def training_images(which, root):
     return items.new(replace(o, split='') for o in items if o.split=='train')
 
 # ── the joint training ───────────────────────────────────────────────────────────────────────────
+def endless(dl): # batches, one epoch after the other
+    while True: yield from dl
+
 class Task:
     "A data set with its head and its loss"
     def __init__(self, which, root, seed):
@@ -43,7 +45,8 @@ class Task:
         use_encoder_stats(dls, ENCODER)
         self.which,self.n_cls = which,dls.train.codes.n_cls
         self.loss = loss_for(dls, 'ce_dice', None, False)
-        self.batches = (batch for _ in cycle([0]) for batch in dls.train)
+        self.batches = endless(dls.train)
+        self.head = None # set when the width of the decoder is known
 
     def next_loss(self, net): # of one batch; grey images reach the three channels alike
         x,y,*_ = next(self.batches)

@@ -21,8 +21,9 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 import numpy as np
-from .core import IGNORE, Codes, DataError, Item, Items, atomic, clear_leftovers, counted, say, write_csv, write_errors
-from .core import write_json, write_text
+from fastcore.basics import patch
+from .core import IGNORE, Codes, DataError, Item, Items, atomic, clear_leftovers, counted, say
+from .core import write_csv, write_errors, write_json, write_text
 from .tiff import has_place
 from .images import image_files, nodata_of, page_stem, split_page, write_image
 from PIL import Image
@@ -393,14 +394,17 @@ class Journal:
         journals = sorted(self.folder.glob('.unet_predict.*.jsonl'))
         return {name:row for path in journals for name,row in self.read(path).items()}
 
-    def add(self, row:dict):
-        "Note that an image is done"
-        with write_errors(self.path):
-            self.file.write(json.dumps(row)+'\n')
-            self.file.flush()
+# %% ../nbs/35_batch.ipynb #n006e5c5s1
+@patch
+def add(self:Journal, row:dict):
+    "Note that an image is done"
+    with write_errors(self.path):
+        self.file.write(json.dumps(row)+'\n')
+        self.file.flush()
 
-    def close(self):
-        with suppress(OSError): self.file.close() # a row that could not be written has been reported
+@patch
+def close(self:Journal):
+    with suppress(OSError): self.file.close() # a row that could not be written has been reported
 
 # %% ../nbs/35_batch.ipynb #nd6c3c9e
 def model_content(
@@ -530,7 +534,8 @@ class BatchResult:
         holed = [o['missing']/(o['height']*o['width']) for o in self.rows if 'missing' in o]
         lost = f'; pixels without a value (up to {max(holed):.1%}) in {len(holed)} of them are background' if holed else ''
         then = f'\n{self.then}' if self.then else ''
-        return f'{self.total-len(self.bad)} of {counted(self.total, "image")}{share}, written to {self.output}{kept}{lost}{then}'
+        done = f'{self.total-len(self.bad)} of {counted(self.total, "image")}{share}'
+        return f'{done}, written to {self.output}{kept}{lost}{then}'
 
 # %% ../nbs/35_batch.ipynb #nt2next
 def next_step(

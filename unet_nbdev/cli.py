@@ -232,7 +232,8 @@ def unet_predict(
     if stale: print(f'left from an earlier run, not renewed: {stale}', file=sys.stderr)
     name_left_out(result.bad, '')
     print(result)
-    if what.clean and seg.post.changed(): print(f'masks are cleaned as the model file says: {seg.post.text()} (--no_clean leaves them as they are)')
+    if what.clean and seg.post.changed():
+        print(f'masks are cleaned as the model file says: {seg.post.text()} (--no_clean leaves them as they are)')
     return 1 if result.bad else 0
 
 # %% ../nbs/39_cli.ipynb #c098

@@ -238,7 +238,8 @@ def __repr__(self:Codes):
     shown = ', '.join(f'{n}={i}' for n,i in list(zip(self.names, self.ids))[:6])
     more = ', …' if len(self.names)>6 else ''
     overlapping = 'overlapping ' if self.multilabel else ''
-    return printable(f'Codes({counted(len(self.names), f"{overlapping}class", f"{overlapping}classes")}: {shown}{more})')
+    number = counted(len(self.names), f'{overlapping}class', f'{overlapping}classes')
+    return printable(f'Codes({number}: {shown}{more})')
 
 # %% ../nbs/00_core.ipynb #nmk0changed
 @patch
@@ -272,7 +273,8 @@ def _unknown(self:Codes, key): # the error for a class that does not exist, with
     names = [n.casefold() for n in self.names]
     near = difflib.get_close_matches(str(key).casefold(), names, 3, 0.5)
     shown = [n for n in self.names if n.casefold() in near] or self.names[:12]
-    hint = f'Did you mean {", ".join(map(repr, shown))}? {"There is" if len(names)==1 else "There are"} {counted(len(names), "class", "classes")}'
+    there = 'There is' if len(names)==1 else 'There are'
+    hint = f'Did you mean {", ".join(map(repr, shown))}? {there} {counted(len(names), "class", "classes")}'
     return DataError(f'unknown class {key!r}', hint)
 
 # %% ../nbs/00_core.ipynb #c026
@@ -355,7 +357,7 @@ class Item:
         h,w = self.sz or ('?','?')
         parts = [_file_or_array(self.img), f'{w}×{h}']
         if self.msk is not None: parts.append(f'mask {_file_or_array(self.msk)}')
-        elif self.anns is not None: parts.append(f'{len(self.anns)} annotation{"s"*(len(self.anns)!=1)}')
+        elif self.anns is not None: parts.append(counted(len(self.anns), 'annotation'))
         if self.split: parts.append(self.split)
         return printable(f'Item({", ".join(parts)})')
 

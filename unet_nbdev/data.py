@@ -864,8 +864,7 @@ def seg_dls(
     cache:bool|str|Path=True, # keep on disk what does not fit into memory: True, a folder, or False; see cache_dir
 )->DataLoaders:
     "Make fastai `DataLoaders` of (B,n_in,H,W) float32 and (B,H,W) int64 from items"
-    by_name = isinstance(aug, str)
-    if foreground and not by_name: raise DataError(f'foreground={foreground} with an A.Compose', 'Give aug by its name')
+    if foreground and not isinstance(aug, str): raise DataError(f'foreground={foreground} with an A.Compose', 'Give aug by its name')
     prep = prep or choose_prep(items)
     if samples is None:
         with gc_paused(): samples = Samples(split_items(items, valid, seed), prep, strict, cache=cache)
@@ -877,7 +876,7 @@ def seg_dls(
     num_workers = _choose_workers(samples, cuda, num_workers, int(pixels)*(prep.n_in+1))
     weights = None if oversample=='none' else rare_weights(trn, oversample)
     n = max(n_epoch or max(len(trn), 64), bs)
-    train = TrainSet(trn, tfm, n, seed, 2*crop if by_name else None, weights, paste, foreground)
+    train = TrainSet(trn, tfm, n, seed, 2*crop if isinstance(aug, str) else None, weights, paste, foreground)
     kw = dict(num_workers=num_workers, pin_memory=cuda, device=device)
     dls = DataLoaders(SegDL(train, bs=bs, drop_last=True, **kw), SegDL(ValidSet(val), bs=max(1, bs//2), **kw), device=device)
     dls.flips = flips # recorded with the model: its mirrored views are these

@@ -406,5 +406,5 @@ def write_html(self:Report,
     "Write the report as a page that opens in any browser"
     names = ', '.join(o.name or str(o) for o in self.roots)
     title = f'Data check: {names}' if names else 'Data check'
-    head = page_head(title, facts=dict(data=', '.join(self.given.values()), images=f'{self.n} files'))
+    head = page_head(title, facts=dict(data=', '.join(self.given.values()), images=counted(self.n, 'file')))
     write_page(path, title, head+self.to_html(data=True)+page_foot(self.next_steps()))

@@ -301,7 +301,8 @@ def summary(self:Evaluation,
     v = self.values
     dice,iou = score_text(v['mean_dice']),score_text(v['pooled_iou'])
     notes = [f'{k}: {s}' for k,s in self.notes().items()]
-    scored = f'{v["images"]} of {counted(total, "image")}' if v['images']<=total else f'{counted(v["images"], "block")} of one image'
+    n = v['images']
+    scored = f'{n} of {counted(total, "image")}' if n<=total else f'{counted(n, "block")} of one image'
     head = f'mean Dice {dice}  mean IoU {iou} ({scored})'
     means = 'mean Dice is averaged over images and classes, IoU is computed over the pixels of all images'
     return '\n'.join([head, self.table(), *notes, means, f'mean IoU {iou}'])

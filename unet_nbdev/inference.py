@@ -16,15 +16,11 @@ from .core import DataError
 from .device import pick_device, pick_precision
 from .model import fuse_conv_bn
 from .checkpoint import Checkpoint, load_unet
-from .runtime import Predictor
+from .runtime import Predictor, soft_shapes
 
 # %% ../nbs/30_inference.ipynb #c007
 DTYPES = dict(bf16=torch.bfloat16, fp16=torch.float16)
 MAX_ROUNDING = .02 # mean change of the probabilities above which a network is left in float32
-
-def _soft_shapes(n_in): # (1,n_in,64,96), within the range of normalised pixels
-    x = torch.randn(1, n_in, 8, 12, generator=torch.Generator().manual_seed(0))
-    return nn.functional.interpolate(x, scale_factor=8, mode='bilinear')
 
 class TorchNetwork:
     "A network prepared for prediction: (1,n_in,H,W) float32 → (n_cls,H,W) float32 probabilities"
@@ -42,7 +38,7 @@ class TorchNetwork:
         self.multilabel = multilabel
         self.precision = 'fp32'
         self.net = self._prepare(model)
-        if precision!='fp32': self._shorten(model, _soft_shapes(n_in).to(device), precision)
+        if precision!='fp32': self._shorten(model, torch.from_numpy(soft_shapes(n_in)).to(device), precision)
 
     def _prepare(self, model): return fuse_conv_bn(model).to(self.device, memory_format=torch.channels_last)
 
@@ -60,19 +56,22 @@ class TorchNetwork:
             for h in hooks: h.remove()
         return max(seen)/(2*side*side)
 
-    def values(self, h:int, w:int)->int:
-        "How many numbers are in memory for an input of this size, roughly"
-        return int(self.per_pixel*h*w)
+# %% ../nbs/30_inference.ipynb #c007s1
+@patch
+def values(self:TorchNetwork, h:int, w:int)->int:
+    "How many numbers are in memory for an input of this size, roughly"
+    return int(self.per_pixel*h*w)
 
-    def _shorten(self, model, x, precision): # compute in fewer bits, unless that changes too much
-        want = self(x)
-        for m in self.net.modules():
-            if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)): m.to(DTYPES[precision])
-        self.precision = precision
-        if (self(x)-want).abs().mean()<=MAX_ROUNDING: return # NaN fails here, too
-        warnings.warn(f'{precision} changes the predictions of this network too much; float32 is used')
-        self.precision = 'fp32'
-        self.net = self._prepare(model)
+@patch
+def _shorten(self:TorchNetwork, model, x, precision): # compute in fewer bits, unless that changes too much
+    want = self(x)
+    for m in self.net.modules():
+        if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)): m.to(DTYPES[precision])
+    self.precision = precision
+    if (self(x)-want).abs().mean()<=MAX_ROUNDING: return # NaN fails here, too
+    warnings.warn(f'{precision} changes the predictions of this network too much; float32 is used')
+    self.precision = 'fp32'
+    self.net = self._prepare(model)
 
 # %% ../nbs/30_inference.ipynb #n0h30a01
 @patch

@@ -41,6 +41,7 @@ def _why_not_alone(info, page): # why a page is not all of the picture; empty if
     if pages>1: return 'several pages'
     return '' if (h, w, bands)==(page.imagelength, page.imagewidth, page.samplesperpixel) else 'bands in pages of their own'
 
+# %% ../nbs/28a_large_images.ipynb #ne1985dbs1
 class TiledImage:
     "A tiled TIFF, sliced like an array (H,W,C); a `KeyError` says why a file cannot be read so"
     ndim = 3

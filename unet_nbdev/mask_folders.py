@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 import numpy as np
-from .core import IGNORE, Codes, DataError, Item, Items, check_bad
+from .core import IGNORE, Codes, DataError, Item, Items, check_bad, counted
 from .settings import parse_pages
 from .images import PAGED_SUFFIXES, image_info, page_paths, page_stem, split_page
 from .faults import data_error
@@ -440,7 +440,7 @@ def page_pairs(
     notes = [_stacks_note(stacks, pages)] if stacks else []
     return res,bad,notes+_other_sizes_note([img for img,_ in pairs])
 
-def _count_pages(pages): return f'{len(pages)} page{"s"*(len(pages)>1)}'
+def _count_pages(pages): return counted(len(pages), 'page')
 
 def _other_sizes_note(imgs): # lines for Items.notes
     imgs = [o for o in imgs if o.suffix.lower() in PAGED_SUFFIXES]

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 import numpy as np
-from .core import DataError, Item, Items
+from .core import DataError, Item, Items, counted
 from .images import image_size
 from .faults import data_error
 from .shapes import mask2rle
@@ -78,7 +78,7 @@ def overlap_notes(
     "Say in how many images objects overlap"
     if not overlaps: return []
     img,n = overlaps[0]
-    where = f'{len(overlaps)} image{"s"*(len(overlaps)>1)}, first in {img.name} ({n} pixels)'
+    where = f'{counted(len(overlaps), "image")}, first in {img.name} ({n} pixels)'
     return [f'objects overlap in {where}; the smaller one lies on top. Look at the masks']
 
 

@@ -66,7 +66,9 @@ def object_areas(
     n_cls:int,      # outputs of the network
 )->list: # an array per object class: square pixels of each connected area
     "Measure the areas of the objects of each class"
-    def areas(fg): return cv2.connectedComponentsWithStats(fg.astype(np.uint8), connectivity=8)[2][1:,cv2.CC_STAT_AREA]
+    def areas(fg):
+        _,_,stats,_ = cv2.connectedComponentsWithStats(fg.astype(np.uint8), connectivity=8)
+        return stats[1:,cv2.CC_STAT_AREA] # the first is the background
     if msk.ndim==3: return [areas(layer==1) for layer in msk]
     shown = set(np.unique(msk).tolist())
     return [areas(msk==c) if c in shown else np.zeros(0, np.int32) for c in range(1, n_cls)]
@@ -369,7 +371,8 @@ def choose_min_size(f:dict, s:Settings)->tuple: # (int, reason)
     least = min([a for a in f['smallest'] if a], default=0)
     if least<2*LEAST_AREA: return 0,'usual'
     which = ' of the class with the smallest' if len(f['smallest'])>1 else ''
-    return int(least//2),f'smaller predictions are dropped: {1-SMALLEST:.0%} of the labelled objects{which} have {2*(least//2):.0f} pixels or more'
+    area = int(least//2)
+    return area,f'smaller predictions are dropped: {1-SMALLEST:.0%} of the labelled objects{which} have {2*area} pixels or more'
 
 
 # %% ../nbs/23_plan.ipynb #n23a0012

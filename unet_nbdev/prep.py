@@ -10,7 +10,7 @@ __all__ = ['FITS', 'NORMS', 'Prep', 'match_channels', 'thin_out', 'is_light', 'i
 from dataclasses import dataclass, field, asdict, fields
 import numpy as np, cv2
 from fastcore.basics import patch
-from .core import DataError, IGNORE, any_of, brief, check_picture, check_values, int_in, is_none, is_text, list_of
+from .core import IGNORE, DataError, any_of, brief, check_picture, check_values, counted, int_in, is_none, is_text, list_of
 from .core import num_in
 
 # %% ../nbs/15_prep.ipynb #c005
@@ -216,7 +216,7 @@ def pick_bands(self:Prep,
     n = img.shape[2] if img.ndim==3 else 1
     if max(self.bands)>n:
         asked = ','.join(map(str, self.bands))
-        raise DataError(f'image has {n} band{"s"*(n>1)}, bands {asked} are asked for', f'Choose bands from 1 to {n} (--bands)')
+        raise DataError(f'image has {counted(n, "band")}, bands {asked} are asked for', f'Choose bands from 1 to {n} (--bands)')
     return img.reshape(*img.shape[:2], n)[...,[k-1 for k in self.bands]]
 
 # %% ../nbs/15_prep.ipynb #nv15a13

@@ -420,10 +420,11 @@ def next_steps(self:RunFolder)->dict: # what for → command
 
 @patch
 def curves_html(self:RunFolder)->str: # empty if there is no picture of them
-    "The curves, and for phones the same with one panel below the other"
+    "The curves, and at the end also for phones: one panel below the other"
     path = self.path/'curves.png'
     if not path.exists(): return ''
-    narrow = small_png(plot_curves(self.rows, best=self.monitor or '', n_cols=1), 100)
+    narrow = None
+    if self.settings.get('finished'): narrow = small_png(plot_curves(self.rows, best=self.monitor or '', n_cols=1), 100)
     return img_tag(path, 'loss, scores and learning rate over the epochs', narrow=narrow)
 
 # %% ../nbs/25_report.ipynb #n17945b0

@@ -200,7 +200,8 @@ def fit(self:Run,
     prep,dls = learn.dls.train.prep,learn.dls
     scale = ' '.join(str(o) for o in (prep.fit, prep.size) if o)
     n_train,n_valid = len(dls.train.dataset.samples),len(dls.valid.dataset)
-    self.tell(f'{counted(n_train, "image trains", "images train")}, {counted(n_valid, "validates", "validate")}; {dls.train.codes}\n'
+    train,valid = counted(n_train, 'image trains', 'images train'),counted(n_valid, 'validates', 'validate')
+    self.tell(f'{train}, {valid}; {dls.train.codes}\n'
               f'{self.settings.encoder} at {scale} on {dls.device} in {learn.precision}; run folder {self.folder}')
     learn.logger = lambda row: self.tell(epoch_text(learn.recorder.metric_names, row))
     keep = self.settings.overwrite or self.resume

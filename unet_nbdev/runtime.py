@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['VIEWS', 'PER_PIXEL', 'ENGINES', 'MAX_WORK', 'MAX_APART', 'Prediction', 'mean_confidence', 'name_in_errors',
            'Predictor', 'flip_view', 'unflip_view', 'running_mean', 'start_onnxruntime', 'start_openvino',
-           'OnnxNetwork', 'is_installed', 'open_network', 'load_onnx', 'OnnxSegmenter']
+           'OnnxNetwork', 'soft_shapes', 'is_installed', 'open_network', 'load_onnx', 'OnnxSegmenter']
 
 # %% ../nbs/29_runtime.ipynb #c002
 import importlib.util, threading, warnings
@@ -344,6 +344,7 @@ def bands(self:Predictor,
     with name_in_errors(name):
         for t,p,_ in self._bands(arr, nodata): yield t,p
 
+# %% ../nbs/29_runtime.ipynb #c026s1
 @patch
 def _bands(self:Predictor, arr, nodata): # yields (top row, (n_cls,h,W) probabilities, number of pixels without a value)
     h = arr.shape[0]
@@ -361,6 +362,7 @@ def _bands(self:Predictor, arr, nodata): # yields (top row, (n_cls,h,W) probabil
         yield t,band,0 if lost is None else int(lost.sum())
         del band # before the next one is computed
 
+# %% ../nbs/29_runtime.ipynb #c026s2
 @patch
 def _predict_mask_only(self:Predictor, arr, nodata, clean): # a `Prediction` without probabilities
     post = self.post if clean else PostProcess()
@@ -494,39 +496,47 @@ class OnnxNetwork:
             if len(shape)!=4 or shape[1]!=n or shape[2:]!=(None,None):
                 raise DataError(f'its {what} is not (batch,{n},height,width) in float32', 'Use a file written by unet_export')
 
-    def cost(self, shape:tuple)->OnnxCost: # shape: (B,n_in,H,W)
-        "What an input of this shape takes; a `DataError` if that is too much, or if the answer has another size"
-        if shape in self.costs: return self.costs[shape]
-        pixels = shape[0]*shape[2]*shape[3]
-        try: found = onnx_cost(self.graph, shape, max(10**8, PER_PIXEL*pixels), max(10**9, MAX_WORK*pixels))
-        except ValueError as e:
-            raise DataError(f'{self.label} cannot be run: {e}', 'Use a file written by unet_export') from None
-        if found.shape!=(shape[0], self.n_cls, *shape[2:]):
-            raise DataError(f'{self.label} gives {found.shape} for {shape}', 'Export the model again')
-        self.costs = {**dict(list(self.costs.items())[-63:]), shape:found}
-        return found
+# %% ../nbs/29_runtime.ipynb #c041s1
+@patch
+def cost(self:OnnxNetwork, shape:tuple)->OnnxCost: # shape: (B,n_in,H,W)
+    "What an input of this shape takes; a `DataError` if that is too much, or if the answer has another size"
+    if shape in self.costs: return self.costs[shape]
+    pixels = shape[0]*shape[2]*shape[3]
+    try: found = onnx_cost(self.graph, shape, max(10**8, PER_PIXEL*pixels), max(10**9, MAX_WORK*pixels))
+    except ValueError as e:
+        raise DataError(f'{self.label} cannot be run: {e}', 'Use a file written by unet_export') from None
+    if found.shape!=(shape[0], self.n_cls, *shape[2:]):
+        raise DataError(f'{self.label} gives {found.shape} for {shape}', 'Export the model again')
+    self.costs = {**dict(list(self.costs.items())[-63:]), shape:found}
+    return found
 
-    def values(self, h:int, w:int)->int:
-        "How many numbers are in memory for an input of this size"
-        return self.cost((1, self.n_in, h, w)).values
+@patch
+def values(self:OnnxNetwork, h:int, w:int)->int:
+    "How many numbers are in memory for an input of this size"
+    return self.cost((1, self.n_in, h, w)).values
 
-    def batch(self, x:np.ndarray)->np.ndarray: # (B,n_in,H,W) → (B,n_cls,H,W)
-        "The answer for several inputs of the same size"
-        self.cost(x.shape)
-        try: return self.run(x)
-        except Exception as e: # engines have a dozen kinds, and no common one
-            raise DataError(f'{self.label} failed ({_first_line(e)})', 'Export the model again') from None
+@patch
+def batch(self:OnnxNetwork, x:np.ndarray)->np.ndarray: # (B,n_in,H,W) → (B,n_cls,H,W)
+    "The answer for several inputs of the same size"
+    self.cost(x.shape)
+    try: return self.run(x)
+    except Exception as e: # engines have a dozen kinds, and no common one
+        raise DataError(f'{self.label} failed ({_first_line(e)})', 'Export the model again') from None
 
-    def __call__(self, x): return self.batch(x)[0]
+@patch
+def __call__(self:OnnxNetwork, x): return self.batch(x)[0]
 
 # %% ../nbs/29_runtime.ipynb #nw29a03
 MAX_APART = .01 # mean difference of the probabilities above which an engine is not trusted
 
-def _soft_shapes(n_in, grid): # (1,n_in,H,W) float32, within the range of normalised pixels
-    rng = np.random.default_rng(0)
-    coarse = rng.standard_normal((8,12,n_in)).astype(np.float32)
-    sides = (-(-128//grid)*grid, -(-192//grid)*grid)
-    soft = [cv2.resize(coarse[...,c], sides[::-1], interpolation=cv2.INTER_CUBIC) for c in range(n_in)]
+def soft_shapes(
+    n_in:int,   # channels
+    h:int=64,   # height
+    w:int=96,   # width
+)->np.ndarray: # (1,n_in,h,w) float32, within the range of normalised pixels
+    "Make up an image with soft shapes, to compare what networks answer"
+    coarse = np.random.default_rng(0).standard_normal((8,12,n_in)).astype(np.float32)
+    soft = [cv2.resize(coarse[...,c], (w,h), interpolation=cv2.INTER_CUBIC) for c in range(n_in)]
     return np.stack(soft)[None]
 
 def is_installed(name:str)->bool: # of a package
@@ -543,7 +553,8 @@ def open_network(
         raise DataError(f'engine={engine!r}', f"Choose 'auto', {' or '.join(map(repr, ENGINES))}")
     if engine!='auto': return OnnxNetwork(*args, **kwargs, engine=engine)
     sure = OnnxNetwork(*args, **kwargs)
-    x = _soft_shapes(sure.n_in, kwargs.get('grid', 32))
+    grid = kwargs.get('grid', 32)
+    x = soft_shapes(sure.n_in, -(-128//grid)*grid, -(-192//grid)*grid)
     for name in ENGINES:
         if name==sure.engine: return sure
         if not is_installed(name): continue

@@ -371,15 +371,17 @@ class DataSettings(Options):
             raise DataError(f'coco is given together with {" and ".join(alien)}',
                             f'These do not go together: leave out {alien[0]} or coco')
 
-    def read_args(self)->dict:
-        "Arguments of `read_items`"
-        if not (self.data or self.coco or self.images):
-            fix = 'Give coco, or images and masks, or data: a folder whose layout is recognised'
-            raise DataError('no data given', fix)
-        return dict(root=self.data, coco=self.coco, images=self.images, masks=self.masks,
-                    void=parse_void(self.void), crowd=self.crowd, roi=self.roi, mask_name=self.mask_name,
-                    instances={None:None, 'yes':True, 'no':False}[self.instances], pages=self.pages,
-                    outside=self.outside)
+# %% ../nbs/01_settings.ipynb #ne43070fs1
+@patch
+def read_args(self:DataSettings)->dict:
+    "Arguments of `read_items`"
+    if not (self.data or self.coco or self.images):
+        fix = 'Give coco, or images and masks, or data: a folder whose layout is recognised'
+        raise DataError('no data given', fix)
+    return dict(root=self.data, coco=self.coco, images=self.images, masks=self.masks,
+                void=parse_void(self.void), crowd=self.crowd, roi=self.roi, mask_name=self.mask_name,
+                instances={None:None, 'yes':True, 'no':False}[self.instances], pages=self.pages,
+                outside=self.outside)
 
 # %% ../nbs/01_settings.ipynb #nba10012
 @dataclass(repr=False)

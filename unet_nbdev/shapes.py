@@ -409,7 +409,7 @@ def bridged_polygon(
     "Write an object as one polygon, its holes and parts joined by bridges; raise if that changes its pixels"
     rle = segm2rle(segm, sz, ids)
     if not _mu.area(rle): return []
-    for o in (segm, rle): # polygons that overlap are traced anew
+    for o in (segm, rle): # polygons that overlap are traced again
         polygon = join_rings([ring for rings in segm2polys(o, sz) for ring in rings])
         same = _mu.iou([segm2rle([polygon], sz)], [rle], [0])[0,0]
         if same>=.995: return polygon

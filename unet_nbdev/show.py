@@ -564,7 +564,7 @@ def _set_range(ax, cols, names, title): # limits of the axes
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, nbins=8))
     if len(x)==1: ax.set(xlim=(x[0]-1, x[0]+1), xticks=x)
     if title.startswith(SCORES): ax.set(ylim=(-.03,1.03), yticks=np.linspace(0, 1, 6))
-    elif len(x)==1: ax.set_ylim(0, 1.3*max([cols[k][0] for k in names if np.isfinite(cols[k][0])], default=0) or 1)
+    elif len(x)==1: ax.set_ylim(0, 1.3*max([v for v in (cols[k][0] for k in names) if np.isfinite(v)], default=0) or 1)
     else: ax.margins(y=.08)
     if title=='Learning rate': ax.ticklabel_format(axis='y', style='sci', scilimits=(-2,2))
 
@@ -573,7 +573,8 @@ def _write_values(ax, x, values): # next to the points of a single epoch, one ab
     at = -np.inf
     for y in sorted(v for v in values if low<=v<=high):
         at = max(y, at+.08*(high-low))
-        ax.annotate(figure_text(f'{y:.3f}' if y>=.001 or y<1e-8 else f'{y:.1e}'), (x,at), (9,0), textcoords='offset points', va='center')
+        text = f'{y:.3f}' if y>=.001 or y<1e-8 else f'{y:.1e}'
+        ax.annotate(figure_text(text), (x,at), (9,0), textcoords='offset points', va='center')
 
 def _add_legend(ax, names): # below the axes, where no line is
     below = offset_copy(ax.transAxes, ax.figure, 0, -30, units='points')
@@ -589,7 +590,8 @@ def _draw_panel(ax, cols, names, title):
         marker = 'o' if known.sum()<=25 else None
         y = cols[name][known]
         beyond = title.startswith(SCORES) and ((y<0)|(y>1)).any() # such a point would stand outside of the axes
-        ax.plot(x[known], y, label=figure_text(_line_name(name), 16), color=color, marker=marker, ms=4, clip_on=bool(beyond))
+        style = dict(color=color, marker=marker, ms=4, clip_on=bool(beyond))
+        ax.plot(x[known], y, label=figure_text(_line_name(name), 16), **style)
     ax.set(title=figure_text(title), xlabel='epoch')
     _set_range(ax, cols, names, title)
     if len(x)==1: _write_values(ax, x[0], [cols[k][0] for k in names])
