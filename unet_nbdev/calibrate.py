@@ -332,10 +332,10 @@ def plot_reliability(
         _plot_bins(ax, before, f'uncorrected, ECE {r["ece_before"]:.3f}', _ORANGE)
         _plot_bins(ax, after, f'temperature {cal.temperature:.2f}, ECE {r["ece_after"]:.3f}', _BLUE)
         low = max(0, min(o[k] for o in before+after for k in ('confidence','accuracy'))-.05)
-        ax.set(xlim=(low, 1.03), ylim=(low, 1.03), aspect='equal')
+        ax.set(xlim=(low, 1.03), ylim=(low, 1.03))
         ax.set(xlabel='Confidence', ylabel='Observed accuracy')
         ax.set(title=f'ECE {r["ece_before"]:.3f} → {r["ece_after"]:.3f}, {r["images"]:d} images')
-        ax.legend(loc='upper left', bbox_to_anchor=(0, -.15)) # below, where no line is
+        fig.legend(loc='outside lower left') # where no line is
     if path: save_fig(fig, path)
     return fig
 

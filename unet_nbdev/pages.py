@@ -143,7 +143,7 @@ CSS = '''<style>.doc{font:15px/1.5 system-ui,sans-serif;max-width:70em;margin:au
 .doc code{overflow-wrap:anywhere}.doc summary{cursor:pointer}.doc .best td{font-weight:600}
 .doc .lead{font-size:1.25em;font-weight:600;margin:.4em 0}.doc .facts th{font-weight:400;opacity:.7;white-space:nowrap}
 .doc ul{padding-left:1.2em}.doc li{margin:.4em 0}
-@media(max-width:600px){.doc figure.full{overflow-x:auto}.doc figure.full:not(.stacked) img{max-width:none}}
+@media(max-width:600px){.doc .facts th{white-space:normal}.doc .facts td{overflow-wrap:anywhere}.doc figure.full{overflow-x:auto}.doc figure.full:not(.stacked) img{max-width:none}}
 .doc-page .doc{color:#222}
 @media(prefers-color-scheme:dark){.doc-page{background:#181a1b}.doc-page .doc{color:#ddd}.doc-page .error{color:#ff8c42}
 .doc-page .warning{color:#e6c229}.doc-page .info{color:#56b4e9}}</style>'''

@@ -410,9 +410,9 @@ def page_top(self:RunFolder)->str: # HTML
 def next_steps(self:RunFolder)->dict: # what for → command
     "What to do with this run"
     if not self.settings.get('finished'): return {'resume it, if it has stopped':f'unet_train --resume {quote(str(self.path))}'}
-    where = {k:self.settings[k] for k in DataSettings.options() if self.settings.get(k)}
-    data = DataSettings.from_given(where)
-    flags = ''.join(f' --{k}' if v is True else f' --{k} {quote(str(v))}' for k,v in where.items() if k in data.given)
+    usual = DataSettings()
+    where = {k:self.settings[k] for k in DataSettings.options() if self.settings.get(k, getattr(usual, k))!=getattr(usual, k)}
+    flags = ''.join(f' --{k}' if v is True else f' --{k} {quote(str(v))}' for k,v in where.items())
     model = quote(str(self.model_file()))
     score = f'unet_eval --model {model}{flags} --html {quote(f"{self.path}_eval.html")}'
     return {**({"score it at the images' own size":score} if flags else {}),
