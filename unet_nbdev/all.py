@@ -22,6 +22,7 @@ from .mask_folders import read_masks
 from .items import read_items, item2mask, scan, LAYOUTS
 from .show import overlay, show_masks, plot_curves, error_view, plot_confusion
 from .synth import synth_coco, synth_image, synth_masks
+from .samples import sample_data
 from .doctor import check_items
 from .repair import repair_items
 from .prep import Prep, windows
@@ -48,6 +49,7 @@ from .quantise import export_int8
 from .batch import predict_folder
 from .tune import tune, search_space, plot_history, plot_importance
 from .runs import train_unet, resume_run, cross_validate, search_settings
+from .sessions import train_in_sessions
 from .widgets import explore, compare
 
 # %% ../nbs/40_all.ipynb #c004

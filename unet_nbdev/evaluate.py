@@ -340,6 +340,7 @@ def evaluate(
 def plot_images(self:Evaluation,
     names:list,  # of images, as `items_by_name` has them
     titles:list, # one line above each image
+    size:float=2.2, # width of a tile in inches
 ): # Figure
     "Truth, prediction and errors of some images"
     named = items_by_name(self.items)
@@ -348,24 +349,26 @@ def plot_images(self:Evaluation,
     preds = [self.seg(img, self.clean, nodata).mask for img,nodata,_ in seen]
     imgs = [self.seg.prep.as_picture(img, nodata) for img,nodata,_ in seen]
     return show_masks(imgs, [true for *_,true in seen], self.seg.codes, preds=preds, errors=True,
-                      titles=titles, note=STRETCHED if any(is_stretched(img) for img,*_ in seen) else '')
+                      titles=titles, size=size, note=STRETCHED if any(is_stretched(img) for img,*_ in seen) else '')
 
 @patch
 def plot_worst(self:Evaluation,
     n:int=6, # number of images
+    size:float=2.2, # width of a tile in inches
 ): # Figure
     "The images with the lowest Dice: truth, prediction and errors"
     worst = self.scores.images.worst(n)
-    return self.plot_images([name for name,_ in worst], [f'{name}, Dice {d:.3f}' for name,d in worst])
+    return self.plot_images([name for name,_ in worst], [f'{name}, Dice {d:.3f}' for name,d in worst], size)
 
 @patch
 def plot_examples(self:Evaluation,
     n:int=2, # of each kind at most
+    size:float=2.2, # width of a tile in inches
 ): # Figure
     "The best, the middle and the worst images, with their Dice"
     ranked = self.scores.images.worst(len(self.scores.images.ids))
     some = [(kind, *o) for kind,found in pick_examples(ranked, n).items() for o in found]
-    return self.plot_images([name for _,name,_ in some], [f'{kind}: {name}, Dice {d:.3f}' for kind,name,d in some])
+    return self.plot_images([name for _,name,_ in some], [f'{kind}: {name}, Dice {d:.3f}' for kind,name,d in some], size)
 
 # %% ../nbs/34_evaluate.ipynb #nd3ee1dd
 def _picture_html(name, draw): # → HTML, a sentence if the picture cannot be drawn

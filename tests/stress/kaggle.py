@@ -89,8 +89,8 @@ def main():
         print('── second session')
         second = run_session(two, o.minutes, 11., out/'second.ipynb')
         finished = json.loads((two/'working'/'unet'/'settings.json').read_text())['finished']
-    if not re.search("'begins'", first): sys.exit('the first session did not start a new training')
-    resumed = re.search(r'(?:goes on|resumes) after (\d+) epochs', second)
+    if not re.search('starts a new training', first): sys.exit('the first session did not start a new training')
+    resumed = re.search(r'resumes after (\d+) epochs?', second)
     if not resumed or not finished: sys.exit('the second session did not resume and finish the training')
     print(f'stopped by its clock, resumed after {resumed[1]} epochs, complete')
 
