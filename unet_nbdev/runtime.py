@@ -19,8 +19,8 @@ from pathlib import Path
 import cv2, numpy as np, tifffile
 from PIL import ImageOps
 from fastcore.basics import patch
-from .core import Codes, DataError, WriteError, atomic, check_picture
-from .images import nodata_of
+from .core import Codes, DataError, Item, WriteError, atomic, check_picture
+from .images import nodata_of, open_image
 from .prep import Prep, thin_out, windows, window_weight
 from .postprocessing import PostProcess, check_probs
 from .large_images import TiledImage, need_package, open_large
@@ -86,8 +86,9 @@ def _from_tensor(t): # torch tensor (H,W), (C,H,W) or (1,C,H,W) → array (H,W) 
     if t.is_floating_point(): t = t.float() # NumPy has no bfloat16
     return np.ascontiguousarray(np.moveaxis(t.numpy(), 0, -1)) if t.ndim==3 else t.numpy()
 
-def _to_array(img): # path, PIL image or array → array, and its name for messages
+def _to_array(img): # path, `Item`, PIL image or array → array, and its name for messages
     if isinstance(img, (str,Path)): return open_large(img),img
+    if isinstance(img, Item): return open_image(img.img, img.sz),img.img
     if hasattr(img, 'detach'): return _from_tensor(img),None
     if isinstance(img, np.ndarray): return img,None
     if isinstance(img, TiledImage): return img,img.path
@@ -95,7 +96,7 @@ def _to_array(img): # path, PIL image or array → array, and its name for messa
         img = ImageOps.exif_transpose(img)
         if img.mode in ('P','CMYK','YCbCr','1'): img = img.convert('RGB')
         return np.array(img),None
-    raise DataError(f'got {type(img).__name__}', 'Give a path, a PIL image, an array (H,W,C) or a tensor (C,H,W)')
+    raise DataError(f'got {type(img).__name__}', 'Give a path, an Item of read_items, a PIL image, an array (H,W,C) or a tensor (C,H,W)')
 
 # %% ../nbs/29_runtime.ipynb #nv29a01
 def _open(img, nodata): # → array, name for messages, value that means "no data"
@@ -141,7 +142,7 @@ class Predictor:
 # %% ../nbs/29_runtime.ipynb #n0g29a03
 @patch
 def __call__(self:Predictor,
-    img,             # path, PIL image, array (H,W) or (H,W,C), or tensor (C,H,W), of any numbers
+    img,             # path, `Item`, PIL image, array (H,W) or (H,W,C), or tensor (C,H,W), of any numbers
     clean:bool=True, # apply the model's post-processing
     nodata:float|None=None, # value that means "no data here", besides NaN and infinity; None: as the file says
 )->Prediction:
@@ -242,7 +243,7 @@ def _probs(self:Predictor, arr, nodata=None): # (H,W) or (H,W,C) → (n_cls,H,W)
 
 @patch
 def probs(self:Predictor,
-    img, # path, PIL image, array (H,W) or (H,W,C), or tensor (C,H,W), of any numbers
+    img, # path, `Item`, PIL image, array (H,W) or (H,W,C), or tensor (C,H,W), of any numbers
     nodata:float|None=None, # value that means "no data here"; None: as the file says
 )->np.ndarray: # (n_cls,H,W) float32
     "Predict the probability of each class at each pixel, at the image's own size"
@@ -252,7 +253,7 @@ def probs(self:Predictor,
 # %% ../nbs/29_runtime.ipynb #n0g29a05
 @patch
 def mean_std(self:Predictor,
-    img, # path, PIL image, array (H,W) or (H,W,C), or tensor (C,H,W), of any numbers
+    img, # path, `Item`, PIL image, array (H,W) or (H,W,C), or tensor (C,H,W), of any numbers
     nodata:float|None=None, # value that means "no data here"; None: as the file says
 )->tuple: # two of (n_cls,H,W) float32
     "Mean and standard deviation of the probabilities over all models and views: do not trust pixels where they disagree"
@@ -336,7 +337,7 @@ def _enlarged(self:Predictor, net, prep, arr, nodata, rows, grid): # the same, f
 # %% ../nbs/29_runtime.ipynb #c026
 @patch
 def bands(self:Predictor,
-    img, # path, PIL image, array (H,W) or (H,W,C), or tensor (C,H,W), of any numbers
+    img, # path, `Item`, PIL image, array (H,W) or (H,W,C), or tensor (C,H,W), of any numbers
     nodata:float|None=None, # value that means "no data here"; None: as the file says
 ): # yields (top row, (n_cls,h,W) float32), from top to bottom
     "Predict the probabilities of a large image, some rows at a time"
