@@ -350,14 +350,16 @@ def _read_picture(f, path): # bytes of an open file
 
 # %% ../nbs/02_images.ipynb #n33e42bc
 def _plain_png(raw): # without what is no part of the pixels: the decoder prints what it finds odd in there, names of strangers included
-    f,parts = io.BytesIO(raw),[raw[:33]]
+    f,parts,end = io.BytesIO(raw),[raw[:33]],0
     for name,n in _png_chunks(f):
         start = f.tell()-8
         if name[:1].isupper() or name==b'tRNS': parts.append(raw[start:start+12+n])
-    return b''.join(parts)
+        if name==b'IEND': end = start+12+n
+    return b''.join(parts) if 0<end<=len(raw) else None # cut off: the decoder would print that, too
 
 def _opencv_pixels(raw, info): # array in RGB order, None if OpenCV cannot decode it
     if raw.startswith(_PNG): raw = _plain_png(raw)
+    if raw is None: return None
     with quiet_opencv: img = cv2.imdecode(np.frombuffer(raw, np.uint8), cv2.IMREAD_UNCHANGED)
     if img is None or img.ndim==2: return img
     channels = img.shape[2]
