@@ -132,7 +132,7 @@ def kept_settings(
 
 def train_in_sessions(
     settings:Settings,            # as for `train_unet`; `session_hours` ends each session in time
-    items:Items|None=None,        # data that was read already, in place of paths in `settings`; for one process
+    items:Items|None=None,        # data that was read already, so it need not be read again; several processes read it themselves
     attached:str|Path|None=None,  # folder in which the output of earlier sessions may be, such as /kaggle/input
     n_gpus:int|None=None,         # processes (default: one per GPU)
     tell:Callable=say,            # called with each line of text
