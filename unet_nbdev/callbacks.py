@@ -472,7 +472,7 @@ def out_of_patience(self:CheckpointCallback)->bool:
 # %% ../nbs/27_callbacks.ipynb #n6464ee7
 @patch
 def show_time_to_go(self:CheckpointCallback):
-    "Say how long the whole training still takes: next to the bar of the epoch, or once a minute in a line where there is none"
+    "Say how long the training still takes: next to the bar of the epoch, or once a minute in a line"
     bar = getattr(getattr(self.learn, 'progress', None), 'pbar', None)
     as_line = lines_wanted() and self.minute.is_due()
     if not (bar or as_line): return

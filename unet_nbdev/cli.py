@@ -210,8 +210,8 @@ def unet_calibrate(
         items = read_data(seg, where, classes)
         if not all_images: items = held_out_items(seg, items, where, valid, valid_pct)
         elif n := n_trained_on(seg, items, where):
-            print(f'the model was trained on {n} of these {counted(len(items), "image")} and is more confident about them than '
-                  'about others; leave out --all_images', file=sys.stderr)
+            print(f'the model was trained on {n} of these {counted(len(items), "image")} and is more confident about '
+                  'them than about others; leave out --all_images', file=sys.stderr)
         fitted = calibrate_segmenter(seg, items, tune)
         checkpoint.info = {**checkpoint.info, 'calibration':fitted.calibration.to_dict()}
         checkpoint.post = fitted.post
@@ -349,8 +349,7 @@ def unet_demo(
         train_unet(Settings(coco=str(out/'data'), max_steps=steps, seed=seed, device=device, crop=min(192, size),
                             out=str(model), overwrite=True), tell=detail)
         checkpoint = load_unet(model)
-        small = max(1, size//8) # specks and pinholes
-        checkpoint.post = PostProcess(min_size=small, fill_holes=small)
+        checkpoint.post = PostProcess(min_size=max(1, size//8), fill_holes=max(1, size//8)) # specks, pinholes
         save_unet(model, checkpoint)
         seg = open_segmenter(str(model), device)
         result = evaluate(seg, valid_part(items))

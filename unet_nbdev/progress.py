@@ -93,7 +93,7 @@ def progress_text(
 
 # %% ../nbs/01c_progress.ipynb #n01c0020
 def lines_wanted()->bool:
-    "Do lines show progress here? Not where there are bars, nor in a notebook, nor in all processes of a training but the first"
+    "Do lines show progress here? Not where there are bars, in notebooks, and in further processes of a training"
     return not (is_quiet() or in_terminal() or shell_name() or int(os.environ.get('RANK', 0)))
 
 def tell_progress(text:str):

@@ -553,7 +553,9 @@ def write_report(self:Search, study):
         result = f'best {score} {best.value:.3f} after {counted(len(rows), "trial")}: {values_text(best.params)}'
         columns = {f'best, trial {best.number}':best.params}
         if best.number!=rows[0]['trial']: columns[f'first, trial {rows[0]["trial"]}'] = rows[0]
-        def row(k): return {'setting':k.replace('_', ' '), **{name:values_text({'':o[k]}).strip() for name,o in columns.items()}}
+        def row(k):
+            values = {name:values_text({'':o[k]}).strip() for name,o in columns.items()}
+            return {'setting':k.replace('_', ' '), **values}
         sections['Best settings'] = html_table(list(map(row, best.params)))
         steps = self.next_steps(best)
     sections |= self.pictures_html(rows, study)
