@@ -8,11 +8,17 @@ from benchmarks.comparisons import GROWTH
 from benchmarks.growth import exponent
 from benchmarks.registry import CONTENDERS
 
+# what a run returns → its name and its unit; whatever else a contender returns is a rate per second
+UNITS = dict(gb=('memory','GB'), fp32=('fp32','GFLOP/s'), bf16=('bf16','GFLOP/s'), copy=('copying','GB/s'))
+
 def run_summary(run)->str:
     "A run in a few words"
     if 'failed' in run: return f'failed ({run["failed"]})'
     if 'missing' in run: return f'{run["missing"]} is not installed'
-    rates = [f'{k} {v:.3g}' for k,v in run.items() if isinstance(v, float)]
+    def shown(k, v):
+        name,unit = UNITS.get(k, (k,'per second'))
+        return f'{name} {v:.3g} {unit}'
+    rates = [shown(k, v) for k,v in run.items() if isinstance(v, float) and k!='load']
     return ', '.join(rates) or f'{len(run.get("points", []))} sizes'
 
 class Bench:
@@ -74,19 +80,20 @@ class Bench:
         return dict(scale=self.scale, rows=self.rows(), growth=self.growth(), runs=self.runs)
 
     def table(self)->str:
-        "One line per comparison: rates, ratio, goal, verdict; GB of memory, equal pixels and share of the machine's limit as ours / peer"
-        head = ['what','against','ours','peer','ratio','goal','verdict','GB','same','of limit']
+        "One line per comparison: rates, ratio, goal, verdict; peak memory, equal pixels and share of the machine's limit as ours / peer"
+        head = ['what','against','ours','peer','ratio','goal','verdict','memory','same pixels','of limit']
         parts = [aligned([head, *map(table_line, self.rows())])]
         if growth := self.growth():
-            lines = [[k, f'{g["points"][0][0]:,}', f'{g["points"][-1][0]:,}', f'{g["exponent"]:.2f}'] for k,g in growth.items()]
-            parts.append(aligned([['cost grows with','from','to','exponent'], *lines]))
+            def ends(g): return [f'{n:,} ({secs:.3g} s)' for n,secs in (g['points'][0][:2], g['points'][-1][:2])]
+            lines = [[k, *ends(g), f'{g["exponent"]:.2f}'] for k,g in growth.items()]
+            parts.append(aligned([['cost grows with','from','to','exponent (1: in proportion)'], *lines]))
         machine = self.of('limits')
         if machine and 'copy' in machine[-1]: parts.append(self.machine_line(machine[-1]))
         return '\n\n'.join(parts)
 
     def machine_line(self, limits)->str:
         "What the machine can do, and how busy it was: figures of a busy machine say little"
-        line = f'this machine: {limits["fp32"]:.0f} GFLOP/s fp32, {limits["bf16"]:.0f} bf16, {limits["copy"]:.1f} GB/s copied'
+        line = f'this machine: {limits["fp32"]:.0f} GFLOP/s fp32, {limits["bf16"]:.0f} GFLOP/s bf16, {limits["copy"]:.1f} GB/s copied'
         loads = [r['load'] for r in self.runs if r.get('load') is not None]
         return line+(f'; load {min(loads):.1f} to {max(loads):.1f} on {os.cpu_count()} cores' if loads else '')
 
@@ -146,11 +153,11 @@ def ours_and_peer(row, key, fmt)->str:
 
 def table_line(r)->list:
     "The columns of a row"
-    ratio = f'{r["ratio"]:.2f}' if 'ratio' in r else '–'
+    ratio = f'{r["ratio"]:.2f}×' if 'ratio' in r else '–'
     same = '–' if r.get('same') is None else f'{100*r["same"]:.2f} %'
     verdict = r['verdict']+(f': {r["why"]}' if 'why' in r else '')
-    return [r['what'], r['label'], rate_text(r['ours'], r['unit']), rate_text(r['peer'], r['unit']), ratio, f'{r["goal"]:g}', verdict,
-            ours_and_peer(r, 'gb', '{:.2f}'), same, ours_and_peer(r, 'share', '{:.0%}')]
+    return [r['what'], r['label'], rate_text(r['ours'], r['unit']), rate_text(r['peer'], r['unit']), ratio, f'{r["goal"]:g}×', verdict,
+            ours_and_peer(r, 'gb', '{:.2f} GB'), same, ours_and_peer(r, 'share', '{:.0%}')]
 
 def aligned(lines)->str:
     widths = [max(map(len, column)) for column in zip(*lines)]

@@ -24,6 +24,7 @@ import numpy as np
 from fastcore.basics import patch
 from .core import IGNORE, Codes, DataError, Item, Items, atomic, clear_leftovers, counted, say
 from .core import write_csv, write_errors, write_json, write_text
+from .progress import track
 from .tiff import has_place
 from .images import image_files, nodata_of, page_stem, split_page, write_image
 from PIL import Image
@@ -34,7 +35,7 @@ from .postprocessing import kaggle_rows, object_table, to_coco, write_kaggle, wr
 from .runtime import Prediction
 from .large_images import open_large
 from .calibrate import Calibrated
-from .console import bar, check_folder_path
+from .console import check_folder_path
 from .evaluate import calibration_of, with_file
 
 # %% ../nbs/35_batch.ipynb #n4ff112d
@@ -589,7 +590,7 @@ def predict_jobs(
     bad,waiting = [],deque()
     predictions = seg.stream([o.file for o in jobs], what.clean)
     with ThreadPoolExecutor(1) as writer:
-        for job,(file,img,pred) in bar(zip(jobs, predictions), len(jobs)):
+        for job,(file,img,pred) in track(zip(jobs, predictions), len(jobs)):
             if isinstance(pred, DataError): bad.append(with_file(pred, file))
             else: waiting.append(writer.submit(_finish, job, img, pred))
             while len(waiting)>2: waiting.popleft().result()

@@ -156,11 +156,20 @@ def look_again(self:Budget,
 
 # %% ../nbs/26_budget.ipynb #nbd475f5
 @patch
+def seconds_to_go(self:Budget,
+    steps_left:int,     # in all epochs
+    step_seconds:float, # per step, as seen so far
+    tails_left:int,     # validations to come
+)->float:
+    "How long the training still takes"
+    return steps_left*step_seconds+tails_left*self.tail
+
+@patch
 def time_to_go(self:Budget,
     steps_left:int,     # in all epochs
     step_seconds:float, # per step, as seen so far
     tails_left:int,     # validations to come
 )->str:
     "Say how long the training still takes, as hours:minutes:seconds"
-    left = steps_left*step_seconds+tails_left*self.tail
+    left = self.seconds_to_go(steps_left, step_seconds, tails_left)
     return f'{left//3600:.0f}:{left//60%60:02.0f}:{left%60:02.0f}'

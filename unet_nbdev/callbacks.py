@@ -13,6 +13,7 @@ import numpy as np, torch
 import torch.distributed as dist
 from fastcore.basics import patch
 from .core import DataError, any_of, int_in, is_none, is_plain, is_text, list_of, num_in
+from .progress import EveryMinute, lines_wanted, progress_text, tell_progress
 from .settings import Settings, check_option
 from .checkpoint import load_train, save_unet
 from .distributed import all_gather, process_rank, unwrap_model, world_size
@@ -382,6 +383,7 @@ class CheckpointCallback(Callback):
         else: self.save()
         budget = self.train_state.budget
         budget.last_save = budget.clock()
+        self.minute = EveryMinute(budget.clock)
 
     def after_batch(self):
         state = self.train_state
@@ -470,13 +472,17 @@ def out_of_patience(self:CheckpointCallback)->bool:
 # %% ../nbs/27_callbacks.ipynb #n6464ee7
 @patch
 def show_time_to_go(self:CheckpointCallback):
-    "Say next to the bar of the epoch how long the whole training still takes"
+    "Say how long the training still takes: next to the bar of the epoch, or once a minute in a line"
     bar = getattr(getattr(self.learn, 'progress', None), 'pbar', None)
-    if not bar: return
-    state,plan = self.train_state,self.train_state.plan
+    as_line = lines_wanted() and self.minute.is_due()
+    if not (bar or as_line): return
+    state,plan,loss = self.train_state,self.train_state.plan,self.recorder.smooth_loss.value
     step_seconds = state.folder.seconds()/state.step
-    left = state.budget.time_to_go(plan['steps']-state.step, step_seconds, plan['epochs']-self.epoch)
-    bar.comment = f'{self.recorder.smooth_loss.value:.4f}, {left} to go'
+    left = plan['steps']-state.step,step_seconds,plan['epochs']-self.epoch
+    if bar: bar.comment = f'{loss:.4f}, {state.budget.time_to_go(*left)} to go'
+    if not as_line: return
+    text = progress_text(state.step, plan['steps'], 'step', state.budget.seconds_to_go(*left))
+    tell_progress(f'epoch {self.epoch}, loss {loss:.3f}, {text}')
 
 # %% ../nbs/27_callbacks.ipynb #n673bce1
 class TimeSteps(Callback):

@@ -26,11 +26,14 @@ import importlib, shutil
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Literal
 import unet_nbdev
-from .core import DataError, say, write_json
+from .core import DataError, counted, say, write_json
+from .progress import detail, is_quiet
 from .settings import DataSettings, SearchSettings, Settings, read_settings, reused
-from .console import check_file_path, check_folder_path, check_positive, claim_folder, command, in_terminal, name_left_out
+from .console import check_file_path, check_folder_path, check_positive, claim_folder, command
+from .console import name_left_out, tell_next
 
 # %% ../nbs/39_cli.ipynb #c018
 @dataclass(repr=False)
@@ -53,30 +56,33 @@ def repair_note(
     lines += [f'{o["file"]} {o["what"]}' for o in log if o['kind']=='outside file'][:5]
     lost = [o['what'] for o in log if o['done']=='lost']
     if lost: return '\n'.join([*lines, *lost, 'correct the data by hand before you train on the copy'])
-    return '\n'.join([*lines, f'train on the copy: unet_train --data {folder}{more}'])
-
+    tip = [] if is_quiet() else [f'train on the copy: unet_train --data {quote(folder)}{more}']
+    return '\n'.join([*lines, *tip])
 
 # %% ../nbs/39_cli.ipynb #n09bb4ba
 @command('unet_doctor --coco my_data --html report.html --repair my_data_repaired', repair='what to write')
 def unet_doctor(
     data:CheckSettings,
     repair:str|None=None, # write a repaired copy, without what cannot be used, to this new folder
-    html:str|None=None,   # write a report with pictures to this file
+    html:str|None=None,   # write a report with pictures of the data and of its faults to this file
     json:str|None=None,   # write the report as JSON to this file
     examples:int=2,       # number of findings of each kind to print
 ):
-    "Check a data set for faults; the data itself is never changed"
+    "Check a data set for faults, and show pictures of the data (--html); the data itself is never changed"
     from unet_nbdev.doctor import check_items
     from unet_nbdev.repair import repair_items
     args = dict(data.read_args(), names=data.names, group=data.group)
     for path in (html, json): check_file_path(path)
     if repair: check_folder_path(repair)
-    report = check_items(**args, progress=in_terminal())
+    report = check_items(**args)
     if html: report.write_html(html)
     if json: write_json(json, report.to_dict())
-    print(report.table(examples)) # also if repairing is refused
+    print(report if is_quiet() else report.table(examples)) # also if repairing is refused
+    for path in filter(None, (html, json)): print(f'wrote {path}')
+    if not html: tell_next({'pictures of the data': f'unet_doctor {report.flags()} --html report.html'})
     log = repair_items(report, repair) if repair else []
     if repair: print(repair_note(log, repair, data))
+    else: tell_next(report.next_steps())
     lost = any(o['done']=='lost' or o['kind']=='nothing annotated' for o in log)
     return int(lost or not repair and report.count('error')>0)
 
@@ -108,6 +114,7 @@ def unet_train(
     elif plan_only:
         items,plan = plan_training(options)
         print(f'{data_text(items, plan)}\n\n{plan.table()}')
+        detail('\ntrain like this: the same command without --plan_only')
     elif options.folds: cross_validate(options)
     else: train_unet(options)
 
@@ -133,7 +140,7 @@ def held_out_items(
     from unet_nbdev.evaluate import validation_items
     chosen = validation_items(seg, items, where, valid, valid_pct)
     if chosen is not None: return chosen
-    print(f'all {len(items)} images are used; if the model was trained on some of them, give --valid or --valid_pct',
+    print(f'every image is used ({len(items)}); if the model was trained on some of them, give --valid or --valid_pct',
           file=sys.stderr)
     return items
 
@@ -166,7 +173,12 @@ def unet_eval(
     name_left_out(items.bad+result.bad)
     if json: write_json(json, dict(model=model, **result.to_dict()))
     if html: result.write_html(html)
-    print(result.summary(len(found)))
+    wrote = [f'wrote {path}' for path in (json, html) if path]
+    pictures = [] if html else ['pictures of the best and the worst images: add --html scores.html']
+    models = ' '.join(map(quote, model))
+    predict = f'predict with it: unet_predict --model {models} --input … --output …'
+    then = [] if is_quiet() else [*wrote, *pictures, predict]
+    print(result.summary(len(found), is_quiet(), then))
 
 # %% ../nbs/39_cli.ipynb #c068
 @command('unet_calibrate --model models/unet.pth --images new/images --masks new/masks --all_images --tune',
@@ -198,15 +210,17 @@ def unet_calibrate(
         items = read_data(seg, where, classes)
         if not all_images: items = held_out_items(seg, items, where, valid, valid_pct)
         elif n := n_trained_on(seg, items, where):
-            print(f'the model was trained on {n} of these {len(items)} images and is more confident about them than '
-                  'about others; leave out --all_images', file=sys.stderr)
+            print(f'the model was trained on {n} of these {counted(len(items), "image")} and is more confident about '
+                  'them than about others; leave out --all_images', file=sys.stderr)
         fitted = calibrate_segmenter(seg, items, tune)
         checkpoint.info = {**checkpoint.info, 'calibration':fitted.calibration.to_dict()}
         checkpoint.post = fitted.post
         path = save_unet(out or model, checkpoint)
     if plot: plot_reliability(fitted.calibration, plot)
     name_left_out(items.bad+fitted.bad)
-    print('\n'.join([*fitted.notes(), f'written into {path}']))
+    wrote = [f'wrote {o}' for o in (path, plot) if o]
+    print('\n'.join([*([] if is_quiet() else fitted.notes()), *wrote]))
+    tell_next({'predict with it': f'unet_predict --model {quote(str(path))} --input … --output …'})
 
 # %% ../nbs/39_cli.ipynb #c078
 @command('unet_predict --input new_photos --model models/unet.pth --output drawn --mask')
@@ -226,14 +240,17 @@ def unet_predict(
     from unet_nbdev.evaluate import open_segmenter
     batch = plan_batch(input, output, what)
     seg = open_segmenter(model, device, tta, precision, engine)
-    if engine=='auto' and hasattr(seg, 'engine'): print(f'computed by {seg.engine}; --engine chooses another')
+    if engine=='auto' and hasattr(seg, 'engine'): detail(f'computed by {seg.engine}; --engine chooses another')
     result = predict_batch(seg, batch, what, overwrite)
     stale = ', '.join(result.stale)
     if stale: print(f'left from an earlier run, not renewed: {stale}', file=sys.stderr)
     name_left_out(result.bad, '')
+    if is_quiet(): result.then = ''
     print(result)
     if what.clean and seg.post.changed():
-        print(f'masks are cleaned as the model file says: {seg.post.text()} (--no_clean leaves them as they are)')
+        detail(f'masks are cleaned as the model file says: {seg.post.text()} (--no_clean leaves them as they are)')
+    if not (result.then or batch.picture):
+        detail(f'one line per image: {batch.folder/"index.csv"}; correct the masks in a labelling tool: add --annotations TOOL')
     return 1 if result.bad else 0
 
 # %% ../nbs/39_cli.ipynb #c098
@@ -264,7 +281,8 @@ def unet_export(
         else:
             from unet_nbdev.export import export_onnx
             done = export_onnx(model, out, precision)
-        print(done)
+        print(f'wrote {out}' if is_quiet() else f'{done}\nwrote {out}')
+    tell_next({'predict with it': f'unet_predict --model {quote(out)} --input … --output …'})
 
 # %% ../nbs/39_cli.ipynb #c101
 def load_benchmark(
@@ -293,11 +311,14 @@ def unet_bench(
     check_folder_path(out)
     check_file_path(json)
     check_positive(rounds=rounds, threads=threads)
-    def _tell(line): say(line, error=True)
+    def _tell(line): detail(line, lambda text: say(text, error=True))
     bench = load_benchmark()
     with claim_folder(out, 'unet_bench', 'bench.json'):
         found = bench(parts, rounds, quick, coco, out, json, threads, tell=_tell)
-    print(f'{found.table()}\n\nwritten to {out}')
+    detail(f'{found.table()}\n')
+    wrote = [Path(out)/o for o in ('table.txt','ratios.png','growth.png') if (Path(out)/o).exists()]
+    print(f'wrote {", ".join(map(str, wrote)) or out}')
+    detail('an interrupted benchmark continues with the same command, and what is there is not measured again')
     return int(any('failed' in r for r in found.runs))
 
 # %% ../nbs/39_cli.ipynb #c104
@@ -323,24 +344,24 @@ def unet_demo(
     out = Path(out)
     with claim_folder(out, 'unet_demo'), use_alone(out):
         model = out/'model.pth'
-        print(f'making {images} images of a beach in {out/"data"}')
+        detail(f'making {counted(images, "image")} of a beach in {out/"data"}')
         items = synth_coco(out/'data', n=images, sz=size, seed=seed)
         train_unet(Settings(coco=str(out/'data'), max_steps=steps, seed=seed, device=device, crop=min(192, size),
-                            out=str(model), overwrite=True))
+                            out=str(model), overwrite=True), tell=detail)
         checkpoint = load_unet(model)
-        small = max(1, size//8) # specks and pinholes
-        checkpoint.post = PostProcess(min_size=small, fill_holes=small)
+        checkpoint.post = PostProcess(min_size=max(1, size//8), fill_holes=max(1, size//8)) # specks, pinholes
         save_unet(model, checkpoint)
         seg = open_segmenter(str(model), device)
         result = evaluate(seg, valid_part(items))
         some = demo_images(result)
         try_picture(out/'predictions.png', lambda: plot_demo(result, some, out/'predictions.png'))
-        print(predict_folder(seg, some[1].img, out/'output.png', json=True, legend=True))
-        curves = out/'model'/'curves.png'
-        if curves.exists(): shutil.copyfile(curves, out/'training.png')
+        detail(predict_folder(seg, some[1].img, out/'output.png', json=True, legend=True))
+        if (curves := out/'model'/'curves.png').exists(): shutil.copyfile(curves, out/'training.png')
         (out/'output_results.json').replace(out/'results.json')
         made = [out/o for o in 'predictions.png output.png training.png results.json model.pth'.split()]
-        print(f'wrote {", ".join(str(o) for o in made if o.exists())}\n{result.summary(len(items))}')
+        wrote = f'wrote {", ".join(str(o) for o in made if o.exists())}'
+        tip = f'look at {out/"predictions.png"}, then check your own data: unet_doctor --data my_data --html report.html'
+        print(result.summary(len(items), is_quiet(), [wrote] if is_quiet() else [wrote, tip]))
 
 # %% ../nbs/39_cli.ipynb #nf1c0e01
 def demo_images(

@@ -7,7 +7,7 @@ __all__ = ['LIMITS', 'CommandOption', 'accepted_types', 'field_options', 'parame
            'CommandParser', 'with_underscores', 'number_or_word', 'parse_settings', 'help_text', 'command_parser',
            'call_arguments', 'open_standard_files', 'plain_streams', 'Interrupt', 'ignore_interrupts', 'is_importing',
            'error_text', 'run_command', 'command', 'check_folder_path', 'check_file_path', 'claim_folder',
-           'check_positive', 'name_left_out', 'in_terminal', 'bar', 'score_text', 'range_text']
+           'check_positive', 'name_left_out', 'tell_next', 'score_text', 'range_text']
 
 # %% ../nbs/33_console.ipynb #ne4a0a0b
 import argparse, atexit, errno, importlib, inspect, os, signal, sys, tempfile, threading, types, typing, warnings
@@ -18,6 +18,7 @@ from pathlib import Path
 from fastcore.docments import docments
 from . import __version__
 from .core import DataError, PlainStream, say, write_text
+from .progress import detail, quiet
 from .settings import Options, check_option, nearest, unknown_name, value_types
 
 # %% ../nbs/33_console.ipynb #n2011b93
@@ -164,6 +165,7 @@ def command_parser(
         allow_abbrev=False, argument_default=argparse.SUPPRESS)
     parser.color = False # escape sequences are not for our streams
     parser.add_argument('--version', action='version', version=f'{name} {__version__}', help='show the version and exit')
+    parser.add_argument('--quiet', action='store_true', help='print only the result, and what goes wrong')
     group = parser
     for o in options:
         if o.heading: group = parser.add_argument_group(o.heading)
@@ -299,7 +301,7 @@ def run_command(
         warnings.showwarning = lambda message, *where: say(f'{name}: {message}', error=True)
         try:
             given = vars(command_parser(func, name, example, headings).parse_args(argv))
-            code = func(**call_arguments(func, given)) or 0
+            with quiet(given.get('quiet', False)): code = func(**call_arguments(func, given)) or 0
             out.flush()
         except SystemExit: raise
         except BaseException as e:
@@ -389,19 +391,12 @@ def name_left_out(
     for e in bad[:most]: say(f'left out: {e}', error=True)
     if bad: say(f'{len(bad)} left out{more}', error=True)
 
-# %% ../nbs/33_console.ipynb #na7e33b1
-def in_terminal()->bool:
-    "Does somebody watch the output?"
-    return PlainStream(sys.stdout).isatty()
-
-def bar(
-    todo,           # things to go through
-    total:int|None=None, # how many; None: its length
-): # the same things, one by one
-    "Show a progress bar in a terminal"
-    if not in_terminal(): return todo
-    from fastprogress import progress_bar
-    return progress_bar(todo, total=total, leave=False)
+# %% ../nbs/33_console.ipynb #n33next1
+def tell_next(
+    steps:dict, # what for → command
+):
+    "Say what to do next"
+    for what,step in steps.items(): detail(f'{what}: {step}')
 
 # %% ../nbs/33_console.ipynb #nbb16b51
 def score_text(

@@ -23,9 +23,9 @@ from dataclasses import replace
 from pathlib import Path
 import numpy as np, torch, albumentations as A, cv2
 from fastcore.basics import patch
-from fastprogress import progress_bar
 from torch.utils.data import get_worker_info
 from .core import IGNORE, Codes, DataError, Item, Items, atomic, cache_dir, check_bad, gc_paused, layers2map, process_limit
+from .progress import track
 from .images import name_matches, nodata_of, open_image, split_page
 from .groups import group_folds, group_members
 from .items import item2mask
@@ -158,7 +158,7 @@ class Samples:
         prep:Prep,                # scale and channels
         strict:bool=False,        # stop at the first image that cannot be read
         max_bytes:int|None=None,  # memory for them; None: a quarter of what there is
-        progress:bool=True,       # show a bar if it takes long
+        progress:bool=True,       # show how far it is if it takes long
         cache:bool|str|Path=True, # keep on disk what does not fit into memory: True, a folder, or False; see cache_dir
     ):
         self.items = items
@@ -198,7 +198,7 @@ def _fill(self:Samples, progress): # decode now all that fit into memory
     ks = range(self.n_keep)
     with ThreadPoolExecutor(os.cpu_count()) as ex:
         todo = ex.map(self._error_of, ks)
-        if progress and self.n_keep>500: todo = progress_bar(todo, total=self.n_keep, leave=False)
+        if progress: todo = track(todo, self.n_keep, least=501)
         bad = {k:e for k,e in zip(ks, todo) if e is not None}
     self.bad = check_bad(list(bad.values()), len(self.items), strict=self.strict)
     good = [k for k in range(len(self.items)) if k not in bad]

@@ -138,7 +138,7 @@ def check_items(
     masks:str|Path|None=None,  # folder of masks
     names:list|str|dict|None=None, # for masks: class names in the order of their values
     void:int|tuple|None=None,  # for masks: value or colour that is neither learned nor scored
-    progress:bool=True,        # show a bar, above 300 images
+    progress:bool=True,        # show how far it is
     **options                  # others of `ReadOptions`: instances, roi, mask_name, pages, group, crowd, outside
 )->Report:
     "Look at everything in a data set, and change nothing"
@@ -390,10 +390,15 @@ def to_html(self:Report,
 def _repr_html_(self:Report): return html_body(self.to_html(2, 5))
 
 @patch
+def flags(self:Report)->str:
+    "Where the data is, as options of a command"
+    return ' '.join(f'--{k} {quote(v)}' for k,v in self.given.items())
+
+@patch
 def next_steps(self:Report)->dict: # what for → command
     "What to do with this data set"
     if not self.given: return {}
-    flags = ' '.join(f'--{k} {quote(v)}' for k,v in self.given.items())
+    flags = self.flags()
     if not self.count('error'): return {'train on it':f'unet_train {flags} --out models/unet.pth'}
     if not any(f.safe for f in self.findings): return {'correct the data, and check it again':f'unet_doctor {flags}'}
     copy = quote(f'{self.roots[0].name or "data"}_repaired')

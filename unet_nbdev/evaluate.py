@@ -17,6 +17,7 @@ from shlex import join
 import numpy as np
 from fastcore.basics import patch
 from .core import IGNORE, Codes, DataError, Item, Items, check_bad, counted
+from .progress import count_lines, track
 from .images import name_matches, nodata_of, open_image
 from .settings import DataSettings
 from .coco import anns2objects
@@ -27,7 +28,7 @@ from .show import STRETCHED, is_stretched, pick_examples, plot_confusion, save_f
 from .postprocessing import PostProcess, to_coco, tune_postprocess
 from .runtime import OnnxSegmenter
 from .calibrate import Calibrated, calibrate
-from .console import bar, range_text, score_text
+from .console import range_text, score_text
 
 # %% ../nbs/34_evaluate.ipynb #n97d38b3
 def model_files(
@@ -234,7 +235,7 @@ def score_items(
     seg,                  # from `open_segmenter`
     items:Items,          # images with annotations
     clean:bool=True,      # apply the model's post-processing
-    progress:bool=True,   # show a bar in a terminal
+    progress:bool=True,   # show how far it is
     boundary:float|None=None, # score outlines too: distance in pixels within which two outlines agree
     also=None,            # function of item, `Prediction` and true mask, called for each image
 )->tuple: # (`Scores`, list of `DataError`)
@@ -242,7 +243,7 @@ def score_items(
     from unet_nbdev.metrics import scores_for
     scores,bad = scores_for(seg.codes, boundary),[]
     named = items_by_name(items).items()
-    for name,item in bar(named) if progress else named:
+    for name,item in track(named) if progress else named:
         try:
             img,nodata,true = image_and_truth(seg, item, items.codes)
             pred = seg(img, clean) if nodata is None else seg(img, clean, nodata)
@@ -295,7 +296,9 @@ def notes(self:Evaluation)->dict: # what → text
 # %% ../nbs/34_evaluate.ipynb #n386878f
 @patch
 def summary(self:Evaluation,
-    total:int, # number of images in the data set
+    total:int,        # number of images in the data set
+    brief:bool=False, # without the table, and without what to know
+    then:list=(),     # lines before the last, such as what was written and what to do next
 )->str:
     "What `unet_eval` prints: the means, a table, what to know about them, and the mean IoU again as the last line"
     v = self.values
@@ -305,7 +308,8 @@ def summary(self:Evaluation,
     scored = f'{n} of {counted(total, "image")}' if n<=total else f'{counted(n, "block")} of one image'
     head = f'mean Dice {dice}  mean IoU {iou} ({scored})'
     means = 'mean Dice is averaged over images and classes, IoU is computed over the pixels of all images'
-    return '\n'.join([head, self.table(), *notes, means, f'mean IoU {iou}'])
+    body = [] if brief else [self.table(), *notes, means]
+    return '\n'.join([head, *body, *then, f'mean IoU {iou}'])
 
 # %% ../nbs/34_evaluate.ipynb #n1e4bd35
 def evaluate(
@@ -314,7 +318,7 @@ def evaluate(
     clean:bool=True,          # apply the model's post-processing
     boundary:float|None=None, # score outlines too: distance in pixels within which two outlines agree
     objects:bool=False,       # score objects too, by average precision; needs COCO annotations or masks with a number for each object
-    progress:bool=True,       # show a bar in a terminal
+    progress:bool=True,       # show how far it is
 )->Evaluation:
     "Score a model on images: Dice and IoU, their intervals, calibration, and objects"
     from unet_nbdev.metrics import Calibration, instance_ap
@@ -408,7 +412,7 @@ def probs_and_masks(
     bad:list,    # `DataError`s of images that cannot be read are added here
 ): # yields (`Item`, (n_cls,H,W) probabilities, (H,W) true mask)
     "Probabilities and truth, one image at a time"
-    for item in bar(items):
+    for item in track(items):
         try:
             img,nodata,true = image_and_truth(seg, item, items.codes)
             yield item,seg.probs(img) if nodata is None else seg.probs(img, nodata),true
@@ -435,7 +439,7 @@ class FittedModel:
                  f'{cover or "too few images to promise any"}']
         if not gains: return lines
         objects = f', in objects {gains["objects"]["gain"]:+.4f}' if 'objects' in gains else ''
-        outcome = 'kept as it was' if gains['kept'] else self.post
+        outcome = 'kept as it was' if gains['kept'] else self.post.text() or 'none'
         gain = f'honest gain {gains["gain"]:+.4f}{objects}'
         return [*lines, f'post-processing on {counted(gains["images"], "image")}, {gain}: {outcome}']
 
@@ -464,5 +468,6 @@ def calibrate_segmenter(
     cal = calibrate(_pairs(), seg.codes.multilabel, groups=groups)
     check_bad(bad, len(items))
     if not tune: return FittedModel(cal, seg.post, None, bad)
-    post,gains = tune_postprocess(held, seg.codes.multilabel, start=seg.post, groups=kept)
+    post,gains = tune_postprocess(held, seg.codes.multilabel, start=seg.post,
+                                   progress=count_lines('setting'), groups=kept)
     return FittedModel(cal, post, gains, bad)

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import cv2
 from PIL import Image
-from fastprogress import progress_bar
 from .core import DataError, open_file
+from .progress import track
 from .images import PICTURE, exif_orientation, open_image, open_picture, open_stored, reader_of
 from .images import image_errors, split_page
 from .tiff import is_tiff, tiff_mode
@@ -209,7 +209,7 @@ class CheckedPart:
 # %% ../nbs/12a_image_checks.ipynb #c033
 def check_files(
     report:Report, # to add to
-    progress:bool, # show a bar, above 300 images
+    progress:bool, # show how far it is; a bar only above 300 images
 ):
     "Look at every image file once"
     todo = []
@@ -218,7 +218,7 @@ def check_files(
         todo += [(p, k, p.szs[id]) for id,k in once]
     with ThreadPoolExecutor(os.cpu_count()) as ex:
         checks = ex.map(check_image, [p.paths[k] for p,k,_ in todo], [sz for *_,sz in todo])
-        if progress and len(todo)>300: checks = progress_bar(checks, total=len(todo), leave=False)
+        if progress: checks = track(checks, len(todo), least=301)
         for (p,k,_),check in zip(todo, checks):
             p.checks[k] = check
             for o in check.faults: report.add_at(p, 'images', k, *o)

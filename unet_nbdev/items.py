@@ -12,7 +12,8 @@ from itertools import islice
 from dataclasses import replace
 from pathlib import Path
 import numpy as np
-from .core import IGNORE, Codes, DataError, Item, Items, printable, say
+from .core import IGNORE, Codes, DataError, Item, Items, printable
+from .progress import notice
 from .shapes import mask2rle, nearest_resize
 from .coco import anns2mask, category_ids
 from .masks import has_colour_ids, label_values, mask_size_error, open_mask, open_raw_mask
@@ -229,6 +230,6 @@ def read_items(
                           outside, strict, max_bad)
     parts = scan(root, coco, images, masks)
     items = read_layout(parts, options)
-    for note in () if quiet else items.notes: say(printable(note))
+    for note in () if quiet else items.notes: notice(printable(note))
     if multilabel and items.codes is not None: items.codes = items.codes.as_multilabel()
     return items

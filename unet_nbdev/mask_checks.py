@@ -16,6 +16,7 @@ from pathlib import Path
 import cv2, numpy as np
 from fastcore.basics import patch
 from .core import Codes, DataError, IGNORE
+from .progress import track
 from .faults import FAULTS, Place, Report, Symptom
 from .masks import NODATA, MaskFile, has_colour_ids, list_values, mask_values
 from .masks import open_mask, open_raw_mask, scan_once, value_table
@@ -84,7 +85,9 @@ def scan_masks(
     "Read all masks of all parts, and find out what most of them say"
     parts = [p for p in report.parts if isinstance(p, MaskPart)]
     with ThreadPoolExecutor(os.cpu_count()) as ex:
-        for p in parts: p.scans = list(ex.map(lambda pair:scan_once(pair[1], known), p.pairs))
+        for p in parts:
+            scans = ex.map(lambda pair:scan_once(pair[1], known), p.pairs)
+            p.scans = list(track(scans, len(p.pairs), 'mask', least=301))
     if not parts or parts[0].given: return
     scans = [s for p in parts for s in p.scans if not isinstance(s, DataError)]
     codes,odd = settle_codes(report, scans, parts[0])
@@ -94,7 +97,6 @@ def scan_masks(
         names = parts[0].names and class_names(parts[0].names)
         codes,value = agree_on_codes(report, sharp, names, parts[0].void) if sharp else (None,255)
     for p in parts: p.codes,p.value,p.odd = codes,value,odd
-
 
 # %% ../nbs/12c_mask_checks.ipynb #nmk12a
 def only_value(codes:Codes)->int|None:

@@ -20,6 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 import numpy as np
 from .core import IGNORE, Codes, DataError, Item, Items, check_bad, counted
+from .progress import track
 from .settings import parse_pages
 from .images import PAGED_SUFFIXES, image_info, page_paths, page_stem, split_page
 from .faults import data_error
@@ -35,7 +36,6 @@ from .names import role_words
 from .layouts import MASK_TAG, Part, ReadOptions, collect_items, fit_size, folder_splits
 from .layouts import group_lone_files, is_image, keep_bad, list_images, no_mask_error
 from .layouts import result_or_error, same_name_error, split_pattern, unique_ids, without_test
-
 
 # %% ../nbs/08a_mask_folders.ipynb #n2e6af8d
 IMAGE_TAG = re.compile(r'[ _.-](images?|img|leftimg8bit|sat|rgb)$', re.I) # end of an image's name
@@ -472,7 +472,8 @@ def read_pairs(
     bad = bad+odd_pages
     check_bad(aside, len(aside), strict=options.strict, max_bad=1)
     with ThreadPoolExecutor(8) as ex:
-        files = list(ex.map(lambda pair:scan_once(pair[1], options.scans), pairs))
+        scans = ex.map(lambda pair:scan_once(pair[1], options.scans), pairs)
+        files = list(track(scans, len(pairs), 'mask', least=301))
         szs = list(ex.map(lambda img,f:result_or_error(pair_size, img, f), [img for img,_ in pairs], files))
     for f in files:
         if isinstance(f, DataError) and f.kind=='soft edges': raise f

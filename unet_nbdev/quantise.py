@@ -11,13 +11,13 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 import numpy as np
-from .core import IGNORE, DataError, Items, check_bad
+from .core import IGNORE, DataError, Items, check_bad, counted
+from .progress import track
 from .checkpoint import Checkpoint, load_unet
 from .metrics import scores_for
 from .inference import Segmenter
 from .runtime import OnnxSegmenter
 from .export import export_onnx, note_in_onnx
-from .console import bar
 from .settings import DataSettings
 from .evaluate import image_and_truth, items_by_name, read_data, validation_items, with_file
 
@@ -39,7 +39,7 @@ def compare_models(
     "Score two models on the same images, and count the pixels on which they agree"
     scores = [scores_for(whole.codes),scores_for(whole.codes)]
     same,total,bad = 0,0,[]
-    for name,item in bar(items_by_name(items).items()):
+    for name,item in track(items_by_name(items).items()):
         try: img,nodata,true = image_and_truth(whole, item, items.codes)
         except DataError as e:
             bad.append(with_file(e, item.img))
@@ -69,7 +69,7 @@ class Quantised:
 
 def rounding_text(r:Rounding)->str:
     "What rounding changes, in words"
-    return (f'{r.same:.2%} of the pixels of {r.images} validation images as in float32, '
+    return (f'{r.same:.2%} of the pixels of {counted(r.images, "validation image")} as in float32, '
             f'mean Dice {r.dice:.4f} instead of {r.dice_fp32:.4f}')
 
 def spread(

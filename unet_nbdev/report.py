@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from fastcore.basics import patch
 from .core import (INFO, Codes, DataError, any_of, check_values, counted, int_in, is_none, list_of, num_in, write_csv,
                              write_json)
+from .progress import duration_text, in_jupyter
 from .settings import DataSettings
 from .pages import html_table, img_tag, page_foot, page_head, plain_text, write_page
 from .show import pick_examples, plot_curves, save_fig, show_masks, small_png
@@ -274,12 +275,6 @@ def show(self:RunFolder, learn:Learner):
     else:
         for handle,fig in zip(self.shown, figs): handle.update(fig)
 
-# %% ../nbs/25_report.ipynb #n554d72c
-def in_jupyter()->bool:
-    "Is this a notebook that can update what it shows?"
-    try: return get_ipython().__class__.__name__=='ZMQInteractiveShell'
-    except NameError: return False
-
 # %% ../nbs/25_report.ipynb #nd817de7
 @patch
 def state(self:RunFolder)->dict:
@@ -366,12 +361,6 @@ def describe_loaders(
     n_train,n_valid = len(dls.train.dataset.samples),len(dls.valid.dataset)
     return dict(images=f'{n_train} for training, {n_valid} for validation', classes=', '.join(dls.train.codes.names))
 
-# %% ../nbs/25_report.ipynb #c021
-def duration_text(s:float)->str:
-    "Seconds as a short text"
-    if s<120: return f'{s:.0f} s'
-    return f'{s/60:.0f} min' if s<7200 else f'{s/3600:.1f} h'
-
 # %% ../nbs/25_report.ipynb #n6330c05
 @patch
 def summary(self:RunFolder)->str:
@@ -379,11 +368,12 @@ def summary(self:RunFolder)->str:
     def num(v): return '–' if v is None else f'{v:.3f}'
     scores = self.best_info['scores']
     how = 'Finished' if self.settings.get('finished') else 'Not finished'
-    of = f' of {self.settings["steps"]}' if 'steps' in self.settings else ''
-    return (f'{how}: {self.steps}{of} steps in {duration_text(self.seconds())} of training. '
+    total = self.settings.get('steps')
+    steps = f'{self.steps} of {counted(total, "step")}' if total else counted(self.steps, 'step')
+    return (f'{how}: {steps} in {duration_text(self.seconds())} of training. '
             f'Best epoch {self.best_info["epoch"]} of 0 to {len(self.rows)-1}: '
             f'mean Dice per image {num(scores["mean_dice"])}, pooled IoU {num(scores["pooled_iou"])}, '
-            f'on {scores["images"]} validation images at the network\'s scale.')
+            f'on {counted(scores["images"], "validation image")} at the network\'s scale.')
 
 # %% ../nbs/25_report.ipynb #n25e0002
 @patch

@@ -5,8 +5,7 @@
 # %% auto #0
 __all__ = ['check_out', 'move_aside', 'MoveAside', 'train_items', 'plan_training', 'split_text', 'data_text', 'epoch_text', 'Run',
            'train_unet', 'run_settings', 'resumed_settings', 'is_finished', 'is_model_of', 'rescue_model', 'resume_run',
-           'fold_run', 'check_same_run', 'cross_validate', 'folds_text', 'trial_text', 'values_text', 'search_text',
-           'search_settings']
+           'fold_run', 'check_same_run', 'cross_validate', 'folds_text', 'trial_text', 'search_text', 'search_settings']
 
 # %% ../nbs/37_runs.ipynb #n37a0003
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from shlex import quote
 from statistics import mean, pstdev
 from fastcore.basics import patch
 from .core import INFO, DataError, Items, check_values, counted, is_plain, printable, say
+from .progress import detail, in_terminal, is_quiet
 from .settings import DataSettings, SearchSettings, Settings, SplitSettings, read_settings
 from .groups import group_items
 from .items import read_items
@@ -28,8 +28,8 @@ from .checkpoint import load_unet, save_unet
 from .plan import Plan, make_plan
 from .report import RunFolder, learn2ckpt
 from .training import lock_run, seg_learner
-from .tune import Tuned, search_space, tune
-from .console import check_file_path, check_folder_path, in_terminal, name_left_out, score_text
+from .tune import Tuned, search_space, train_command, tune, values_text
+from .console import check_file_path, check_folder_path, name_left_out, score_text
 # fastai comes last: data imports it first, and keeps torch quiet meanwhile
 from fastai.callback.core import Callback
 from fastai.learner import Learner
@@ -201,12 +201,12 @@ def fit(self:Run,
     scale = ' '.join(str(o) for o in (prep.fit, prep.size) if o)
     n_train,n_valid = len(dls.train.dataset.samples),len(dls.valid.dataset)
     train,valid = counted(n_train, 'image trains', 'images train'),counted(n_valid, 'validates', 'validate')
-    self.tell(f'{train}, {valid}; {dls.train.codes}\n'
-              f'{self.settings.encoder} at {scale} on {dls.device} in {learn.precision}; run folder {self.folder}')
-    learn.logger = lambda row: self.tell(epoch_text(learn.recorder.metric_names, row))
+    detail(f'{train}, {valid}; {dls.train.codes}\n'
+           f'{self.settings.encoder} at {scale} on {dls.device} in {learn.precision}; run folder {self.folder}', self.tell)
+    learn.logger = lambda row: detail(epoch_text(learn.recorder.metric_names, row), self.tell)
     keep = self.settings.overwrite or self.resume
     aside = [] if keep else [MoveAside(self.path)]
-    with nullcontext() if in_terminal() else learn.no_bar(), learn.added_cbs(aside):
+    with nullcontext() if in_terminal() and not is_quiet() else learn.no_bar(), learn.added_cbs(aside):
         try: return learn.fit_unet(**self.settings.part('fit'), run=self.folder, resume=self.resume,
                                    settings=self.notes(), live=False)
         except (KeyboardInterrupt, SystemExit):
@@ -233,7 +233,8 @@ def save(self:Run,
     self.tell(f'mean Dice {dice}, pooled IoU {iou} on {counted(n, "validation image")} at the network\'s scale; '
               f'best epoch {log.best_info["epoch"]}, {counted(log.steps, "step")} in {log.secs:.0f} s\n'
               f'wrote {self.path}; the whole run: {self.folder/"report.html"}')
-    if not self.fold: self.tell(f'predict with it: unet_predict --model {quote(str(self.path))} --input … --output …')
+    predict = f'predict with it: unet_predict --model {quote(str(self.path))} --input … --output …'
+    if not self.fold: detail(predict, self.tell)
 
 @patch
 def train(self:Run,
@@ -260,7 +261,7 @@ def train_unet(
     with lock_run(Path(settings.out).with_suffix('')):
         items,plan = plan_training(settings, items)
         run = Run(plan, Path(settings.out), tell=tell)
-        run.tell(f'{data_text(items, plan)}\n\n{plan.table()}\n')
+        detail(f'{data_text(items, plan)}\n\n{plan.table()}\n', run.tell)
         return run.train(items)
 
 # %% ../nbs/37_runs.ipynb #n37a0032
@@ -396,10 +397,10 @@ def cross_validate(
                                         'Start it without torchrun')
     with lock_run(Path(settings.out).with_suffix('')):
         items,plan = plan_training(settings, items)
-        tell(f'{data_text(items, plan)}\n\n{plan.table()}\n')
+        detail(f'{data_text(items, plan)}\n\n{plan.table()}\n', tell)
         done = []
         for k in range(settings.folds):
-            tell(f'fold {k+1} of {settings.folds}')
+            detail(f'fold {k+1} of {settings.folds}', tell)
             run = fold_run(plan, k, tell)
             fold = fold_items(items, k, settings.folds, settings.seed)
             with lock_run(run.folder):
@@ -407,6 +408,8 @@ def cross_validate(
                 if not complete and not run.train(fold): return done # the session ends
             done.append(dict(model=run.path, scores=load_unet(run.path).info['scores']))
     tell(folds_text(done))
+    models = ' '.join(quote(str(o['model'])) for o in done)
+    detail(f'predict with all: unet_predict --model {models} --input … --output …', tell)
     return done
 
 def folds_text(
@@ -419,7 +422,6 @@ def folds_text(
              k in zip(models, dice, iou, n)]
     lines.append(f'cross-validation: mean Dice {mean(dice):.3f} ± {pstdev(dice):.3f}, '
                  f'pooled IoU {mean(iou):.3f} ± {pstdev(iou):.3f}')
-    lines.append(f'predict with all: unet_predict --model {" ".join(models)} --input … --output …')
     return '\n'.join(lines)
 
 # %% ../nbs/37_runs.ipynb #n37a0046
@@ -432,27 +434,16 @@ def trial_text(
     score,seconds = score_text(r['score']),r['seconds'] or 0
     return f'trial {r["trial"]:>3}  score {score}  {values_text(found, "  ")}  ({seconds:.0f} s){ends[r["state"]]}'
 
-def values_text(
-    values:dict,   # setting → value
-    sep:str=', ',  # between them
-)->str:
-    "Settings as text"
-    return sep.join(f'{k} {v:.3g}' if isinstance(v, float) else f'{k} {v}' for k,v in values.items())
-
 def search_text(
     found:Tuned,             # from `tune`
     settings:SearchSettings, # what was asked
 )->str:
-    "How a search stands, and how to train with what it found"
-    n = len(found.trials)
-    if not found.best:
-        return f'{n} of {settings.trials} trials have ended, none of them complete; continue with the same command'
-    data = {k:getattr(settings, k) for k in SplitSettings.options() if k in settings.given}
-    given = ' '.join(f'--{k}' if v is True else f'--{k} {quote(str(v))}' for k,v in data.items())
-    best = Path(settings.out)/'best.json'
-    return (f'{n} of {settings.trials} trials; best score {found.score:.3f} with {values_text(found.best)}\n'
-            f'pictures and table in {settings.out}; '
-            f'train with it: unet_train --settings {quote(str(best))} {given}')
+    "How a search stands, and where it is written"
+    n = f'{len(found.trials)} of {counted(settings.trials, "trial")}'
+    if not found.best: return f'{n} ended, none of them complete; continue with the same command'
+    out = Path(settings.out)
+    return (f'{n}; best score {found.score:.3f} with {values_text(found.best)}\n'
+            f'wrote {out/"report.html"}, {out/"best.json"} and {out/"trials.csv"}')
 
 # %% ../nbs/37_runs.ipynb #n37a0047
 def search_settings(
@@ -467,6 +458,7 @@ def search_settings(
     items,fixed = train_items(settings.fixed(), items)
     found = tune(items, settings.out, settings.trials, settings.search, space, settings.max_steps,
                  settings.max_minutes, not settings.no_pruning,
-                 settings.max_hours, settings=fixed, tell=lambda r: tell(trial_text(r)))
+                 settings.max_hours, settings=fixed, tell=lambda r: detail(trial_text(r), tell))
     tell(search_text(found, settings))
+    if found.best: detail(f'train with it: {train_command(settings, settings.out)}', tell)
     return found

@@ -16,6 +16,7 @@ import numpy as np, torch
 from torch import nn
 from fastcore.basics import patch
 from .core import INFO, DataError, check_values, clear_leftovers, is_plain, temporary, write_errors
+from .progress import detail
 from .locks import use_alone
 from .images import split_page
 from .settings import Settings, check_option, read_settings
@@ -521,8 +522,8 @@ def fit_to_end(
         if problem is None: return
         if isinstance(problem, Replan):
             change = problem.change
-            tell(f'steps are faster than in the trial: the new plan has {change["steps"]} steps instead of '
-                 f'{state.plan["steps"]}')
+            detail(f'steps are faster than in the trial: the new plan has {change["steps"]} steps instead of '
+                   f'{state.plan["steps"]}', tell)
         elif isinstance(problem, NonFiniteError): change,saved = step_back(state, problem.what)
         else: change = smaller_batches(learn, state.plan, saved[1])
         state.plan.update(change)

@@ -6,7 +6,7 @@
 __all__ = ['is_range', 'check_space', 'search_space', 'import_optuna', 'suggest', 'lock_folder', 'open_study',
            'check_same_question', 'ended_trials', 'next_trial', 'best_score', 'ReportTrial', 'read_log', 'has_ended',
            'Search', 'best_trial', 'plot_history', 'draw_trials', 'draw_best', 'importances', 'plot_importance',
-           'Tuned', 'tune']
+           'values_text', 'train_command', 'Tuned', 'tune']
 
 # %% ../nbs/36_tune.ipynb #c002
 import gc, json, shutil, time, warnings
@@ -14,16 +14,18 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from shlex import quote
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from fastcore.basics import patch
-from .core import DataError, Items, palette, read_csv, write_csv, write_json
+from .core import DataError, Items, counted, palette, read_csv, write_csv, write_json
+from .progress import duration_text
 from .locks import use_alone
-from .settings import (DEFAULT_SEARCH, LengthSettings, Settings, check_option, read_settings,
-                                 searchable,
-                                 unknown_name)
-from .show import figure, figure_text, save_fig, try_picture
+from .settings import (DEFAULT_SEARCH, LengthSettings, Settings, SplitSettings, check_option, read_settings,
+                                 searchable, unknown_name)
+from .pages import html_table, img_tag, page_foot, page_head, write_page
+from .show import figure, figure_text, save_fig, small_png, try_picture
 from .data import Samples, seg_dls, split_items
 from .device import pick_device
 from .plan import RULES, Plan, make_plan
@@ -352,6 +354,7 @@ def write(self:Search, study):
     write_csv(self.out/'trials.csv', rows)
     if best: write_json(self.out/'best.json', self.options(best.params))
     self.draw(rows, study)
+    try_picture(self.out/'report.html', lambda: self.write_report(study))
     for t in ended_trials(study):
         keep = ['log.csv','settings.json']
         if best and t.number==best.number: keep.append('best.pth')
@@ -362,7 +365,7 @@ def write(self:Search, study):
 @patch
 def draw(self:Search, rows, study):
     "Draw how the search stands; a picture that fails does not end it"
-    def history(): save_fig(plot_history(rows, study.user_attrs.get('score', 'score')), self.out/'history.png', 110)
+    def history(): save_fig(plot_history(rows, score_name(study)), self.out/'history.png', 110)
     def importance():
         fig = plot_importance(study)
         if fig: save_fig(fig, self.out/'importance.png', 110)
@@ -404,17 +407,19 @@ _ORANGE,_BLUE = (np.array(o)/255 for o in palette(7)[[6,5]])
 def plot_history(
     trials:list,       # dicts with trial, state and score, as in `Tuned`
     score:str='score', # what it is called
+    width:float=4.9,   # in inches; the legend of a narrow one is below
 )->Figure:
     "Plot the score of each trial, and the best so far"
     if not trials: raise DataError('a search without trials has no history', 'Let it end at least one')
-    with figure(4.9, 2.8) as (fig, ax):
+    narrow = width<4
+    with figure(width, 3.4 if narrow else 2.8) as (fig, ax):
         draw_trials(ax, trials)
         complete = [(r['trial'], r['score']) for r in trials if r['state']=='complete']
         if complete: draw_best(ax, complete, trials[-1]['trial'])
         ax.set(title='Score of the trials', xlabel='trial', ylabel=figure_text(score.replace('_', ' ')))
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         ax.margins(x=.08, y=.2)
-        fig.legend(loc='outside right center')
+        fig.legend(**(dict(loc='outside lower center', ncols=2) if narrow else dict(loc='outside right center')))
     return fig
 
 # %% ../nbs/36_tune.ipynb #c030
@@ -458,21 +463,108 @@ def importances(study)->dict: # setting → share
 
 def plot_importance(
     study, # Optuna's, or the folder of a search
+    width:float=4.9, # in inches
 )->Figure|None: # None if there is too little to compare: one setting, or fewer than four complete trials
     "Plot how much each setting mattered, by PED-ANOVA"
     if isinstance(study, (str,Path)):
         if not (Path(study)/'study.db').is_file():
             raise DataError('there is no study.db in it', 'Give the folder of a search', study)
-        with open_study(Path(study)) as o: return plot_importance(o)
+        with open_study(Path(study)) as o: return plot_importance(o, width)
     complete = [t for t in ended_trials(study) if t.state.name=='COMPLETE']
     if len(complete)<4 or len(complete[0].params)<2: return None
     share = importances(study)
-    with figure(4.9, .9+.32*len(share)) as (fig, ax):
+    with figure(width, .9+.32*len(share)) as (fig, ax):
         for n,v in reversed(share.items()): ax.barh(n.replace('_', ' '), v, .6, color=_BLUE)
         ax.set(title='What mattered', xlabel='share of the difference')
         ax.grid(axis='y', visible=False)
         ax.tick_params(axis='y', length=0)
     return fig
+
+# %% ../nbs/36_tune.ipynb #n36page1
+def values_text(
+    values:dict,   # setting → value
+    sep:str=', ',  # between them
+)->str:
+    "Settings as text"
+    return sep.join(f'{k} {v:.3g}' if isinstance(v, float) else f'{k} {v}' for k,v in values.items())
+
+def train_command(
+    settings:Settings, # where the data is, and how it is split; also those of a search
+    out:str|Path,      # folder of the search
+)->str:
+    "The command that trains with the best settings of a search"
+    where = {k:getattr(settings, k) for k in SplitSettings.options() if k in settings.given}
+    where = {k:v for k,v in where.items() if v is not None} or {'data':'my_data'}
+    flags = ' '.join(f'--{k}' if v is True else f'--{k} {quote(str(v))}' for k,v in where.items())
+    return f'unet_train --settings {quote(str(Path(out)/"best.json"))} {flags}'
+
+# %% ../nbs/36_tune.ipynb #n36page2
+@patch
+def facts(self:Search, rows:list)->dict: # what → text
+    "What a search is about"
+    s,n = self.settings,{k:sum(r['state']==k for r in rows) for k in ('complete','pruned','fail')}
+    words = dict(complete='complete', pruned='ended early', fail='failed')
+    states = ', '.join(f'{v} {words[k]}' for k,v in n.items() if v)
+    units = dict(max_steps='step', max_minutes='minute')
+    length = ', '.join(counted(v, units[k]) for k,v in self.length.items()) or 'as many epochs as are searched'
+    images = f'{len(self.items.train)} for training, {len(self.items.valid)} for validation'
+    data = ', '.join(str(v) for v in (s.data, s.coco, s.images, s.masks) if v)
+    return dict(data=data, images=images, classes=', '.join(self.samples.codes.names),
+                searched=', '.join(k.replace('_', ' ') for k in self.space), trials=states, **{'each trial':length})
+
+@patch
+def next_steps(self:Search, best)->dict: # what for → command
+    "What to do with a search"
+    model = quote(str(self.folder(best.number)/'best.pth'))
+    return {'train with the best settings, for longer':train_command(self.settings, self.out),
+            'predict new images with the network of the best trial':
+            f'unet_predict --model {model} --input new_images --output predicted'}
+
+# %% ../nbs/36_tune.ipynb #n36page5
+def score_name(study)->str:
+    "What the score of the trials is called"
+    score = study.user_attrs.get('score', 'score')
+    return dict(mean_dice='mean Dice', pooled_iou='pooled IoU').get(score, score.replace('_', ' '))
+
+def trial_row(r:dict)->dict: # r: from `rows`
+    "A trial as a row of the page"
+    states = dict(complete='complete', pruned='ended early', fail=f'failed: {r["why"]}')
+    found = {k.replace('_', ' '):v for k,v in r.items() if k not in ('state','why','seconds')}
+    return {**found, 'time':'–' if r['seconds'] is None else duration_text(r['seconds']), 'state':states[r['state']]}
+
+# %% ../nbs/36_tune.ipynb #n36page3
+@patch
+def pictures_html(self:Search, rows:list, study)->dict: # heading → HTML
+    "Both pictures, also for phones"
+    res = {'Score of the trials': img_tag(self.out/'history.png', 'score of each trial, and the best so far',
+                                          narrow=small_png(plot_history(rows, score_name(study), 3.5)))}
+    if narrow := plot_importance(study, 3.5):
+        caption = 'share of the difference between the best quarter and the rest; with few trials only a hint'
+        res['What mattered'] = img_tag(self.out/'importance.png', caption, narrow=small_png(narrow))
+    return res
+
+@patch
+def write_report(self:Search, study):
+    "Write the search as a page, `report.html`"
+    rows,best = self.rows(study),best_trial(study)
+    score = score_name(study)
+    result,sections,steps = 'No trial is complete yet',{},{}
+    if best:
+        result = f'best {score} {best.value:.3f} after {counted(len(rows), "trial")}: {values_text(best.params)}'
+        columns = {f'best, trial {best.number}':best.params}
+        if best.number!=rows[0]['trial']: columns[f'first, trial {rows[0]["trial"]}'] = rows[0]
+        def row(k):
+            values = {name:values_text({'':o[k]}).strip() for name,o in columns.items()}
+            return {'setting':k.replace('_', ' '), **values}
+        sections['Best settings'] = html_table(list(map(row, best.params)))
+        steps = self.next_steps(best)
+    sections |= self.pictures_html(rows, study)
+    place = best and next(i for i,r in enumerate(rows) if r['trial']==best.number)
+    sections['Trials'] = html_table(list(map(trial_row, rows)), place)
+    title = f'Search: {self.out.name}'
+    head = page_head(title, result, self.facts(rows), str(pick_device(self.settings.device)))
+    body = ''.join(f'<h2>{k}</h2>{v}' for k,v in sections.items())
+    write_page(self.out/'report.html', title, head+body+page_foot(steps))
 
 # %% ../nbs/36_tune.ipynb #c033
 @dataclass
@@ -486,8 +578,7 @@ class Tuned:
     def __repr__(self):
         n = {s:sum(r['state']==s for r in self.trials) for s in ('complete','pruned','fail')}
         some = ', '.join(f'{v} {k}' for k,v in n.items() if v) or 'no trial yet'
-        best = ', '.join(f'{k} {v:.2g}' if isinstance(v, float) else f'{k} {v}' for k,
-                         v in self.best.items())
+        best = values_text(self.best)
         return f'Tuned: {some}'+(f'; best {self.score:.3f} with {best}' if best else '')
 
 # %% ../nbs/36_tune.ipynb #c034
