@@ -388,6 +388,8 @@ class CheckpointCallback(Callback):
     def after_batch(self):
         state = self.train_state
         if not self.training:
+            bar = getattr(getattr(self.learn, 'progress', None), 'pbar', None)
+            if bar: bar.comment = 'validation'
             if world_size()<2: self.stop_if(self.reason(minutes=False))
             return
         if state.n%state.plan['grad_accum']: return # gradients are still being added up
@@ -479,7 +481,7 @@ def show_time_to_go(self:CheckpointCallback):
     state,plan,loss = self.train_state,self.train_state.plan,self.recorder.smooth_loss.value
     step_seconds = state.folder.seconds()/state.step
     left = plan['steps']-state.step,step_seconds,plan['epochs']-self.epoch
-    if bar: bar.comment = f'{loss:.4f}, {state.budget.time_to_go(*left)} to go'
+    if bar: bar.comment = f'loss {loss:.4f}, {state.budget.time_to_go(*left)} to go'
     if not as_line: return
     text = progress_text(state.step, plan['steps'], 'step', state.budget.seconds_to_go(*left))
     tell_progress(f'epoch {self.epoch}, loss {loss:.3f}, {text}')
