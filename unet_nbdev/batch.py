@@ -27,7 +27,7 @@ from .core import IGNORE, Codes, DataError, Item, Items, atomic, clear_leftovers
 from .core import write_csv, write_errors, write_json, write_text
 from .tiff import TILE, write_tiff_rows
 from .images import image_files, image_info, nodata_of, page_stem, split_page, write_image
-from .place import MapPlace, map_feature, no_area, place_files, place_of, place_tags, write_geojson
+from .place import UNNAMED, MapPlace, map_feature, no_area, place_files, place_of, place_tags, write_geojson
 from PIL import Image
 from .exporters import ANNOTATION_WRITERS, EXPORTS
 from .settings import Options, option
@@ -106,7 +106,7 @@ def image_outputs(
 )->dict: # option → suffix
     "The files that one image gives, beside its picture"
     res = chosen_outputs(IMAGE_OUTPUTS, what)
-    if place is None or place.matrix is None: res.pop('geojson', None)
+    if place is None or place.matrix is None or not place.epsg: res.pop('geojson', None)
     for k,form in dict(mask=what.mask_format, probs=what.probs_format).items():
         as_map = form=='tif' or form=='auto' and place is not None
         if k in res and as_map: res[k] = MAP_OUTPUTS[k]
@@ -202,9 +202,13 @@ def image_places(
             with suppress(DataError): # of a file that cannot be opened
                 image_info(f)
                 say(f'{e} It is predicted as an image without a place.', error=True)
-    if what.geojson and not any(found.values()):
-        raise DataError('geojson needs images with a place on the map: GeoTIFF files, or world files next to them',
-                        'Leave it out; annotations are written in pixels', files[0])
+    placed = [o for o in found.values() if o is not None and o.matrix is not None]
+    fault,fix = '',''
+    if not placed:
+        fault = 'geojson needs images with a place on the map: GeoTIFF files, or world files next to them'
+        fix = 'Leave it out; annotations are written in pixels'
+    elif not any(o.epsg for o in placed): fault,fix = 'geojson needs a coordinate system with an EPSG code',UNNAMED
+    if what.geojson and fault: raise DataError(fault, fix, files[0])
     return {f:o for f,o in found.items() if o is not None}
 
 # %% ../nbs/35_batch.ipynb #nced809d
@@ -714,7 +718,7 @@ def say_places(
         why = no_area(unknown[0].place)
         say(f'{counted(len(unknown), "image")} on the map without areas in m²: {unknown[0].name}: {why}', error=True)
     without = sum('geojson' not in o.targets for o in batch.jobs) if what.geojson else 0
-    if without: say(f'{counted(without, "image")} without a place on the map: no .geojson', error=True)
+    if without: say(f'no .geojson of {counted(without, "image")}: no place on the map, or no EPSG code for it', error=True)
 
 # %% ../nbs/35_batch.ipynb #n8da6d4f
 def predict_single(
