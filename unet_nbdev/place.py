@@ -270,7 +270,7 @@ def place_tags(
         text = f'<GDALMetadata>\n{"".join(lines)}\n</GDALMetadata>\0'.encode('utf-8', 'replace')
         tags.append((42112, 2, len(text), text, True))
     if nodata is not None:
-        text = f'{nodata:g}\0'.encode()
+        text = repr(float(nodata)).removesuffix('.0').encode()+b'\0' # every digit, as pixels are compared with it
         tags.append((42113, 2, len(text), text, True))
     return tags
 
