@@ -336,7 +336,8 @@ def write_prediction(
     as_rows = what.probs and to['probs'].suffix=='.tif'
     if probs is None and (what.cover or not as_rows): probs = seg.probs(img, nodata)
     if as_rows:
-        rows = seg.bands(img, nodata) if probs is None else ((t, probs[:,t:t+TILE]) for t in range(0, img.shape[0], TILE))
+        rows = seg.bands(img, nodata)
+        if probs is not None: rows = ((t, probs[:,t:t+TILE]) for t in range(0, img.shape[0], TILE))
         write_probs(to['probs'], rows, img.shape[:2], seg.codes, job.place, lost, cal)
     elif what.probs:
         with atomic(to['probs']) as p: np.save(p, (cal.probs(probs) if cal else probs).astype(np.float16))
@@ -426,7 +427,7 @@ def write_mask(
     codes:Codes,    # the classes
     values:str='index', # or source
     place:MapPlace|None=None, # where it lies on the map, for .tif
-    lost=None,      # for .tif, function of (top, bottom) → (h,W) bool, which of these rows have no data; None: all have
+    lost=None,      # for .tif: (top, bottom) → (h,W) bool, pixels of these rows without data; None: all have some
 ):
     "Write a mask; in a .tif file, pixels without data have a value that no class has"
     if files[0].suffix=='.tif':
@@ -455,7 +456,7 @@ def write_probs(
     names = list(codes.names) if codes.multilabel else list(codes.vocab)
     def _rows():
         for t,p in rows:
-            part = (cal.probs(p) if cal else p).astype(np.float16).astype(np.float32) # what .npy has, and small when packed
+            part = (cal.probs(p) if cal else p).astype(np.float16).astype(np.float32) # as .npy has it: packs well
             holes = lost(t, t+p.shape[1]) if lost else None
             if holes is not None: part[:,holes] = np.nan
             yield part[0] if len(names)==1 else part.transpose(1,2,0)
@@ -646,8 +647,9 @@ def stale_files(
     for name in (*BATCH_OUTPUTS.values(), *(o.name for o in EXPORTS.values())):
         if name not in new and os.path.exists(f'{batch.start}{name}'): old.append(name)
     pictures = [o.targets[''] for o in batch.jobs]
+    new_files = {p for o in batch.jobs for p in o.targets.values()}
     for suffix in (*IMAGE_OUTPUTS.values(), *MAP_OUTPUTS.values()):
-        files = {p.with_name(p.stem+suffix) for p in pictures}-{p for o in batch.jobs for p in o.targets.values()}
+        files = {p.with_name(p.stem+suffix) for p in pictures}-new_files
         n = sum(map(os.path.exists, files))
         if n: old.append(f'{n} {suffix}')
     return old

@@ -20,7 +20,7 @@ from .images import image_info, split_page
 # %% ../nbs/02a_place.ipynb #n2place7
 _A = 6378137.                 # of the WGS84 ellipsoid: half the equator's diameter in metres
 _E2 = (2-1/298.257223563)/298.257223563 # and its eccentricity, squared
-WEB_MERCATOR = 3857,3785,900913,102100,102113 # the map of web pages, which enlarges what lies away from the equator
+WEB_MERCATOR = 3857,3785,900913,102100,102113 # the map of web pages, larger away from the equator
 
 @dataclass(frozen=True)
 class MapPlace:
@@ -28,7 +28,7 @@ class MapPlace:
     matrix:tuple|None   # (a,b,c,d,e,f): pixel corner (x,y) → map (ax+by+c, dx+ey+f); None: not known
     epsg:int|None=None  # code of the coordinate system; None: not known
     kind:str=''         # projected, geographic, or empty: not known
-    unit:float|None=None # metres in one unit of a projected system, degrees in one of a geographic; None: not known
+    unit:float|None=None # metres (projected) or degrees (geographic) in one unit; None: not known
     stored:tuple=()     # tags of the GeoTIFF that it comes from, as tifffile writes them
 
     def to_map(self, x, y)->tuple: # numbers or arrays; (0,0) is the outer corner of the first pixel
@@ -99,6 +99,7 @@ def _geo_keys(found): # number of each key → value: a short, or the numbers or
         keys[key] = found[where].values[value:value+n]
     return keys
 
+# %% ../nbs/02a_place.ipynb #n2place0
 def _size(keys, key): # the first of the doubles of a key; None if there is none that could be a size
     values = np.atleast_1d(keys.get(key, ()))
     return float(values[0]) if len(values) and values.dtype.kind=='f' and 0<values[0]<1e9 else None
@@ -155,20 +156,23 @@ def check_matrix(
     m:list, # six numbers as in MapPlace
 )->tuple: # the same
     "Raise a `DataError` if six numbers cannot place an image"
-    if not np.isfinite(m).all() or max(map(abs, m))>1e15: raise _bad_place('its map coordinates are not numbers of any map')
+    if not np.isfinite(m).all() or max(map(abs, m))>1e15:
+        raise _bad_place('its map coordinates are not numbers of any map')
     if not abs(m[0]*m[4]-m[1]*m[3])>1e-30: raise _bad_place('its pixels have no size on the map')
     return tuple(map(float, m))
 
 def _is_empty(found): # do the tags say nothing, as those of a picture that never had a place?
     return 34264 not in found and 33922 not in found and 34735 not in found
 
+# %% ../nbs/02a_place.ipynb #n2placf2
 def tiff_place(
     path, # TIFF file
 )->MapPlace|None: # None: it has no place on the map
     "Read where a GeoTIFF lies; a `DataError` if its tags are broken"
     found = stored_tags(path, GEO_TAGS)
     for code,tag in found.items():
-        if tag.kind!=_GEO_TYPES.get(code, 12): raise _bad_place(f'its {GEO_TAGS[code]} has numbers of type {tag.kind}')
+        if tag.kind==_GEO_TYPES.get(code, 12): continue
+        raise _bad_place(f'its {GEO_TAGS[code]} has numbers of type {tag.kind}')
     if _is_empty(found): return None
     keys = _geo_keys(found)
     matrix = _matrix(found, _number(keys, 1025)==2)
@@ -232,7 +236,8 @@ def place_of(
         if side is not None: place = world_place(side)
         if place is not None and image_info(path).orientation!=1:
             raise _bad_place('its pixels are turned by an orientation tag')
-    except DataError as e: raise DataError(f'where it lies on the map cannot be read: {e.what}', e.fix, path) from None
+    except DataError as e:
+        raise DataError(f'where it lies on the map cannot be read: {e.what}', e.fix, path) from None
     return place
 
 def place_files(
@@ -241,7 +246,8 @@ def place_files(
     "The files next to an image that say where it lies: a world file and a .prj file"
     file,_ = split_page(path)
     side = world_file(file)
-    return [] if side is None else [side, *(o for o in (side.with_suffix('.prj'), side.with_suffix('.PRJ')) if o.is_file())][:2]
+    if side is None: return []
+    return [side, *filter(os.path.isfile, (side.with_suffix('.prj'), side.with_suffix('.PRJ')))][:2]
 
 # %% ../nbs/02a_place.ipynb #n2placeo
 def _made_tags(place): # tags as `write_tiff` takes them
@@ -266,11 +272,12 @@ def place_tags(
     tags = []
     if place is not None: tags = list(place.stored) or _made_tags(place)
     if bands:
-        lines = [f'<Item name="DESCRIPTION" sample="{k}" role="description">{_xml(o)}</Item>' for k,o in enumerate(bands)]
+        item = '<Item name="DESCRIPTION" sample="{}" role="description">{}</Item>'
+        lines = [item.format(k, _xml(o)) for k,o in enumerate(bands)]
         text = f'<GDALMetadata>\n{"".join(lines)}\n</GDALMetadata>\0'.encode('utf-8', 'replace')
         tags.append((42112, 2, len(text), text, True))
     if nodata is not None:
-        text = repr(float(nodata)).removesuffix('.0').encode()+b'\0' # every digit, as pixels are compared with it
+        text = repr(float(nodata)).removesuffix('.0').encode()+b'\0' # all digits: pixels are compared with it
         tags.append((42113, 2, len(text), text, True))
     return tags
 
@@ -302,6 +309,7 @@ def map_ring(
     if turns_left!=outer: points = points[::-1]
     return [*points, points[0]]
 
+# %% ../nbs/02a_place.ipynb #n2placr2
 def map_feature(
     polys:list,      # polygons in pixels, each a list of rings: the outline, then its holes
     place:MapPlace,

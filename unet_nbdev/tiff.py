@@ -416,6 +416,7 @@ def stored_tags(
 def _broken_tag(what, path): # the error
     return DataError(what, 'Write the file again with the program that made it', path, kind='truncated image')
 
+# %% ../nbs/01a_tiff.ipynb #n1atagsd
 def _directory(tif, at, path): # number of each tag → (itself, its type, how many values, where they are)
     order,big,file = tif.byteorder,tif.is_bigtiff,tif.filehandle
     head,entry,inline = ('Q','HHQ',8) if big else ('H','HHI',4)
