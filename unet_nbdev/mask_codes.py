@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['SPECK', 'BACKGROUND_NAMES', 'MAYBE_BACKGROUND', 'void_values', 'are_even', 'name_list', 'class_names', 'name_values',
-           'default_names', 'infer_codes', 'subset_codes', 'add_void', 'check_values', 'fit_codes', 'mask_kind']
+           'default_names', 'infer_codes', 'subset_codes', 'add_void', 'void_nodata', 'check_values', 'fit_codes',
+           'mask_kind']
 
 # %% ../nbs/07b_mask_codes.ipynb #nca14390
 import re
@@ -354,6 +355,22 @@ def add_void(
 )->Codes:
     "The same classes with more void values"
     return codes.changed(void=codes.void+[v for v in void_values(void) if v not in codes.void])
+
+# %% ../nbs/07b_mask_codes.ipynb #nmq16nd2
+def void_nodata(
+    files:list,  # of MaskFile
+    codes:Codes, # of a model, or of another part of the data set
+    notes:list,  # a line on each conclusion is added
+)->Codes:
+    "The same classes, with the nodata values of GeoTIFF files as void, unless they have a meaning"
+    known = {codes.bg, *codes.ids, *codes.rest, *codes.void}
+    named = {f.nodata for f in files if f.nodata is not None and 0<f.nodata<2**16 and f.nodata%1==0}
+    if has_colour_ids(codes): return codes
+    for v in sorted(int(o) for o in named if o not in known):
+        if not any(v in f.vals for f in files): continue
+        codes = add_void(codes, v)
+        notes.append(f'GeoTIFF files name {v} as nodata: it is not scored')
+    return codes
 
 # %% ../nbs/07b_mask_codes.ipynb #nf6943ff
 def check_values(

@@ -29,7 +29,7 @@ from .coco import absent_notes
 from .masks import MaskFile, colour_key, has_colour_ids, mask_values, open_mask, open_raw_mask
 from .masks import scan_once
 from .mask_codes import add_void, check_values, class_names, fit_codes, infer_codes
-from .mask_codes import subset_codes, void_values
+from .mask_codes import subset_codes, void_nodata, void_values
 from .name_tables import infer_set_codes
 from .names import MOST, learn_rule, longest_start, name_tokens, places_and_stems, plain_name
 from .names import role_words
@@ -404,7 +404,7 @@ def read_codes(
     if options.codes is None:
         codes = infer_set_codes(files, options.names, void_values(options.void), options.instances, notes)
     else:
-        codes = add_void(options.codes, options.void)
+        codes = void_nodata(files, add_void(options.codes, options.void), notes)
         if options.instances and len(codes.ids)==1: codes = codes.changed(unlisted='object')
         codes = fit_codes(files, codes, notes)
         notes += absent_notes(_absent_in_masks(files, codes))
@@ -416,7 +416,6 @@ def _absent_in_masks(files, codes): # names of classes that no mask shows
     if codes.unlisted!='error': return []
     found = set().union(*(map(int, mask_values(f, has_colour_ids(codes))) for f in files))
     return [name for id,name in zip(codes.ids, codes.names) if colour_key(id) not in found]
-
 
 # %% ../nbs/08a_mask_folders.ipynb #n8apg002
 def page_pairs(

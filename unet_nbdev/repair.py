@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['IMAGE_REPAIRS', 'ChangeLog', 'by_position', 'is_dropped', 'safe_kinds', 'is_outside', 'set_upright', 'as_rgb',
-           'png_bytes', 'repair_image', 'safe_path', 'copy_image', 'annotation_moves', 'copy_images',
-           'moved_annotation', 'ignored_regions', 'repaired_annotations', 'repair_coco', 'nothing_left', 'lost_classes',
-           'whole_stacks', 'repair_pairs', 'copy_mask', 'part_tags', 'check_target', 'class_counts', 'repair_parts',
-           'repair_items']
+           'png_bytes', 'repair_image', 'safe_path', 'known_place', 'copy_place_files', 'copy_image',
+           'annotation_moves', 'copy_images', 'moved_annotation', 'ignored_regions', 'repaired_annotations',
+           'repair_coco', 'nothing_left', 'lost_classes', 'whole_stacks', 'repair_pairs', 'copy_mask', 'part_tags',
+           'check_target', 'class_counts', 'repair_parts', 'repair_items']
 
 # %% ../nbs/14_repair.ipynb #na9e3680
 import io, json, os, shutil, struct
@@ -19,9 +19,10 @@ from PIL import Image
 from fastcore.basics import patch
 from .core import DataError, printable, read_file, temporary, write_errors, write_json, write_text
 from .locks import use_alone
-from .images import image_info, n_pages, open_image, open_stored, page_stem
+from .images import image_info, n_pages, nodata_of, open_image, open_stored, page_stem
 from .images import split_page, turn_for, write_image
 from .tiff import write_tiff
+from .place import place_files, place_of, place_tags, world_file
 from .faults import Report
 from .coco import ann2mask, category_fault, known_id, read_coco, region_left_out
 from .image_checks import FORMAT_SUFFIXES, read_header
@@ -150,6 +151,25 @@ def safe_path(
     parts = [o for o in parts if o not in ('', '.', '..') and not o.endswith(':')]
     return Path(*parts) if parts else Path('image')
 
+# %% ../nbs/14_repair.ipynb #n14plac2
+def known_place(
+    path, # image or mask, or a page of one
+): # `MapPlace`; None: it has none that can be read
+    "Where a file lies on the map, as far as that can be taken along"
+    try: return place_of(path)
+    except DataError: return None
+
+def copy_place_files(
+    src:Path, # image file
+    dst:Path, # its copy
+):
+    "Copy the world file and the .prj file of an image"
+    for f in place_files(src):
+        if f.is_symlink(): continue
+        to = dst.with_suffix(f.suffix)
+        if f==world_file(src) and src.suffix.lower()!=dst.suffix.lower(): to = dst.with_suffix('.wld')
+        shutil.copyfile(f, to)
+
 # %% ../nbs/14_repair.ipynb #n34aba11
 def copy_image(
     src:Path, # image file, or a page of one, which becomes a file of its own
@@ -161,17 +181,23 @@ def copy_image(
     "Write an image without its faults, under a name that no other image has"
     file,page = split_page(src)
     kinds = kinds & IMAGE_REPAIRS
-    raw = None
+    place = known_place(src)
+    raw,img = None,None
     if kinds:
         suffix,raw = repair_image(src, kinds, sz)
+        if raw is not None and place is not None and place.stored: # PNG files cannot say where they lie
+            suffix,img = '.tif',as_rgb(open_image(src, sz))
         dst = dst.with_name(page_stem(dst)+suffix)
-    elif page is not None: dst = dst.with_name(f'{page_stem(dst)}.tif')
+    elif page is not None:
+        dst = dst.with_name(f'{page_stem(dst)}.tif')
+        img = open_image(src, sz)
     while dst in taken: dst = dst.with_name(f'{dst.stem}_{dst.suffix}')
     taken.add(dst)
     dst.parent.mkdir(parents=True, exist_ok=True)
-    if raw is not None: dst.write_bytes(raw)
-    elif page is None: shutil.copyfile(file, dst)
-    else: write_tiff(dst, open_image(src, sz))
+    if img is not None: write_tiff(dst, img, place_tags(place, nodata_of(src)))
+    elif raw is not None: dst.write_bytes(raw)
+    else: shutil.copyfile(file, dst)
+    if place is not None and not place.stored and img is None: copy_place_files(file, dst)
     return dst
 
 # %% ../nbs/14_repair.ipynb #nfc9195f
@@ -403,12 +429,15 @@ def copy_mask(
 ):
     "Write a mask without its faults"
     file,page = split_page(msk)
+    place = known_place(msk)
     suffix = file.suffix if page is None else '.tif'
-    dst = dst.with_name(dst.name+('.png' if kinds else suffix)) # with_suffix would cut a name with dots
+    if kinds: suffix = '.png' if place is None else '.tif'
+    dst = dst.with_name(dst.name+suffix) # with_suffix would cut a name with dots
     dst.parent.mkdir(parents=True, exist_ok=True)
-    if kinds: write_image(dst, repair_mask(p, k, kinds))
+    if kinds and place is not None: write_tiff(dst, repair_mask(p, k, kinds), place_tags(place))
+    elif kinds: write_image(dst, repair_mask(p, k, kinds))
     elif page is None: shutil.copyfile(file, dst)
-    else: write_tiff(dst, open_stored(msk)[0])
+    else: write_tiff(dst, open_stored(msk)[0], place_tags(place, nodata_of(msk)))
 
 # %% ../nbs/14_repair.ipynb #nb4e5fb9
 def part_tags(

@@ -14,13 +14,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, replace
-from itertools import chain, product
+from itertools import product
 from pathlib import Path
-import cv2, numpy as np, tifffile
+import cv2, numpy as np
 from PIL import ImageOps
 from fastcore.basics import patch
-from .core import Codes, DataError, Item, WriteError, atomic, check_picture
+from .core import IGNORE, Codes, DataError, Item, WriteError, atomic, check_picture
+from .tiff import write_tiff_rows
 from .images import nodata_of, open_image
+from .place import place_of, place_tags
 from .prep import Prep, thin_out, windows, window_weight
 from .postprocessing import PostProcess, check_probs
 from .large_images import TiledImage, need_package, open_large
@@ -382,27 +384,11 @@ def _predict_mask_only(self:Predictor, arr, nodata, clean): # a `Prediction` wit
     return Prediction(mask, None, self.codes, _confidence_of_seen(confidence/h, missing, h*w), missing)
 
 # %% ../nbs/29_runtime.ipynb #n6896318
-def _cut_into_tiles(rows, w, side): # label maps of some rows each → tiles (side,side), row by row, filled up with 0
-    held = np.zeros((0,w), np.uint8)
-    for more in chain(rows, [None]):
-        at_end = more is None
-        if not at_end: held = np.concatenate([held, more])
-        while len(held)>=side or at_end and len(held):
-            missing = side-len(held[:side])
-            full = np.pad(held[:side], ((0,missing), (0,-w%side)))
-            for x in range(0, w, side): yield full[:,x:x+side]
-            held = held[side:]
-
 def _write_npy(path, rows, sz): # label maps of some rows each
-    with open(path, 'wb') as f: # a memory map would end the process where the disk is full
+    with atomic(path) as tmp, open(tmp, 'wb') as f: # a memory map would end the process where the disk is full
         header = dict(descr='|u1', fortran_order=False, shape=tuple(map(int, sz)))
         np.lib.format.write_array_header_1_0(f, header)
         for part in rows: f.write(np.ascontiguousarray(part, np.uint8))
-
-def _write_tiff(path, rows, sz):
-    h,w = sz
-    tifffile.imwrite(path, _cut_into_tiles(rows, w, 256), shape=sz, dtype=np.uint8, tile=(256,256), compression='zlib',
-                     photometric='minisblack', bigtiff=h*w>2**31)
 
 # %% ../nbs/29_runtime.ipynb #n1700042
 @patch
@@ -412,7 +398,7 @@ def write_mask(self:Predictor,
     clean:bool=True, # apply the model's threshold
     nodata:float|None=None, # value that means "no data here"; None: as the file says
 )->Path: # the file
-    "Write the label map of an image of any size, some rows at a time"
+    "Write the label map of an image of any size, some rows at a time; as .tif it keeps its place on the map"
     path = Path(path)
     arr,name,nodata = _open(img, nodata)
     post = self.post if clean else PostProcess()
@@ -421,10 +407,20 @@ def write_mask(self:Predictor,
     if self.codes.multilabel: raise DataError('classes may overlap, and have no label map', 'Use `bands`', name)
     if replace(post, split=cut.split)!=cut:
         raise DataError(f'{post} needs the whole map', 'Give clean=False, or a model with a threshold alone', name)
-    rows = (_decide(cut, p, self.codes) for _,p in self.bands(arr, nodata))
-    write = _write_npy if path.suffix=='.npy' else _write_tiff
-    with name_in_errors(name), atomic(path) as tmp: write(tmp, rows, arr.shape[:2])
+    place = None if name is None or path.suffix=='.npy' else place_of(name)
+    rows = self._label_rows(arr, nodata, cut, place is not None)
+    tags = [] if place is None else place_tags(place, IGNORE)
+    with name_in_errors(name):
+        if path.suffix=='.npy': _write_npy(path, rows, arr.shape[:2])
+        else: write_tiff_rows(path, rows, arr.shape[:2], tags=tags)
     return path
+
+@patch
+def _label_rows(self:Predictor, arr, nodata, post, mark): # yields label maps (h,W); pixels without a value are IGNORE if `mark`
+    for t,p,n in self._bands(arr, nodata):
+        part = _decide(post, p, self.codes)
+        if mark and n: part = np.where(self.missing(arr[t:t+len(part)], nodata), np.uint8(IGNORE), part)
+        yield part
 
 # %% ../nbs/29_runtime.ipynb #nw29a01
 def _first_line(e): # of an error's message

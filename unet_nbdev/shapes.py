@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['MAX_PIXELS', 'MAX_OUTLINE', 'is_real', 'is_image_size', 'polygon_fault', 'unpack_counts', 'run_lengths', 'rle_fault',
            'segm_fault', 'merge_rles', 'polys2rle', 'segm2rle', 'poly2mask', 'rle2mask', 'nearest_resize', 'mask2rle',
-           'mask2polys', 'mask2segm', 'mask2keyholes', 'polys2segm', 'segm2polys', 'join_rings', 'bridged_polygon',
-           'turn_points', 'ellipse_points', 'mask2kaggle', 'kaggle2rle', 'ignore_region']
+           'mask2polys', 'mask2segm', 'mask2keyholes', 'polys2segm', 'mask2rings', 'segm2polys', 'join_rings',
+           'bridged_polygon', 'turn_points', 'ellipse_points', 'mask2kaggle', 'kaggle2rle', 'ignore_region']
 
 # %% ../nbs/04_shapes.ipynb #n09532d0
 import math, re
@@ -364,6 +364,26 @@ def _cut_rle(rle, hole): # compressed run lengths of an object without the hole
     return _mu.merge([rle, _mu.frPyObjects(dict(size=size, counts=outside), *size)], True)
 
 # %% ../nbs/04_shapes.ipynb #n4a6c103
+def mask2rings(
+    msk:np.ndarray, # (H,W), anything but 0 is the object
+)->list: # polygons, each a list of rings [x,y,x,y,…]: the outline, then its holes
+    "Trace a mask along the edges of its pixels, with its holes; no ring touches itself"
+    polys = []
+    for x,y,part in _parts_apart(np.asarray(msk)!=0):
+        for outline in mask2polys(part):
+            holes = _parts_apart(poly2mask([outline], part.shape)>part)
+            rings = [outline, *(_moved(o, i, j) for i,j,hole in holes for o in mask2polys(hole))]
+            polys.append([_moved(o, x, y) for o in rings])
+    return polys
+
+def _moved(ring, x, y): # [x,y,x,y,…]
+    return [v+(y if i%2 else x) for i,v in enumerate(ring)]
+
+def _parts_apart(msk): # (x, y, mask cut to its box) of each part; parts that touch at a corner are two
+    n,lab,boxes,_ = cv2.connectedComponentsWithStats(msk.astype(np.uint8), connectivity=4, ltype=cv2.CV_32S)
+    for k,(x,y,w,h,_) in enumerate(boxes[1:].tolist(), 1): yield x,y,lab[y:y+h,x:x+w]==k
+
+# %% ../nbs/04_shapes.ipynb #n4a6c13b
 def segm2polys(
     segm:list|dict, # a COCO segmentation
     sz:tuple,       # (height, width) of the image
@@ -373,14 +393,7 @@ def segm2polys(
     rle = segm2rle(segm, sz)
     x,y,w,h = (int(o) for o in _mu.toBbox(rle))
     whole = _mu.decode(rle)[y:y+h,x:x+w]
-    n,lab = cv2.connectedComponents(whole, connectivity=4) # so no hole has an island in it
-    polys = []
-    for k in range(1, n):
-        part = lab==k
-        for outline in mask2polys(part):
-            holes = mask2polys(poly2mask([outline], part.shape)>part)
-            polys.append([[v+(y if i%2 else x) for i,v in enumerate(ring)] for ring in (outline, *holes)])
-    return polys
+    return [[_moved(ring, x, y) for ring in rings] for rings in mask2rings(whole)]
 
 # %% ../nbs/04_shapes.ipynb #n4a6c106
 def join_rings(
