@@ -15,7 +15,7 @@ NO_TORCH_AT_TOP = 'evaluate batch'.split()                      # torch within f
 NO_FASTAI = 'device model losses metrics checkpoint inference'.split() # torch, but neither fastai nor torchvision
 MAY_TRAIN = 'runs tune cli all'.split()               # may import training
 MAY_AUGMENT = ['data']                                          # may import albumentations
-CLI_AT_TOP = {'', 'core', 'settings', 'console', 'fastcore', *sys.stdlib_module_names} # what cli may load before a command runs
+CLI_AT_TOP = {'', 'core', 'settings', 'progress', 'console', 'fastcore', *sys.stdlib_module_names} # what cli may load before a command runs
 
 def module_order(nbs)->dict: # module → what stands before the first `_` in its notebook's name: '07', '08a', '08da', …
     "Modules in the order of their notebooks"
