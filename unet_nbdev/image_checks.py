@@ -275,7 +275,7 @@ def alike_pairs(
     a:list,          # of arrays (256,) from `picture_look`
     b:list,          # the same of other images, or the same list
     least:float=.95, # correlation
-)->list: # of (correlation, position in a, position in b), the most alike first
+)->list: # of (correlation, position in a, position in b), the most alike first, then by position
     "Find for each image the one that looks most alike; of the same list a later one"
     if not a or not b: return []
     wide,found = np.stack(b),[]
@@ -287,8 +287,7 @@ def alike_pairs(
         best = near.argmax(1)
         top = near[np.arange(len(best)),best]
         found += [(float(top[i]), start+int(i), skip+int(best[i])) for i in np.flatnonzero(top>least)]
-    return sorted(found, reverse=True)
-
+    return sorted(found, key=lambda o: (-round(o[0], 4), *o[1:])) # equal ones in the same order on every machine
 
 # %% ../nbs/12a_image_checks.ipynb #n5find
 def find_near_copies(
