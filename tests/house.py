@@ -13,7 +13,7 @@ LIGHT = 'postprocessing runtime calibrate console'.split()
 TORCH_INSIDE = ['calibrate']                                    # of these, which may import torch within a function
 NO_TORCH_AT_TOP = 'evaluate batch'.split()                      # torch within functions only
 NO_FASTAI = 'device model losses metrics checkpoint inference'.split() # torch, but neither fastai nor torchvision
-MAY_TRAIN = 'runs tune cli all'.split()               # may import training
+MAY_TRAIN = 'runs sessions tune cli all'.split()               # may import training
 MAY_AUGMENT = ['data']                                          # may import albumentations
 CLI_AT_TOP = {'', 'core', 'settings', 'progress', 'console', 'fastcore', *sys.stdlib_module_names} # what cli may load before a command runs
 
