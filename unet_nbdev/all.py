@@ -5,11 +5,6 @@
 # %% auto #0
 __all__ = []
 
-# %% ../nbs/40_all.ipynb #c002
-import json
-from pathlib import Path
-import numpy as np, torch, matplotlib.pyplot as plt
-
 # %% ../nbs/40_all.ipynb #nff5d9e3
 from .core import Codes, Item, Items, IGNORE, DataError, palette, write_json
 from .settings import Settings
@@ -51,6 +46,11 @@ from .tune import tune, search_space, plot_history, plot_importance
 from .runs import train_unet, resume_run, cross_validate, search_settings
 from .sessions import train_in_sessions
 from .widgets import explore, compare
+
+# %% ../nbs/40_all.ipynb #c002
+import json
+from pathlib import Path
+import numpy as np, torch, matplotlib.pyplot as plt
 
 # %% ../nbs/40_all.ipynb #c004
 __all__ = [name for name in list(globals()) if not name.startswith('_')] # nbdev lists only what is defined here, which is nothing
