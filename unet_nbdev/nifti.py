@@ -200,7 +200,7 @@ def volume_mismatch(
     "Say how the voxels of two volumes differ"
     a,b = nifti_header(img),nifti_header(msk)
     if a.turned_shape!=b.turned_shape:
-        return f'has {"×".join(map(str, a.turned_shape))} voxels, {"×".join(map(str, b.turned_shape))}'
+        return f'has {"×".join(map(str, b.turned_shape))} voxels, not {"×".join(map(str, a.turned_shape))}'
     voxel = np.linalg.norm(a.affine[:3,:3], axis=0).min()
     away = np.abs(_corners(a)-_corners(b)).max()
     return f'lies elsewhere, up to {away:.3g} mm away' if away>voxel/2 else ''
