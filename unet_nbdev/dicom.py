@@ -118,6 +118,7 @@ def _place_of(ds): # millimetres along the normal of the slice, or None
 
 # %% ../nbs/01c_dicom.ipynb #n1c00014
 _DEFLATED = '1.2.840.10008.1.2.1.99' # may unfold to gigabytes
+_NATIVE = '1.2.840.10008.1.2', '1.2.840.10008.1.2.1', '1.2.840.10008.1.2.2' # pixels as they are
 
 def _refused(what, fix, path): return DataError(what, fix, path, kind='unreadable image')
 
@@ -139,7 +140,9 @@ def _header_of(ds, start): # DicomHeader
     bits = int(ds.get('BitsStored') or allocated)
     samples,frames = int(ds.get('SamplesPerPixel') or 1),int(ds.get('NumberOfFrames') or 1)
     if not 0<bits<=allocated<=64 or samples not in (1,3) or frames<1: raise ValueError('cannot be')
-    syntax = str(ds.file_meta.get('TransferSyntaxUID') or '1.2.840.10008.1.2')
+    if samples==3 and allocated>16: raise ValueError('colours that no picture has')
+    by_bytes = dict(zip([(True,True),(False,True),(False,False)], _NATIVE)).get(ds.original_encoding)
+    syntax = str(ds.file_meta.get('TransferSyntaxUID') or by_bytes)
     return DicomHeader(
         int(ds.Rows), int(ds.Columns), samples, frames, str(ds.PhotometricInterpretation), kind, bits,
         allocated, _all_slopes(ds, frames), 'ModalityLUTSequence' in ds, _padding_of(ds, kind, bits),
@@ -215,8 +218,6 @@ def dicom_info(
     return header.height,header.width,header.bands,dicom_dtype(header),header.frames
 
 # %% ../nbs/01c_dicom.ipynb #n1c00019
-_NATIVE = '1.2.840.10008.1.2', '1.2.840.10008.1.2.1', '1.2.840.10008.1.2.2' # pixels as they are
-
 def _native_bytes(header): # that the pixels take in the file; compressed ones at least one per frame
     if header.syntax not in _NATIVE: return header.frames
     samples = 2 if header.colours.startswith('YBR_FULL_422') else header.samples
@@ -273,7 +274,8 @@ def _check_coded(f, path, header, page): # raise if a compressed picture is not 
     except NotImplementedError:
         what = 'DICOM pixels are compressed in a way that cannot be read'
         raise _refused(what, 'Save them without compression', path) from None
-    if not decoder.is_available:
+    few = header.syntax=='1.2.840.10008.1.2.4.51' and header.bits>8 # Pillow decodes 8 bits only
+    if not set(decoder.available_plugins)-({'pillow'} if few else set()):
         fix = 'Install a decoder: pip install python-gdcm, or save the file without compression'
         raise _refused(f'DICOM pixels are compressed as {uid.name}', fix, path)
     f.seek(header.start+12)
@@ -357,6 +359,7 @@ def dicom_patient(
             bare = f.read(132)[128:]!=b'DICM'
             f.seek(0)
             read = _load_pydicom().dcmread
-            return read(f, stop_before_pixels=True, force=bare, specific_tags=['PatientID'])
-    name = str(_with_pydicom(path, read).get('PatientID') or '')
+            ds = read(f, stop_before_pixels=True, force=bare, specific_tags=['PatientID'])
+            return str(ds.get('PatientID') or '')
+    name = _with_pydicom(path, read)
     return hashlib.blake2b(name.encode(), key=_patient_key, digest_size=12).hexdigest() if name else ''
