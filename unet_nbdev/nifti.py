@@ -151,7 +151,7 @@ class _LastVolume: # the volume that was unpacked last
 _last_volume = _LastVolume()
 
 def _unpacked(path, header): # voxels of a .nii.gz, as stored
-    most = 4*pixel_limit()
+    most = 2*pixel_limit()
     if header.nbytes>most:
         what = f'NIfTI volume has {header.nbytes} bytes; the limit of packed ones is {most}'
         raise DataError(what, 'Unpack it: gunzip', path, kind='unreadable image')
