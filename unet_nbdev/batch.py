@@ -4,17 +4,18 @@
 
 # %% auto #0
 __all__ = ['IMAGE_OUTPUTS', 'MAP_OUTPUTS', 'BATCH_OUTPUTS', 'OutputSettings', 'chosen_outputs', 'batch_files', 'image_outputs',
-           'ImageJob', 'file_stamp', 'Batch', 'list_images', 'image_names', 'image_ids', 'image_places', 'plan_batch',
-           'name_limit', 'ignores_case', 'check_targets', 'checked_batch', 'layer_names', 'with_layers',
-           'write_prediction', 'small_enough', 'label_colours', 'index_image', 'source_values', 'tiff_values',
-           'write_mask_tiff', 'write_mask', 'write_probs', 'write_outlines', 'class_areas', 'image_row', 'Journal',
-           'model_content', 'model_hashes', 'journal_key', 'labelled_items', 'write_results', 'write_index',
-           'stale_files', 'check_results', 'BatchResult', 'next_step', 'say_places', 'predict_single', 'predict_jobs',
-           'predict_batch', 'predict_folder']
+           'ImageJob', 'file_stamp', 'Batch', 'list_images', 'image_names', 'image_ids', 'whole_volumes',
+           'with_volume_masks', 'volume_files', 'write_volumes', 'image_places', 'plan_batch', 'name_limit',
+           'ignores_case', 'check_targets', 'checked_batch', 'layer_names', 'with_layers', 'write_prediction',
+           'small_enough', 'label_colours', 'index_image', 'source_values', 'tiff_values', 'write_mask_tiff',
+           'write_mask', 'write_probs', 'write_outlines', 'class_areas', 'image_row', 'Journal', 'model_content',
+           'model_hashes', 'journal_key', 'labelled_items', 'write_results', 'write_index', 'stale_files',
+           'check_results', 'BatchResult', 'next_step', 'say_places', 'predict_single', 'predict_jobs', 'predict_batch',
+           'predict_folder']
 
 # %% ../nbs/35_batch.ipynb #n46a89a6
 import io, json, os, tempfile, unicodedata
-from collections import deque
+from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from copy import copy
@@ -27,7 +28,9 @@ from .core import IGNORE, Codes, DataError, Item, Items, atomic, clear_leftovers
 from .core import write_csv, write_errors, write_json, write_text
 from .progress import track
 from .tiff import TILE, write_tiff_rows
-from .images import image_files, image_info, nodata_of, page_stem, split_page, write_image
+from .nifti import write_labels
+from .images import NIFTI, image_files, image_info, image_stem, n_pages, nodata_of, open_stored, page_stem
+from .images import reader_of, split_page, write_image
 from .place import UNNAMED, MapPlace, map_feature, no_area, place_files, place_of, place_tags, write_geojson
 from PIL import Image
 from .exporters import ANNOTATION_WRITERS, EXPORTS
@@ -189,6 +192,53 @@ def image_ids(
     if not numeric or len({int(s) for s in stems})<len(stems): return stems
     return [int(s) for s in stems]
 
+# %% ../nbs/35_batch.ipynb #n35vol01
+def whole_volumes(
+    files:list, # images, and pages of images
+)->list: # of paths
+    "List the NIfTI volumes of which all slices are among these images"
+    counts = Counter(split_page(o)[0] for o in files)
+    def slices(file):
+        try: return n_pages(file)
+        except DataError: return 0 # reading it will say what is wrong
+    return [file for file,n in counts.items() if reader_of(file) is NIFTI and n==slices(file)]
+
+def with_volume_masks(
+    what:OutputSettings, # what to write
+    files:list,          # images, and pages of images
+)->OutputSettings:
+    "Write masks, too, if there are volumes that label volumes can be made for"
+    return replace(what, mask=True) if not what.mask and whole_volumes(files) else what
+
+# %% ../nbs/35_batch.ipynb #n35vol02
+def volume_files(batch:Batch)->dict: # label volume to write → list of (job, mask of its slice)
+    "The label volumes that a batch gives: one per NIfTI file, of overlapping classes one per class"
+    volumes = {} if batch.picture else {o:{} for o in whole_volumes([o.file for o in batch.jobs])}
+    for job in batch.jobs:
+        file,page = split_page(job.file)
+        if file in volumes: volumes[file][page or 0] = job
+    found = {}
+    for file,jobs in volumes.items():
+        ordered = [jobs[k] for k in sorted(jobs)]
+        for masks in zip(*(o.masks for o in ordered)):
+            end = Path(masks[0].name[len(page_stem(ordered[0].file)):]).stem # '_mask'
+            found[masks[0].with_name(f'{image_stem(file)}{end}.nii.gz')] = list(zip(ordered, masks))
+    return found
+
+def write_volumes(
+    batch:Batch, # images and where their results go
+    done:dict,   # name of an image that is predicted → anything
+    new:set,     # names of those that were predicted now
+):
+    "Put the masks of slices back into volumes, which lie where their images lie"
+    for path,slices in volume_files(batch).items():
+        names = {job.name for job,_ in slices}
+        if not names<=done.keys() or path.exists() and not names&new: continue
+        masks = [open_stored(mask)[0] for _,mask in slices]
+        if 'mask' not in slices[0][0].targets: masks = [(o>0).astype(np.uint8) for o in masks] # a class of its own
+        if masks[0].ndim==2: write_labels(path, split_page(slices[0][0].file)[0], masks)
+        else: say(f'{path.name} is not written: its values would be colours', error=True)
+
 # %% ../nbs/35_batch.ipynb #n35map03
 def image_places(
     files:list,          # images, or pages
@@ -225,6 +275,7 @@ def plan_batch(
         raise DataError('is a file, but there are several images', 'Give a folder for --output', output)
     check_folder_path(out.absolute().parent if single else out, output)
     names = image_names(input, files)
+    if not single: what = with_volume_masks(what, files)
     places = image_places(files, what)
     def _job(file, name, image_id):
         stem = out.with_suffix('') if single else out/Path(name).with_name(page_stem(name))
@@ -282,6 +333,7 @@ def checked_batch(
                      'Rename the image', o.file) for o in batch.jobs if longest(o)>limit]
     if bad and len(batch.jobs)==1: raise bad[0]
     files = [Path(f'{batch.start}{o}') for o in batch_files(what).values()]
+    files += volume_files(replace(batch, jobs=jobs))
     if batch.picture is None: files.append(batch.folder/'index.csv')
     check_targets(jobs, files, ignores_case(batch.folder))
     return replace(batch, jobs=jobs, bad=batch.bad+bad)
@@ -663,6 +715,7 @@ def check_results(
     "Raise if a file would be written over one that no earlier run has written"
     if any(batch.folder.glob('.unet_predict.*.jsonl')): return
     about_all = [batch.folder/o for o in ('index.csv', *batch_files(what).values())]
+    about_all += volume_files(batch)
     for path in (*about_all, *(p for o in batch.jobs for p in o.targets.values())):
         if not os.path.exists(path): continue
         raise DataError('exists, but was not written by unet_predict',
@@ -775,6 +828,7 @@ def predict_batch(
     if what.split is not None:
         seg = copy(seg)
         seg.post = replace(seg.post, split=what.split)
+    if batch.picture is None: what = with_volume_masks(what, [o.file for o in batch.jobs])
     if what.mask_values=='source' and not seg.codes.multilabel: source_values(seg.codes) # raises if there are none
     cal = calibration_of(seg, what.cover)
     batch = with_layers(batch, seg.codes, what)
@@ -793,6 +847,7 @@ def predict_batch(
     rows = [found[o.name] for o in batch.jobs if o.name in found]
     write_index(batch.folder/'index.csv', rows, seg.codes, cal is not None)
     write_results(batch, rows, seg.codes, what)
+    write_volumes(batch, found, {o.name for o in new})
     share = f'{journal.rank+1} of {journal.world}' if journal.world>1 else ''
     stale = stale_files(batch, what)
     total = len(mine)+len(batch.bad)*(journal.rank==0)

@@ -17,7 +17,7 @@ import numpy as np
 from fastcore.basics import patch
 from pycocotools import mask as mask_api
 from .core import DataError, data_errors, read_file, short_reason
-from .images import IMAGE_SUFFIXES
+from .images import IMAGE_SUFFIXES, image_suffix
 from .faults import Report, Symptom
 from .shapes import mask2segm
 from .large import count_crowds
@@ -434,7 +434,7 @@ def note_unlisted(
 ):
     "Note images that no JSON file lists"
     listed = {path.name for q in report.parts for path in q.paths if path}
-    files = [o.name for o in os.scandir(p.dir) if Path(o.name).suffix.lower() in IMAGE_SUFFIXES]
+    files = [o.name for o in os.scandir(p.dir) if image_suffix(o.name) in IMAGE_SUFFIXES]
     extra = sorted(set(files)-listed)
     what = f'images in {p.dir.name}/ that the JSON file does not list'
     if extra: report.add('unlisted image', name_few(what, extra), file=p.file)

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['FIELDS', 'relative_paths', 'name_without_split', 'is_grouping', 'groups_by_word', 'groups_by_field',
-           'groups_by_source', 'NameGroups', 'cut_at_number', 'counters_run', 'is_grid', 'thumb', 'more_alike',
-           'sample_pairs', 'look_alike', 'counted_groups', 'suggest_groups', 'groups_by_pattern', 'groups_by_table',
-           'group_members', 'parted_groups', 'name_groups', 'leak_text', 'group_text', 'group_items', 'group_folds',
-           'fold_parts']
+           'groups_by_source', 'groups_by_patient', 'NameGroups', 'cut_at_number', 'counters_run', 'is_grid', 'thumb',
+           'more_alike', 'sample_pairs', 'look_alike', 'counted_groups', 'suggest_groups', 'groups_by_pattern',
+           'groups_by_table', 'group_members', 'parted_groups', 'name_groups', 'leak_text', 'group_text', 'group_items',
+           'group_folds', 'fold_parts']
 
 # %% ../nbs/08t_groups.ipynb #g002
 import math, os, re
@@ -20,7 +20,8 @@ from pathlib import Path
 import cv2, numpy as np
 from .core import DataError, Item, Items
 from .settings import check_group
-from .images import open_image
+from .dicom import dicom_patient
+from .images import DICOM, open_image, reader_of, split_page
 
 # %% ../nbs/08t_groups.ipynb #g010
 def relative_paths(items:Items)->list: # of str
@@ -85,6 +86,17 @@ def groups_by_source(
     "Group what Roboflow made of one photo"
     keys = [re.split(r'\.rf\.[0-9a-f]{16,}', o)[0] for o in names]
     return keys if keys!=names and len(set(keys))<len(keys) else None
+
+# %% ../nbs/08t_groups.ipynb #g01dcm01
+def groups_by_patient(items:Items)->list|None: # group of each image
+    "Group DICOM files by patient; groups are numbered, and no id is kept"
+    files = [split_page(o.img)[0] for o in items if isinstance(o.img, (str,Path))]
+    if not files or len(files)<len(items) or reader_of(files[0]) is not DICOM: return None
+    try: keys = [reader_of(o) is DICOM and dicom_patient(o) for o in files]
+    except DataError: return None # reading it will say what is wrong
+    if not all(keys) or not is_grouping(keys): return None
+    number = {key:k for k,key in enumerate(dict.fromkeys(keys), 1)}
+    return [f'patient {number[key]}' for key in keys]
 
 # %% ../nbs/08t_groups.ipynb #g021
 @dataclass
@@ -224,6 +236,7 @@ def suggest_groups(items:Items)->tuple: # (group of each image, what says so); (
     "Find groups by the fields and names of images, and by their looks"
     if len(items)<4: return None,''
     if keys := groups_by_field(items): return keys,'fields'
+    if keys := groups_by_patient(items): return keys,'patient'
     if len(items)>_FEW and not _groups_by_names(items.new(items[:_FEW]))[0]: return None,''
     return _groups_by_names(items)
 
@@ -234,7 +247,6 @@ def _groups_by_names(items): # as suggest_groups
     if any(o.group for o in items): return None,'' # the reader knows better than a guess
     keys = counted_groups(items, names)
     return (keys,'names and looks') if keys else (None,'')
-
 
 # %% ../nbs/08t_groups.ipynb #g044
 def groups_by_pattern(

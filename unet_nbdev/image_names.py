@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 from urllib.parse import unquote
 from .core import DataError, brief
-from .images import IMAGE_SUFFIXES, page_path, split_page
+from .images import IMAGE_SUFFIXES, image_stem, image_suffix, page_path, split_page
 from .faults import data_error
 
 # %% ../nbs/05a_image_names.ipynb #nplace0b
@@ -83,8 +83,7 @@ def _tail_of(path, n): # the last n parts of a path, None if it has fewer
 
 def _stem_of(name): # without folders, the suffix of an image, and differences of case
     base = name.split('/')[-1].casefold()
-    stem,suffix = os.path.splitext(base)
-    return stem if suffix in IMAGE_SUFFIXES or suffix=='.gif' else base
+    return image_stem(base) if image_suffix(base) in IMAGE_SUFFIXES else base
 
 def _path_stem(name): return os.path.splitext(name.casefold())[0] # with its folders
 
@@ -96,7 +95,7 @@ _LIKENESS = [*(partial(_tail_of, n=n) for n in (3,2,1)), _stem_of, _unhashed_ste
 
 def _files_below(folder): # {path relative to the folder: path} of its images, hidden ones left out
     below = islice(Path(folder).rglob('*'), 300_000)            # a home folder may hold anything
-    files = [f for f in below if f.suffix.lower() in IMAGE_SUFFIXES]
+    files = [f for f in below if image_suffix(f) in IMAGE_SUFFIXES]
     files = {f.relative_to(folder).as_posix():f for f in files}
     return {name:f for name,f in files.items() if not any(o.startswith('.') for o in name.split('/'))}
 

@@ -20,8 +20,8 @@ from fnmatch import fnmatch
 from itertools import count, islice
 from pathlib import Path
 from .core import Codes, DataError, Items, brief, check_bad
-from .images import IMAGE_SUFFIXES, folder_entries, image_info, image_size
-from .images import page_stem, walk_files
+from .images import IMAGE_SUFFIXES, folder_entries, image_info, image_size, image_stem
+from .images import is_image_file, page_stem, walk_files
 from .faults import data_error
 from .coco import absent_notes, in_model_terms, wanted_classes, with_model_classes
 from .mask_codes import class_names
@@ -86,7 +86,7 @@ class Layout:
 # %% ../nbs/08_layouts.ipynb #nb849ff5
 def is_image(path:Path)->bool:
     "Does this file name look like an image or a mask?"
-    return path.suffix.lower() in (*IMAGE_SUFFIXES, '.gif') and not path.name.startswith('.')
+    return not path.name.startswith('.') and is_image_file(path)
 
 # %% ../nbs/08_layouts.ipynb #na3213a9
 def split_pattern(
@@ -222,7 +222,7 @@ def find_images(
     "Find image files by name"
     by_name = {}
     for f in list_images(folder):
-        for key in {f.name, f.stem}: by_name.setdefault(key, []).append(f)
+        for key in {f.name, image_stem(f)}: by_name.setdefault(key, []).append(f)
     found = {}
     for name in names:
         place = name.replace('\\', '/')
@@ -234,7 +234,7 @@ def find_images(
 
 # %% ../nbs/08_layouts.ipynb #n25febf2
 def _ends_with(file, place): # does a path end in `place`, with or without its suffix?
-    return any(f'/{f.as_posix()}'.endswith(f'/{place}') for f in (file, file.with_suffix('')))
+    return any(f'/{f.as_posix()}'.endswith(f'/{place}') for f in (file, file.with_name(image_stem(file))))
 
 def _choose_file(name, files, hits, folder): # best of several files with one name; hits: names found per folder
     def rank(f):
@@ -255,7 +255,7 @@ def unused_images(files:list)->list:
     "List the images next to these files that are not among them, masks left out"
     used = set(files)
     beside = [f for folder in sorted({f.parent for f in used}) for f in images_in(folder)]
-    return [f for f in beside if f not in used and not MASK_TAG.search(f.stem)]
+    return [f for f in beside if f not in used and not MASK_TAG.search(image_stem(f))]
 
 # %% ../nbs/08_layouts.ipynb #n6464e44
 def fit_size(

@@ -22,7 +22,9 @@ import numpy as np
 from .core import IGNORE, Codes, DataError, Item, Items, check_bad, counted
 from .progress import track
 from .settings import parse_pages
-from .images import PAGED_SUFFIXES, image_info, page_paths, page_stem, split_page
+from .nifti import volume_mismatch
+from .images import NIFTI, PAGED_SUFFIXES, image_info, image_stem, image_suffix, page_paths
+from .images import page_stem, reader_of, split_page
 from .faults import data_error
 from .shapes import mask2rle
 from .coco import absent_notes
@@ -170,7 +172,7 @@ def match_class_folders(
 # %% ../nbs/08a_mask_folders.ipynb #npair0071
 def name_kind(file:Path)->tuple:
     "What files of one kind have in common: the first and the last word of their names, and their suffix"
-    tokens = name_tokens(file.stem)
+    tokens = name_tokens(image_stem(file))
     first,last = (o if o.isalpha() and len(tokens)>1 else '' for o in (tokens[0], tokens[-1]))
     return first,last,file.suffix.lower()
 
@@ -180,10 +182,10 @@ def attach_numbered(
     lone:list,  # other masks
 ):
     "Add masks such as 0001_mask_1.png to those of the image that has 0001_mask.png"
-    tagged = [(img, msks[0]) for img,msks in found.items() if MASK_TAG.search(msks[0].stem)]
-    by_name = {(f.parent, *name_tokens(f.stem)):img for img,f in tagged}
+    tagged = [(img, msks[0]) for img,msks in found.items() if MASK_TAG.search(image_stem(msks[0]))]
+    by_name = {(f.parent, *name_tokens(image_stem(f))):img for img,f in tagged}
     for f in lone:
-        start = longest_start((f.parent, *name_tokens(f.stem)), by_name)
+        start = longest_start((f.parent, *name_tokens(image_stem(f))), by_name)
         if start and not role_words(start[1]): found[by_name[start[0]]].append(f)
 
 # %% ../nbs/08a_mask_folders.ipynb #npair008a
@@ -262,15 +264,15 @@ def match_by_template(
         raise DataError(what, "Write it like '{stem}_mask.png'")
     with_suffix = is_image(Path(template.replace('{stem}', 'x')))
     by_name = {}
-    for f in msks: by_name.setdefault(plain_name(f.name if with_suffix else f.stem), []).append(f)
+    for f in msks: by_name.setdefault(plain_name(f.name if with_suffix else image_stem(f)), []).append(f)
     found = {}
     for img in imgs:
-        some = by_name.get(plain_name(template.replace('{stem}', img.stem)), [])
+        some = by_name.get(plain_name(template.replace('{stem}', image_stem(img))), [])
         here = [f for f in some if f.relative_to(msk_dir).parent==img.relative_to(img_dir).parent]
         if len(here or some)>1: raise same_name_error(here or some)
         if some and some[0]!=img: found[img] = here or some
     if found: return found
-    name = template.replace('{stem}', imgs[0].stem)
+    name = template.replace('{stem}', image_stem(imgs[0]))
     what = f'no mask is called {name!r}, as mask_name says of {imgs[0].name}'
     raise DataError(what, f'Correct mask_name (--mask_name); there is {msks[0].name}', msk_dir)
 
@@ -296,10 +298,10 @@ NUMBERED_TAG = re.compile(MASK_TAG.pattern[:-1]+r'[ _.-]?\d+$', re.I) # 0001_mas
 # %% ../nbs/08a_mask_folders.ipynb #npair014a
 def tagged_masks(files:list)->list:
     "The files whose names say that they are masks"
-    stems = {plain_name(f.stem) for f in files}
+    stems = {plain_name(image_stem(f)) for f in files}
     def is_mask(f):
-        base = NUMBERED_TAG.sub('', f.stem) # a name may end in seg_1 and have no image without that
-        return MASK_TAG.search(f.stem) or base!=f.stem and plain_name(base) in stems
+        base = NUMBERED_TAG.sub('', image_stem(f)) # a name may end in seg_1 and have no image without that
+        return MASK_TAG.search(image_stem(f)) or base!=image_stem(f) and plain_name(base) in stems
     return [f for f in files if is_mask(f)]
 
 # %% ../nbs/08a_mask_folders.ipynb #npair014b
@@ -308,7 +310,7 @@ def file_kinds(files:list)->dict: # (…) → list of files
     names = Counter(plain_name(f.name) for f in files)
     kinds = {}
     for f in files:
-        kind = (plain_name(f.stem), f.suffix.lower()) if min(names.values())>1 else name_kind(f)
+        kind = (plain_name(image_stem(f)), image_suffix(f)) if min(names.values())>1 else name_kind(f)
         kinds.setdefault(kind, []).append(f)
     return kinds
 
@@ -427,6 +429,9 @@ def page_pairs(
     chosen = parse_pages(pages) or [slice(None)]
     res,bad,stacks = [],[],[]
     for (img,msk),(a,b) in zip(pairs, found):
+        odd = _volume_fault(img, msk)
+        if odd: bad.append(odd)
+        if odd: continue
         if len(a)!=len(b):
             what = f'image has {_count_pages(a)}, its mask {msk} has {_count_pages(b)}'
             fix = 'Give a mask that has as many pages as its image'
@@ -439,10 +444,17 @@ def page_pairs(
     notes = [_stacks_note(stacks, pages)] if stacks else []
     return res,bad,notes+_other_sizes_note([img for img,_ in pairs])
 
+def _volume_fault(img, msk): # DataError if both are NIfTI volumes of different voxels, else None
+    if not reader_of(img) is reader_of(msk) is NIFTI: return None
+    try: what = volume_mismatch(img, msk)
+    except DataError as e: return e
+    fix = 'Give the label volume of this image, or resample it to the voxels of the image'
+    return data_error('mask size', f'image and mask {msk} differ: the mask {what}', img, fix=fix) if what else None
+
 def _count_pages(pages): return counted(len(pages), 'page')
 
 def _other_sizes_note(imgs): # lines for Items.notes
-    imgs = [o for o in imgs if o.suffix.lower() in PAGED_SUFFIXES]
+    imgs = [o for o in imgs if image_suffix(o) in PAGED_SUFFIXES]
     with ThreadPoolExecutor(8) as ex: infos = ex.map(lambda o: result_or_error(image_info, o), imgs)
     found = [(img, o.others) for img,o in zip(imgs, infos) if not isinstance(o, DataError) and o.others]
     if not found: return []
@@ -492,7 +504,7 @@ MASK_WORDS = re.compile('masks?|seg|segmentations?|labels?|gt')
 # %% ../nbs/08a_mask_folders.ipynb #npart002a
 def added_words(img:Path, msk:Path)->str:
     "What the name of a mask adds to that of its image, without words for mask"
-    a,b = name_tokens(IMAGE_TAG.sub('', img.stem)),name_tokens(msk.stem)
+    a,b = name_tokens(IMAGE_TAG.sub('', image_stem(img))),name_tokens(image_stem(msk))
     n = len(os.path.commonprefix([a, b]))
     words = ''.join(o for o in b[n:] if not MASK_WORDS.fullmatch(o))
     return re.sub('[ _.-]+', '_', words).strip('_')
@@ -534,11 +546,11 @@ def roles_error(
 def one_kind(pairs:list, roles:dict)->str:
     "A folder or a pattern that chooses one of the kinds of masks"
     msks = next(msks for _,msks in pairs if len(msks)>1)
-    msk = next((f for f in msks if MASK_TAG.search(f.stem)), msks[0])
+    msk = next((f for f in msks if MASK_TAG.search(image_stem(f))), msks[0])
     top = Path(os.path.commonpath([f.parent for f in roles]))
     if len({f.parent for f in msks})==1: # kinds are endings
-        start = os.path.commonprefix([f.stem for f in msks])
-        return f'{top}/*{msk.stem[len(start):]}{msk.suffix}'
+        start = os.path.commonprefix([image_stem(f) for f in msks])
+        return f'{top}/*{msk.name[len(start):]}'
     return f'{top/roles[msk]}' if (top/roles[msk]).is_dir() else f'{top}/*/{roles[msk]}/*'
 
 # %% ../nbs/08a_mask_folders.ipynb #npart004b

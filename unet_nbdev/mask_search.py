@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 import numpy as np
 from .core import DataError, Items
-from .images import walk_files
+from .images import image_stem, walk_files
 from .masks import open_raw_mask
 from .layouts import IMAGE_FOLDER_NAMES, Layout, MASK_FOLDER_NAMES, MASK_TAG, Part, ReadOptions
 from .layouts import fit_size, folder_splits, holds_images, images_in, is_image
@@ -207,7 +207,7 @@ def find_mask_folders(
     if part := usual_pair(source): return [part]
     parts = [usual_pair(inside[name]) for name in words if not split_word(name)[1]]
     if parts := list(filter(None, parts)): return parts_by_split(parts, source)
-    together = any(MASK_TAG.search(f.stem) for f in images_in(source))
+    together = any(MASK_TAG.search(image_stem(f)) for f in images_in(source))
     return [Part('masks', source, source)] if together else []
 
 # %% ../nbs/08b_mask_search.ipynb #ms022

@@ -12,6 +12,7 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
+from .images import image_stem
 
 # %% ../nbs/07d_names.ipynb #nm005
 def plain_name(name:str)->str:
@@ -32,7 +33,9 @@ def places_and_stems(
     "Cut paths, fast enough for a hundred thousand of them"
     n = 0 if str(root)=='.' else len(os.path.join(root, ''))
     parts = [os.path.split(os.fspath(f)[n:]) for f in files]
-    return [(folder.replace(os.sep, '/'), os.path.splitext(name)[0]) for folder,name in parts]
+    def stem(name): # most names need no more than the standard function, which is faster
+        return image_stem(name) if name[-3:].lower()=='.gz' or name[-1:].isdigit() else os.path.splitext(name)[0]
+    return [(folder.replace(os.sep, '/'), stem(name)) for folder,name in parts]
 
 # %% ../nbs/07d_names.ipynb #nm008
 MOST = .95 # share of the files that must follow a rule

@@ -1,7 +1,7 @@
 # What needs optional packages: the README's recipes, and prediction where there is no torch.
 session extras
 
-extras_install() { use user; pip install -q "$(echo "$tmp"/wheel/*.whl)[tiff,onnx,openvino,tune]"; }
+extras_install() { use user; pip install -q "$(echo "$tmp"/wheel/*.whl)[tiff,medical,onnx,openvino,tune]"; }
 recipes() { # one by one as they stand, with shorter times
   use user; rm -rf "$tmp/r"; mkdir "$tmp/r"; cd "$tmp/r"
   cp -r "$tmp/t/folder" my_data; cp -r "$tmp/t/folder/images" photos; cp -r "$tmp/t/folder/masks" masks
