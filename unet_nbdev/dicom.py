@@ -7,7 +7,7 @@ __all__ = ['DICOM_SUFFIXES', 'MEDICAL_FIX', 'is_dicom', 'BoundedFile', 'DicomHea
            'dicom_nodata', 'dicom_pixels', 'dicom_order', 'dicom_patient']
 
 # %% ../nbs/01c_dicom.ipynb #n1c00003
-import hashlib, io, logging, os, threading, warnings
+import hashlib, logging, os, threading, warnings
 from collections.abc import Callable
 from functools import cache, lru_cache
 from pathlib import Path

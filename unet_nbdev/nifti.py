@@ -7,7 +7,7 @@ __all__ = ['NIFTI_SUFFIXES', 'NiftiHeader', 'nifti_header', 'nifti_dtype', 'nift
            'write_labels']
 
 # %% ../nbs/01d_nifti.ipynb #n1d00003
-import gzip, logging, os, threading, zlib
+import gzip, logging, os, threading
 from functools import cache, lru_cache
 from typing import NamedTuple
 import numpy as np
