@@ -7,7 +7,7 @@ __all__ = ['DICOM_SUFFIXES', 'MEDICAL_FIX', 'is_dicom', 'BoundedFile', 'DicomHea
            'dicom_nodata', 'dicom_pixels', 'dicom_order', 'dicom_patient']
 
 # %% ../nbs/01c_dicom.ipynb #n1c00003
-import hashlib, io, logging, os, threading, warnings
+import hashlib, logging, os, threading, warnings
 from collections.abc import Callable
 from functools import cache, lru_cache
 from pathlib import Path
@@ -264,20 +264,24 @@ def _coded_size(code): # (height, width) that a JPEG, JPEG-LS or JPEG 2000 says;
         at += 1 if kind==0xFF else 2+int.from_bytes(code[at+2:at+4], 'big')
 
 _RUNS = '1.2.840.10008.1.2.5'
-_PLUGINS = {_RUNS:'pydicom', '1.2.840.10008.1.2.4.50':'pillow', '1.2.840.10008.1.2.4.90':'pylibjpeg',
-            '1.2.840.10008.1.2.4.91':'pylibjpeg'} # others: whatever is installed
+_PLUGINS = 'pydicom','pyjpegls','pylibjpeg','pillow' # not gdcm: a damaged picture can end the process with it
 
-def _check_coded(f, path, header, page): # raise if a compressed picture is not what the header says
+def _decoder_of(path, header): # name of the plugin of pydicom that decodes these pixels
     pydicom = _load_pydicom()
     uid = pydicom.uid.UID(header.syntax)
     try: decoder = pydicom.pixels.get_decoder(uid)
     except NotImplementedError:
         what = 'DICOM pixels are compressed in a way that cannot be read'
         raise _refused(what, 'Save them without compression', path) from None
-    few = header.syntax=='1.2.840.10008.1.2.4.51' and header.bits>8 # Pillow decodes 8 bits only
-    if not set(decoder.available_plugins)-({'pillow'} if few else set()):
-        fix = 'Install a decoder: pip install python-gdcm, or save the file without compression'
-        raise _refused(f'DICOM pixels are compressed as {uid.name}', fix, path)
+    is_wide = header.syntax=='1.2.840.10008.1.2.4.51' and header.bits>8 # Pillow decodes 8 bits only
+    order = _PLUGINS[::-1] if header.syntax=='1.2.840.10008.1.2.4.50' else _PLUGINS # JPEG: always the same
+    there = [o for o in order if o in decoder.available_plugins and not (is_wide and o=='pillow')]
+    if there: return there[0]
+    fix = 'Save the file without compression, or install a decoder: pip install pylibjpeg-libjpeg (GPL)'
+    raise _refused(f'DICOM pixels are compressed as {uid.name}', fix, path)
+
+def _check_coded(f, path, header, page): # raise if a compressed picture is not what the header says
+    pydicom = _load_pydicom()
     f.seek(header.start+12)
     code = pydicom.encaps.get_frame(f, page, number_of_frames=header.frames)
     check_ratio(header.height*header.width*header.bands*header.allocated//8, len(code), path)
@@ -295,12 +299,13 @@ def _stored_pixels(path, header, page): # (H,W) or (H,W,3) numbers as stored; co
     pydicom = _load_pydicom()
     with open_file(path) as file:
         f = BoundedFile(file)
-        if header.syntax not in _NATIVE: _check_coded(f, path, header, page)
+        plugin = '' if header.syntax in _NATIVE else _decoder_of(path, header)
+        if plugin: _check_coded(f, path, header, page)
         elif header.start+_native_bytes(header)>f.size: raise _too_short(path)
         f.seek(0)
         ds = pydicom.Dataset()
         a = pydicom.pixels.pixel_array(f, ds_out=ds, index=page, transfer_syntax_uid=header.syntax,
-                                       decoding_plugin=_PLUGINS.get(header.syntax, ''),
+                                       decoding_plugin=plugin,
                                        specific_tags=_table_tags())
     if header.is_palette:
         a = pydicom.pixels.apply_color_lut(a, ds)[...,:3]

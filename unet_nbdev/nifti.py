@@ -7,7 +7,7 @@ __all__ = ['NIFTI_SUFFIXES', 'NiftiHeader', 'nifti_header', 'nifti_dtype', 'nift
            'write_labels']
 
 # %% ../nbs/01d_nifti.ipynb #n1d00003
-import gzip, logging, os, threading, zlib
+import gzip, logging, os, threading
 from functools import cache, lru_cache
 from typing import NamedTuple
 import numpy as np
@@ -130,30 +130,36 @@ def nifti_info(
     return height,width,3 if header.dtype.names else 1,nifti_dtype(header),header.pages
 
 # %% ../nbs/01d_nifti.ipynb #n1d00011
-class _LastVolume: # the volume that was unpacked last
+class _LastVolumes: # the volumes that were unpacked last, such as an image and its labels
     def __init__(self):
         self._reset()
         if hasattr(os, 'register_at_fork'): os.register_at_fork(after_in_child=self._reset)
 
     def _reset(self): # threads that held the lock do not exist in a forked process
         self.lock = threading.Lock()
-        self.key = self.voxels = None
+        self.held = {} # key → array, the latest last
 
     def get(self, path, header): # array as stored
         stat = os.stat(path)
         key = str(path),stat.st_mtime_ns,stat.st_size
         with self.lock:
-            if self.key!=key:
-                self.key = self.voxels = None # room for the new one
-                self.voxels,self.key = _unpacked(path, header),key
-            return self.voxels
+            if key in self.held: self.held[key] = self.held.pop(key)
+            else:
+                self._make_room(header.nbytes)
+                self.held[key] = _unpacked(path, header)
+            return self.held[key]
 
-_last_volume = _LastVolume()
+    def _make_room(self, n): # for as many bytes; together they stay within what one volume may have
+        while self.held and sum(o.nbytes for o in self.held.values())+n>_most_packed():
+            del self.held[next(iter(self.held))]
+
+_last_volumes = _LastVolumes()
+
+def _most_packed(): return 2*pixel_limit() # bytes of a volume that has to be unpacked in memory
 
 def _unpacked(path, header): # voxels of a .nii.gz, as stored
-    most = 2*pixel_limit()
-    if header.nbytes>most:
-        what = f'NIfTI volume has {header.nbytes} bytes; the limit of packed ones is {most}'
+    if header.nbytes>_most_packed():
+        what = f'NIfTI volume has {header.nbytes} bytes; the limit of packed ones is {_most_packed()}'
         raise DataError(what, 'Unpack it: gunzip', path, kind='unreadable image')
     f,_ = _open_voxels(path)
     with f:
@@ -163,7 +169,7 @@ def _unpacked(path, header): # voxels of a .nii.gz, as stored
     return np.frombuffer(raw, header.dtype).reshape(header.shape, order='F')
 
 def _voxels(path, header): # array as stored, in memory or on disk
-    if header.packed: return _last_volume.get(path, header)
+    if header.packed: return _last_volumes.get(path, header)
     return np.memmap(path, header.dtype, 'r', header.start, header.shape, 'F')
 
 # %% ../nbs/01d_nifti.ipynb #n1d00012

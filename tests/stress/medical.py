@@ -59,7 +59,7 @@ def dicom_files():
     group.PixelValueTransformationSequence = [value]
     enhanced = data_set(frames, BitsStored=13, HighBit=12, SharedFunctionalGroupsSequence=[group])
     yield 'enhanced', enhanced, CT.astype(np.int16)*2-7
-    for name,uid in dict(runs='RLELossless', j2k='JPEG2000Lossless').items():
+    for name,uid in dict(runs='RLELossless', j2k='JPEG2000Lossless', jls='JPEGLSLossless').items():
         ds = data_set(frames)
         ds.compress(getattr(pydicom.uid, uid))
         yield name, ds, CT
