@@ -20,7 +20,7 @@ for long,short in SHORTER:
     assert long in text, long
     text = text.replace(long, short)
 
-LEAVES = [['models/mine/best.pth'], ['models/mine.pth','drawn/val_6_mask.png','drawn/results.json'], ['mask.png'], ['cells.csv'],
+LEAVES = [['models/mine/best.pth'], ['models/mine.pth','drawn/val_6_mask.png','drawn/annotations.json'], ['mask.png'], ['cells.csv'],
           ['drawn/val_6_cover.png'], ['models/mine.onnx'], ['models/person.pth']]
 blocks = re.findall(r'^```(python|bash)\n(.*?)^```', text, re.M|re.S)
 assert len(blocks)==len(LEAVES), len(blocks)
