@@ -11,8 +11,8 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-MOST_SECONDS = 2      # of the processor, for one command
-MOST_TRAINING = 15    # the same, where a resumed training takes its last steps
+MOST_SECONDS = 10     # of the processor, for one command
+MOST_TRAINING = 60    # the same, where a resumed training takes its last steps
 MOST_BYTES = 10**9    # beyond what the process holds when it begins
 
 class Workshop:
