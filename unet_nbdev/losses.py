@@ -10,12 +10,13 @@ __all__ = ['LOSSES', 'LossInput', 'SegLoss', 'weighted_mean', 'CELoss', 'FocalLo
 # %% ../nbs/19_losses.ipynb #c002
 import inspect
 from typing import NamedTuple
-import numpy as np, cv2
+import numpy as np
 import torch, torch.nn.functional as F
 from torch import nn
 from fastcore.basics import patch
 from fastcore.meta import delegates
 from .core import DataError, IGNORE
+from .shapes import distance_to
 from .settings import check_loss
 
 # %% ../nbs/19_losses.ipynb #c007
@@ -311,8 +312,6 @@ def signed_distance(
     "Distance of each pixel from the edge of an object, relative to the largest"
     other = valid & ~own
     if not (own.any() and other.any()): return np.zeros(own.shape, np.float32)
-    def distance_to(m):
-        return cv2.distanceTransform((~m).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     d = np.where(own, .5-distance_to(other), distance_to(own)-.5)*valid
     return d/np.abs(d).max()
 

@@ -16,6 +16,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from fastcore.basics import patch
 from .core import Codes, DataError, IGNORE, Items, printable
+from .shapes import distance_to
 from .settings import unknown_name
 from .coco import ann2rle, ann_ids, category_ids, printable_id, visible_annotations
 
@@ -303,7 +304,7 @@ def worst(self:ImageDice,
 # %% ../nbs/20_metrics.ipynb #c035
 def _nearest_distances(a, b): # distance of each pixel of outline a to outline b
     if not b.any(): return np.full(int(a.sum()), np.inf)
-    d = cv2.distanceTransform(1-b, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[a>0]
+    d = distance_to(b)[a>0]
     return np.sqrt(np.rint(np.square(d, dtype=float))) # squares are integers: no rounding at the tolerance
 
 def outline_distances(

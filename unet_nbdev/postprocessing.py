@@ -18,7 +18,7 @@ from fastcore.basics import patch
 from .core import Codes, DataError, IGNORE, any_of, brief, check_values, list_of, num_in, write_csv
 from .place import MapPlace, map_digits, pixel_area
 from .groups import fold_parts
-from .shapes import mask2kaggle, mask2rings, mask2rle, mask2segm
+from .shapes import distance_to, mask2kaggle, mask2rings, mask2rle, mask2segm
 
 # %% ../nbs/21_postprocessing.ipynb #nmf21a01
 def check_probs(
@@ -78,7 +78,7 @@ def _classes_in(msk): # list of the object classes that occur, ascending
 
 def _dilate(m, r): # (H,W) bool → pixels within r of one; as fast for a large radius as for a small one
     if not m.any(): return m
-    d = cv2.distanceTransform((~m).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    d = distance_to(m)
     return np.rint(np.square(d, dtype=np.float64))<=r*r
 
 def _morph_far(m, op, r): # as OpenCV does with a disk
@@ -276,7 +276,7 @@ def _join_hills(peak, yx, pairs, passes, neck, min_distance): # → for each hil
 
 # %% ../nbs/21_postprocessing.ipynb #n3dbc4e5
 def _split_by_distance(m, min_distance, neck, smooth): # (H,W) bool → (H,W) int32 labels
-    d = cv2.distanceTransform(m.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    d = np.minimum(distance_to(~m), np.float32(sum(m.shape))) # finite where the object is all there is
     if smooth: d = np.where(m, np.maximum(cv2.GaussianBlur(d, (0,0), smooth), 1e-6), np.float32(0))
     at,to = _flow_to_peaks(d)
     peaks = to[to==np.arange(len(to))]

@@ -6,7 +6,8 @@
 __all__ = ['MAX_PIXELS', 'MAX_OUTLINE', 'is_real', 'is_image_size', 'polygon_fault', 'unpack_counts', 'run_lengths', 'rle_fault',
            'segm_fault', 'merge_rles', 'polys2rle', 'segm2rle', 'poly2mask', 'rle2mask', 'nearest_resize', 'mask2rle',
            'mask2polys', 'mask2segm', 'mask2keyholes', 'polys2segm', 'mask2rings', 'segm2polys', 'join_rings',
-           'bridged_polygon', 'turn_points', 'ellipse_points', 'mask2kaggle', 'kaggle2rle', 'ignore_region']
+           'bridged_polygon', 'turn_points', 'ellipse_points', 'distance_to', 'mask2kaggle', 'kaggle2rle',
+           'ignore_region']
 
 # %% ../nbs/04_shapes.ipynb #n09532d0
 import math, re
@@ -453,6 +454,18 @@ def ellipse_points(
     points = np.stack([np.cos(t)*radii[0], np.sin(t)*radii[1]], 1)+centre
     return turn_points(points, degrees, centre) if degrees else points
 
+
+# %% ../nbs/04_shapes.ipynb #t04d0102
+def distance_to(
+    msk:np.ndarray, # (H,W), anything but 0 is the object
+)->np.ndarray: # (H,W) float32 in pixels, 0 within the object; inf if there is none
+    "Euclidean distance of each pixel from the nearest one of an object"
+    far = np.equal(msk, 0).astype(np.uint8)
+    if far.all(): return np.full(far.shape, np.inf, np.float32)
+    ipp = cv2.ipp.useIPP() # a setting of this thread
+    cv2.ipp.setUseIPP(False)
+    try: return cv2.distanceTransform(far, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    finally: cv2.ipp.setUseIPP(ipp)
 
 # %% ../nbs/04_shapes.ipynb #n18add41
 def mask2kaggle(
