@@ -426,6 +426,35 @@ def layers(self:PostProcess,
     "Decide and clean each class separately; without a threshold, at 0.5"
     return np.stack([self.for_class(k)(np.stack([1-p, p])) for k,p in enumerate(np.asarray(probs))])
 
+# %% ../nbs/21_postprocessing.ipynb #n21rows2
+def _reach_rows(post): # how many rows away a pixel may lie and still matter; inf: any number
+    if np.any(post.largest): return math.inf
+    def most(v): return math.ceil(np.max(v)) if np.any(v) else 0
+    opened,closed,worn,grown = (most(v) for v in (post.open, post.close, post.erode, post.dilate))
+    rims = 2*(opened+closed)+worn+grown
+    holes = most(post.fill_holes)+1 if np.any(post.fill_holes) else 0 # with the pixels around a hole
+    return rims+most(post.min_size)+holes*(2 if rims else 1)
+
+@patch
+def clean_rows(self:PostProcess,
+    parts, # label maps (h,W) uint8 of some rows each, from top to bottom
+): # yields label maps (h,W) of other numbers of rows
+    "Clean a label map that comes some rows at a time, as if it were whole"
+    reach = _reach_rows(self)
+    if not reach:
+        yield from parts
+        return
+    held,n,done = [],0,0 # rows in memory, their number, and how many of them have been yielded
+    for part in parts:
+        held.append(part)
+        n += len(part)
+        if n-reach-done<max(reach, 256): continue # else too much of the work is done twice
+        rows = np.concatenate(held)
+        yield self(rows)[done:n-reach]
+        start = max(n-2*reach, 0)
+        held,n,done = [rows[start:].copy()],n-start,n-reach-start
+    if held: yield self(np.concatenate(held))[done:]
+
 # %% ../nbs/21_postprocessing.ipynb #n1b26946
 _radius = any_of(num_in(0, 1000), list_of(num_in(0, 1000), 255))
 

@@ -366,6 +366,12 @@ def _bands(self:Predictor, arr, nodata): # yields (top row, (n_cls,h,W) probabil
         del band # before the next one is computed
 
 # %% ../nbs/29_runtime.ipynb #c026s2
+def _clean_in_place(post, mask): # a label map (H,W), some rows at a time, which takes less memory
+    top = 0
+    for part in post.clean_rows(mask[i:i+256] for i in range(0, len(mask), 256)):
+        mask[top:top+len(part)] = part # rows that `clean_rows` has read
+        top += len(part)
+
 @patch
 def _predict_mask_only(self:Predictor, arr, nodata, clean): # a `Prediction` without probabilities
     post = self.post if clean else PostProcess()
@@ -380,7 +386,8 @@ def _predict_mask_only(self:Predictor, arr, nodata, clean): # a `Prediction` wit
         confidence += mean_confidence(p, self.codes)*p.shape[1]
         missing += lost
         del p # before the next one is computed
-    if post!=cut: mask = _decide(post, mask.astype(np.float32) if mask.ndim==3 else mask, self.codes)
+    if self.codes.multilabel and post!=cut: mask = _decide(post, mask.astype(np.float32), self.codes)
+    elif not self.codes.multilabel: _clean_in_place(post, mask)
     return Prediction(mask, None, self.codes, _confidence_of_seen(confidence/h, missing, h*w), missing)
 
 # %% ../nbs/29_runtime.ipynb #n6896318
@@ -395,20 +402,19 @@ def _write_npy(path, rows, sz): # label maps of some rows each
 def write_mask(self:Predictor,
     img,             # path, PIL image or array; an image from `open_large` stays on disk
     path:str|Path,   # .npy, or .tif for a tiled TIFF
-    clean:bool=True, # apply the model's threshold
+    clean:bool=True, # apply the model's threshold and post-processing
     nodata:float|None=None, # value that means "no data here"; None: as the file says
 )->Path: # the file
     "Write the label map of an image of any size, some rows at a time; as .tif it keeps its place on the map"
     path = Path(path)
     arr,name,nodata = _open(img, nodata)
     post = self.post if clean else PostProcess()
-    cut = PostProcess(post.threshold)
     if path.suffix not in ('.npy','.tif','.tiff'): raise DataError(f'suffix {path.suffix!r}', 'Write it as .npy or .tif', path)
     if self.codes.multilabel: raise DataError('classes may overlap, and have no label map', 'Use `bands`', name)
-    if replace(post, split=cut.split)!=cut:
-        raise DataError(f'{post} needs the whole map', 'Give clean=False, or a model with a threshold alone', name)
+    if np.any(post.largest):
+        raise DataError('the largest object is known only once the whole map is', 'Give clean=False, or call the segmenter', name)
     place = None if name is None or path.suffix=='.npy' else place_of(name)
-    rows = self._label_rows(arr, nodata, cut, place is not None)
+    rows = self._label_rows(arr, nodata, post, place is not None)
     tags = [] if place is None else place_tags(place, IGNORE)
     with name_in_errors(name):
         if path.suffix=='.npy': _write_npy(path, rows, arr.shape[:2])
@@ -417,10 +423,19 @@ def write_mask(self:Predictor,
 
 @patch
 def _label_rows(self:Predictor, arr, nodata, post, mark): # yields label maps (h,W); pixels without a value are IGNORE if `mark`
-    for t,p,n in self._bands(arr, nodata):
-        part = _decide(post, p, self.codes)
-        if mark and n: part = np.where(self.missing(arr[t:t+len(part)], nodata), np.uint8(IGNORE), part)
+    seen = [] # (first row, last row, pixels without a value) of each band
+    def decided():
+        for t,p,n in self._bands(arr, nodata):
+            seen.append((t, t+p.shape[1], n))
+            yield _decide(PostProcess(post.threshold), p, self.codes)
+            del p # before the next one is computed
+    top = 0
+    for part in post.clean_rows(decided()):
+        end = top+len(part)
+        if mark and any(n and t<end and b>top for t,b,n in seen):
+            part = np.where(self.missing(arr[top:end], nodata), np.uint8(IGNORE), part)
         yield part
+        top = end
 
 # %% ../nbs/29_runtime.ipynb #nw29a01
 def _first_line(e): # of an error's message
